@@ -26,6 +26,15 @@ def get_xp(x):
     return cupy.get_array_module(x)
 
 
+def erf(x):
+    """The error function, elementwise, from SciPy or CuPy's copy of it (NumPy has none)."""
+    if on_cpu(x):
+        from scipy import special
+    else:
+        from cupyx.scipy import special
+    return special.erf(x)
+
+
 def to_host(x):
     """x as a numpy array; a copy only if it lies on a GPU."""
     return x if on_cpu(x) else x.get()

@@ -1,4 +1,13 @@
-"""Activations, elementwise, any shape."""
+"""Activations, elementwise, any shape.
+
+Only ReLU and leaky ReLU are positively homogeneous, f(t x) = t f(x) for t > 0 (the paper's Lemma 1); the others are here
+because its Propositions 1 and 2 end with them. Where a formula would overflow, it is written in e = exp(-|x|), with |x|
+taken as x or -x by the sign of the real part, which is analytic on either side.
+"""
+
+from math import pi
+
+from minifl.backend import erf, get_xp
 
 
 def relu(x):
@@ -22,3 +31,84 @@ def leaky_relu_backward(dy, cache):
     """dy where x > 0, else slope*dy."""
     mask, slope = cache
     return dy * mask + slope * (dy * ~mask)
+
+
+def elu(x, *, alpha=1.0):
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, eq. 15). Returns y, cache."""
+    mask = x.real > 0
+    below = alpha * get_xp(x).expm1(x * ~mask)
+    return x * mask + below, (mask, below, alpha)
+
+
+def elu_backward(dy, cache):
+    """d/dx alpha (exp(x) - 1) = alpha exp(x) = y + alpha below 0, else 1."""
+    mask, below, alpha = cache
+    return dy * mask + (dy * ~mask) * (below + alpha)
+
+
+def gelu(x):
+    """x Phi(x), Phi the normal distribution function (1 + erf(x/sqrt 2))/2 (Hendrycks and Gimpel 2016), exact.
+
+    Returns y, cache.
+    """
+    phi = (1 + erf(x / 2 ** 0.5)) / 2
+    return x * phi, (x, phi)
+
+
+def gelu_backward(dy, cache):
+    """d/dx x Phi(x) = Phi(x) + x Phi'(x), Phi'(x) = exp(-x²/2)/sqrt(2 pi), the normal density."""
+    x, phi = cache
+    return dy * (phi + x * get_xp(x).exp(-x * x / 2) / (2 * pi) ** 0.5)
+
+
+def sigmoid(x):
+    """1/(1 + exp(-x)) = 1/(1+e) for x > 0, e/(1+e) below. Returns y, cache."""
+    xp = get_xp(x)
+    mask = x.real > 0
+    e = _exp_minus_abs(x, mask)
+    y = xp.where(mask, xp.ones_like(e), e) / (1 + e)
+    return y, y
+
+
+def sigmoid_backward(dy, cache):
+    """With u = exp(-x): d/dx 1/(1+u) = u/(1+u)² = y (1 - y)."""
+    return dy * cache * (1 - cache)
+
+
+def silu(x):
+    """x sigmoid(x), also called swish (Elfwing et al. 2018). Returns y, cache."""
+    s, _ = sigmoid(x)
+    return x * s, (x, s)
+
+
+def silu_backward(dy, cache):
+    """d/dx x s(x) = s + x s (1 - s)."""
+    x, s = cache
+    return dy * s * (1 + x * (1 - s))
+
+
+def softplus(x):
+    """log(1 + exp(x)) = max(x, 0) + log(1 + e). Returns y, cache."""
+    mask = x.real > 0
+    return x * mask + get_xp(x).log1p(_exp_minus_abs(x, mask)), x
+
+
+def softplus_backward(dy, cache):
+    """d/dx log(1 + exp(x)) = exp(x)/(1 + exp(x)) = sigmoid(x)."""
+    return dy * sigmoid(cache)[0]
+
+
+def tanh(x):
+    """Returns y, cache."""
+    y = get_xp(x).tanh(x)
+    return y, y
+
+
+def tanh_backward(dy, cache):
+    """tanh = sinh/cosh, so d/dx tanh = 1 - sinh²/cosh² = 1 - y²."""
+    return dy * (1 - cache * cache)
+
+
+def _exp_minus_abs(x, mask):
+    """exp(-|x|) <= 1, mask being x > 0."""
+    return get_xp(x).exp(x * ~mask - x * mask)

@@ -1,12 +1,12 @@
-"""Normalizations of one example: shift s, feature norm n, MV norm, layer norm, group norm; and the affine map.
+"""Normalizations of one example: shift s, feature norm n, MV, RMS, group, instance and layer norm; and the affine map.
 
 All of them see one example's numbers as one vector x of d entries (a map (H, W, C) is read as d = H*W*C;
 group norm splits it first), so no statistic mixes examples or clients. Paper: arXiv 2308.09565, section 3.
 
 Where eps sits, and why it matters (it decides which of the paper's propositions hold exactly):
-    feature_norm, mv_norm, group_norm   sqrt(d) x / max(eps, ||x||)   the paper's definition of n, and
-                                        n_MV(x) = n(x - mean(x)): a clamp, inactive unless ||x|| < eps
-    layer_norm                          (x - mean) / sqrt(var + eps)  what layer-norm code does: eps in the root
+    feature_norm, mv_norm,      sqrt(d) x / max(eps, ||x||)    the paper's definition of n, and
+    group_norm, instance_norm                                  n_MV(x) = n(x - mean(x)): a clamp, inactive unless ||x|| < eps
+    layer_norm, rms_norm        (x - mean) / sqrt(var + eps)   what layer-norm and RMS-norm code does: eps in the root
 
 Limits of the number format: a length is the root of summed squares, and where these overflow (||x|| beyond
 1.8e19 in float32, 1.3e154 in float64) y becomes 0. And where all numbers of an example agree, x - mean(x) is
@@ -77,6 +77,35 @@ def mv_norm_backward(dy, cache):
     return shift_backward(feature_norm_backward(dy, cache), None)
 
 
+def rms_norm(x, *, eps=EPS):
+    """x / sqrt(mean(x*x) + eps) over each example (Zhang and Sennrich 2019, eq. 4), without gain.
+
+    x        (K, N, ...)   d numbers an example
+    returns  y of x's shape, cache
+
+    It is the paper's n but for where eps sits: sqrt(mean(x*x)) = ||x||/sqrt(d), so with q = mean(x*x)
+        rms_norm(x) = sqrt(q/(q + eps)) n(x)
+    which is n for eps = 0, and not quite scale-invariant for eps > 0.
+    """
+    v = x.reshape(*x.shape[:2], -1)
+    sigma = get_xp(x).sqrt((v * v).mean(axis=2, keepdims=True) + eps)
+    h = v / sigma
+    return h.reshape(x.shape), (h, sigma)
+
+
+def rms_norm_backward(dy, cache):
+    """Map dL/dy to dL/dx.
+
+    Derivation, one example, y = x/sigma and d sigma/dx_j = x_j/(d sigma) = y_j/d:
+        dy_i/dx_j = (delta_ij - y_i y_j/d)/sigma,   symmetric, hence
+        dx = (dy - y mean(dy*y))/sigma                                            (*)
+    Layer norm's without the centring. Exact for eps > 0. Identity: Jy = (eps/sigma²) y/sigma.
+    """
+    h, sigma = cache
+    g = dy.reshape(h.shape)
+    return ((g - h * (g * h).mean(axis=2, keepdims=True)) / sigma).reshape(dy.shape)
+
+
 def group_norm(x, *, groups, eps=EPS):
     """mv_norm within each of `groups` equal groups of neighbouring channels.
 
@@ -93,6 +122,23 @@ def group_norm_backward(dy, cache):
     """Map dL/dy to dL/dx: the groups share nothing, so J is block-diagonal, each block an mv_norm's."""
     inner, groups = cache
     return _join_groups(mv_norm_backward(_split_groups(dy, groups), inner), dy.shape, groups)
+
+
+def instance_norm(x, *, eps=EPS):
+    """mv_norm of each channel's map on its own (Ulyanov et al. 2016): group norm with groups of one channel.
+
+    x        (K, N, H, W, C)
+    returns  y of x's shape, cache
+    Raises ValueError for vectors: a channel of one number minus its mean is 0.
+    """
+    if x.ndim < 4:
+        raise ValueError(f"instance norm needs maps, an array of shape {x.shape} holds vectors")
+    return group_norm(x, groups=x.shape[-1], eps=eps)
+
+
+def instance_norm_backward(dy, cache):
+    """Map dL/dy to dL/dx: group norm's, J is block-diagonal with a block for each channel."""
+    return group_norm_backward(dy, cache)
 
 
 def layer_norm(x, gain, bias, *, eps=EPS):
