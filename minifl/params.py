@@ -21,11 +21,13 @@ class Entry:
 
     fan_in > 0: uniform in ±1/sqrt(fan_in), PyTorch's default for weights and biases of linear and
     convolution layers; fan_in = 0: the constant `constant` (gains 1, biases of norms 0).
+    statistic: not trained, but gathered while training: a running statistic of batch norm
     """
     name: str
     shape: tuple
     fan_in: int = 0
     constant: float = 0.0
+    statistic: bool = False
 
     @property
     def size(self):
@@ -45,7 +47,7 @@ class Spec:
     @cached_property
     def slices(self):
         """name -> slice of the flat axis."""
-        stops = np.cumsum([entry.size for entry in self.entries]).tolist()
+        stops = np.cumsum([entry.size for entry in self.entries], dtype=int).tolist()
         return {entry.name: slice(stop - entry.size, stop) for entry, stop in zip(self.entries, stops)}
 
     def views(self, theta):
@@ -54,8 +56,8 @@ class Spec:
                 for entry in self.entries}
 
     def flatten(self, blocks, like):
-        """The inverse of views: name -> (K, *shape) into one new array (K, P) of the dtype and kind of `like`."""
-        flat = get_xp(like).empty_like(like)
+        """The inverse of views: name -> (K, *shape) into one new array (K, P), of the dtype and kind of `like`."""
+        flat = get_xp(like).empty((len(like), self.size), dtype=like.dtype)
         for name, view in self.views(flat).items():
             view[...] = blocks[name]
         return flat

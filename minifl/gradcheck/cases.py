@@ -6,9 +6,8 @@ A case draws float64 inputs of a size at which each block's gradient is far from
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from minifl.layers import activations, conv, cosine, decorrelation, linear, loss, norm, pool
+from minifl.layers import (activations, attention, batchnorm, conv, cosine, decorrelation, linear, loss, norm, pool,
+                           tokens, weights)
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,20 @@ def _affine_inputs(shape):
     return normal(x=shape, gain=(k, c), bias=(k, c))
 
 
-def _tiny(shape, scale):
-    """x so short that the clamp of the norms is active."""
-    return lambda rng: {"x": scale * rng.standard_normal(shape)}
+def _scaled(shape, scale, name="x"):
+    """So short that the clamp of the norms is active, or so large that activations saturate."""
+    return lambda rng: {name: scale * rng.standard_normal(shape)}
+
+
+def _below_zero(shape):
+    return lambda rng: {"x": -abs(rng.standard_normal(shape))}
+
+
+def _statistics(shape, scale):
+    """x, and running means and variances of the size `scale`."""
+    k, c = shape[0], shape[-1]
+    x_and_mean = normal(x=shape, mean=(k, c))
+    return lambda rng: x_and_mean(rng) | {"variance": scale * rng.uniform(0.5, 2.0, (k, c))}
 
 
 def _logits(k, n, c, scale):
@@ -64,6 +74,29 @@ def _pool(forward, backward, what, shape, **options):
 
 def _norm(forward, backward, what, shape, **options):
     return Case(backward, what, lambda x: forward(x, **options), normal(x=shape))
+
+
+def _batch_norm_fixed(what, shape, scale, **options):
+    return Case(batchnorm.batch_norm_fixed_backward, what,
+                lambda *inputs: batchnorm.batch_norm_fixed(*inputs, **options), _statistics(shape, scale),
+                fixed=("mean", "variance"))
+
+
+def _standardize(what, shape, **options):
+    return Case(weights.standardize_backward, what, lambda weight: weights.standardize(weight, **options),
+                normal(weight=shape))
+
+
+def _unit_columns(what, shape, **options):
+    return Case(weights.unit_columns_backward, what, lambda weight: weights.unit_columns(weight, **options),
+                normal(weight=shape))
+
+
+def _smooth(forward, backward):
+    """An activation around 0, below 0 alone, and where it saturates."""
+    return (Case(backward, "map", forward, normal(x=(2, 2, 3, 3, 2))),
+            Case(backward, "below 0", forward, _below_zero((3, 2, 5))),
+            Case(backward, "large |x|", forward, _scaled((2, 3, 7), 10.0)))
 
 
 def _decorrelation(what, shape, **options):
@@ -88,6 +121,15 @@ def _spreadout(what, shape, **options):
                 normal(weight=shape))
 
 
+def _attention(what, shape, *, heads, scale=1.0):
+    """scale: of the queries, and so of the scores."""
+    def draw(rng):
+        q, k, v = rng.standard_normal((3, *shape))
+        return {"q": scale * q, "k": k, "v": v}
+
+    return Case(attention.attention_backward, what, lambda *inputs: attention.attention(*inputs, heads=heads), draw)
+
+
 CASES = (
     Case(linear.linear_backward, "bias", linear.linear, normal(x=(2, 3, 5), weight=(2, 5, 4), bias=(2, 4))),
     Case(linear.linear_backward, "no bias, square", linear.linear, normal(x=(3, 4, 5), weight=(3, 5, 5))),
@@ -110,6 +152,13 @@ CASES = (
     Case(activations.leaky_relu_backward, "slope 0.01", activations.leaky_relu, normal(x=(2, 3, 7))),
     Case(activations.leaky_relu_backward, "slope 0.3, map", lambda x: activations.leaky_relu(x, slope=0.3),
          normal(x=(2, 2, 3, 3, 2))),
+    *_smooth(activations.elu, activations.elu_backward),
+    Case(activations.elu_backward, "alpha 0.7", lambda x: activations.elu(x, alpha=0.7), normal(x=(2, 3, 7))),
+    *_smooth(activations.gelu, activations.gelu_backward),
+    *_smooth(activations.sigmoid, activations.sigmoid_backward),
+    *_smooth(activations.silu, activations.silu_backward),
+    *_smooth(activations.softplus, activations.softplus_backward),
+    *_smooth(activations.tanh, activations.tanh_backward),
     Case(loss.softmax_cross_entropy_backward, "10 classes", loss.softmax_cross_entropy, _logits(2, 4, 10, 1.0),
          fixed=("labels",)),
     Case(loss.softmax_cross_entropy_backward, "large logits", loss.softmax_cross_entropy, _logits(3, 5, 3, 8.0),
@@ -121,18 +170,46 @@ CASES = (
     _norm(norm.feature_norm, norm.feature_norm_backward, "vector", (2, 3, 7)),
     _norm(norm.feature_norm, norm.feature_norm_backward, "map", (2, 2, 3, 4, 2)),
     Case(norm.feature_norm_backward, "below the clamp", lambda x: norm.feature_norm(x, eps=1.0),
-         _tiny((2, 3, 7), 0.1)),
+         _scaled((2, 3, 7), 0.1)),
     _norm(norm.mv_norm, norm.mv_norm_backward, "vector", (2, 3, 7)),
     _norm(norm.mv_norm, norm.mv_norm_backward, "map", (2, 2, 3, 4, 2)),
-    Case(norm.mv_norm_backward, "below the clamp", lambda x: norm.mv_norm(x, eps=1.0), _tiny((2, 3, 7), 0.1)),
+    Case(norm.mv_norm_backward, "below the clamp", lambda x: norm.mv_norm(x, eps=1.0), _scaled((2, 3, 7), 0.1)),
     _norm(norm.group_norm, norm.group_norm_backward, "vector, 2 groups", (2, 3, 10), groups=2),
     _norm(norm.group_norm, norm.group_norm_backward, "map, 3 groups", (2, 2, 3, 2, 6), groups=3),
+    _norm(norm.instance_norm, norm.instance_norm_backward, "map", (2, 2, 3, 4, 2)),
+    _norm(norm.instance_norm, norm.instance_norm_backward, "one channel", (3, 2, 2, 3, 1)),
+    Case(norm.instance_norm_backward, "below the clamp", lambda x: norm.instance_norm(x, eps=1.0),
+         _scaled((2, 2, 3, 2, 3), 0.1)),
+    _norm(norm.rms_norm, norm.rms_norm_backward, "vector", (2, 3, 7)),
+    _norm(norm.rms_norm, norm.rms_norm_backward, "map", (2, 2, 3, 4, 2)),
+    _norm(norm.rms_norm, norm.rms_norm_backward, "large eps", (3, 2, 5), eps=0.5),
+    _norm(norm.rms_norm, norm.rms_norm_backward, "1 number, large eps", (2, 3, 1), eps=0.5),
     Case(norm.layer_norm_backward, "vector", norm.layer_norm, _affine_inputs((2, 3, 7))),
     Case(norm.layer_norm_backward, "map", norm.layer_norm, _affine_inputs((2, 2, 3, 4, 3))),
     Case(norm.layer_norm_backward, "large eps", lambda *inputs: norm.layer_norm(*inputs, eps=0.5),
          _affine_inputs((3, 2, 5))),
     Case(norm.affine_backward, "vector", norm.affine, _affine_inputs((2, 3, 7))),
     Case(norm.affine_backward, "map", norm.affine, _affine_inputs((3, 2, 3, 2, 4))),
+    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "vector", (2, 5, 4)),
+    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "map", (2, 3, 3, 2, 3)),
+    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "1 example, map", (3, 1, 3, 4, 2)),
+    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "vector, large eps", (3, 4, 5), eps=0.5),
+    # with tiny eps two numbers become 1 and -1 whatever they are
+    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "2 examples, large eps", (2, 2, 3), eps=0.5),
+    _batch_norm_fixed("vector", (2, 5, 4), 1.0),
+    _batch_norm_fixed("map", (3, 2, 3, 2, 2), 1.0),
+    _batch_norm_fixed("small variance, 1 example", (2, 1, 3), 1e-3),
+    _batch_norm_fixed("large eps", (2, 3, 5), 1.0, eps=0.5),
+    _standardize("3x3 convolution", (2, 3, 3, 2, 4)),
+    _standardize("1x1 convolution, 1 output", (3, 1, 1, 5, 1)),
+    _standardize("linear", (2, 6, 3)),
+    _standardize("2 weights, large eps", (2, 2, 3), eps=0.5),
+    _unit_columns("fewer classes than features", (2, 6, 4)),
+    _unit_columns("more classes than features", (3, 3, 7)),
+    _unit_columns("1 class", (1, 5, 1)),
+    Case(weights.unit_columns_backward, "below the clamp", lambda weight: weights.unit_columns(weight, eps=1.0),
+         _scaled((2, 4, 3), 0.1, "weight")),
+    _unit_columns("partly below the clamp", (2, 5, 6), eps=2.0),
     # with tiny eps the loss of two examples, or of one feature, is 1 whatever they are
     _decorrelation("fewer examples than features", (2, 4, 7)),
     _decorrelation("more examples than features", (3, 9, 4)),
@@ -148,37 +225,13 @@ CASES = (
     _spreadout("more classes than features, margin 1.7", (3, 2, 6), margin=1.7),
     _spreadout("2 classes, margin 2.5", (1, 3, 2), margin=2.5),
     _spreadout("partly below the clamp", (2, 5, 6), eps=2.0),
+    _attention("2 heads", (2, 3, 4, 6), heads=2),
+    _attention("1 head, large scores", (3, 2, 5, 3), heads=1, scale=3.0),
+    _attention("heads of 1 feature, 2 tokens", (2, 2, 2, 3), heads=3),
+    _attention("7 tokens of one example", (1, 1, 7, 4), heads=2),
+    Case(tokens.add_position_backward, "4 places", tokens.add_position, normal(x=(2, 3, 4, 5), position=(2, 4, 5))),
+    Case(tokens.add_position_backward, "1 place", tokens.add_position, normal(x=(3, 2, 1, 2), position=(3, 1, 2))),
+    Case(tokens.prepend_token_backward, "before 4", tokens.prepend_token, normal(x=(2, 3, 4, 5), token=(2, 5))),
+    Case(tokens.prepend_token_backward, "before 1", tokens.prepend_token, normal(x=(3, 2, 1, 2), token=(3, 2))),
+    Case(tokens.first_token_backward, "of 4", tokens.first_token, normal(x=(2, 3, 4, 5))),
 )
-
-
-def closed_form_jacobians(rng):
-    """For each norm (name, forward, backward, x (1, 1, d), its Jacobian (d, d) written down from PAPER section 2)."""
-    d = 9
-    x = rng.standard_normal((1, 1, d))
-    v = x[0, 0]
-    eye, mean_projection = np.eye(d), np.eye(d) - 1 / d
-    sigma = v.std()
-    y = (v - v.mean()) / sigma
-    sigma_eps = np.sqrt(v.var() + 0.1)
-    h = (v - v.mean()) / sigma_eps
-    gain, bias = rng.standard_normal((1, d)), rng.standard_normal((1, d))
-    length = np.sqrt(v @ v)
-    unit = v / length
-
-    blocks = np.zeros((d, d))
-    for group in np.split(np.arange(d), 3):
-        u = v[group]
-        z = (u - u.mean()) / u.std()
-        blocks[np.ix_(group, group)] = (np.eye(3) - 1 / 3 - np.outer(z, z) / 3) / u.std()
-
-    return (
-        ("shift", norm.shift, norm.shift_backward, x, mean_projection),
-        ("feature_norm", norm.feature_norm, norm.feature_norm_backward, x,
-         np.sqrt(d) / length * (eye - np.outer(unit, unit))),
-        ("feature_norm, below the clamp", lambda x: norm.feature_norm(x, eps=100.0), norm.feature_norm_backward, x,
-         np.sqrt(d) / 100.0 * eye),
-        ("mv_norm", norm.mv_norm, norm.mv_norm_backward, x, (mean_projection - np.outer(y, y) / d) / sigma),
-        ("group_norm", lambda x: norm.group_norm(x, groups=3), norm.group_norm_backward, x, blocks),
-        ("layer_norm", lambda x: norm.layer_norm(x, gain, bias, eps=0.1), norm.layer_norm_backward, x,
-         gain[0][:, None] * (mean_projection - np.outer(h, h) / d) / sigma_eps),
-    )

@@ -1,33 +1,110 @@
 """Whole networks under the instruments: every model in every arrangement, small enough to move each parameter."""
 
+from itertools import product
+
 import numpy as np
 
 from minifl.gradcheck.instruments import FLOOR, STEP, block_error
-from minifl.layers.loss import softmax_cross_entropy
-from minifl.models import CNN, MLP, Arrangement, loss_and_grad
-from minifl.models.arrangement import INNER_AND_LAST
+from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from minifl.models import CNN, MLP, Arrangement, ResNet, ViT, loss_and_grad
+from minifl.models.arrangement import ACTIVATIONS, POSITIONS, WHERE
+from minifl.models.vit import SAME
 
-CLIENTS_AT_A_TIME = 128   # perturbed copies of the network in one call
+CLIENTS_AT_A_TIME = 64   # perturbed copies of the network in one call
 
 IMAGE = (16, 18, 2)
+SEQUENTIAL = tuple(norm for norm in WHERE if "inside" not in norm)   # the norms that need no residual blocks
+
+MIXES = (   # position, learnable, bias, activation: every norm meets every value of each
+    ("after", False, "none", "relu"),
+    ("before", False, "none", "relu"),
+    ("after", True, "all", "leaky-relu"),
+    ("before", True, "hidden", "relu"),
+)
 
 
-def networks():
-    """name -> network: each norm, after and before the activation, static and learnable, with and without biases."""
-    chosen = {}
-    for norm in INNER_AND_LAST:
-        for position, affine, bias, activation in (
-                ("after", False, "none", "relu"), ("before", False, "none", "relu"),
-                ("after", True, "all", "leaky-relu"), ("before", True, "hidden", "relu")):
-            arrangement = Arrangement(norm=norm, position=position, learnable=affine, bias=bias, activation=activation)
-            label = f"{norm}, {position}, {'learnable' if affine else 'static'}, bias {bias}, {activation}"
-            chosen[f"cnn: {label}"] = CNN(4, IMAGE, (4, 6), (12, 8), arrangement)
-    chosen["cnn-table7: fn"] = CNN(3, IMAGE, (2, 4), (8,), Arrangement("fn"))
-    chosen["cnn-table7: ln"] = CNN(3, IMAGE, (2, 4), (8,), Arrangement("ln"))
-    for norm in INNER_AND_LAST:
-        chosen[f"mlp: {norm}"] = MLP(4, (3, 4, 2), (10, 8), Arrangement(norm))
-        chosen[f"mlp: {norm}, learnable, bias all"] = MLP(4, (3, 4, 2), (10, 8), Arrangement(norm, learnable=True, bias="all"))
-    return chosen
+def networks(quick=False):
+    """name -> network: each norm, after and before the activation, static and learnable, with and without biases.
+
+    quick: a part of them: of each norm one CNN, one ResNet (learnable) and all MLPs, of each activation the MLPs
+    """
+    return {name: model for family in (_cnns, _mlps, _resnets, _vits) for name, model in family(quick)}
+
+
+def _cnns(quick):
+    for norm in SEQUENTIAL:
+        for label, arrangement in _mixed(norm, (MIXES[0],) if quick else MIXES):
+            yield f"cnn: {label}", CNN(4, IMAGE, (4, 6), (12, 8), arrangement)
+    for norm in ("fn", "ln"):
+        yield f"cnn-table7: {norm}", CNN(3, IMAGE, (2, 4), (8,), Arrangement(norm))
+    if not quick:   # where the pool comes after the activation, and none of its ties is a ReLU's
+        yield "cnn: fn, gelu", CNN(4, IMAGE, (2, 4), (8, 6), Arrangement("fn", activation="gelu"))
+    yield ("cnn: bn, tanh, standardized, cosine",
+           CNN(4, IMAGE, (2, 4), (8, 6), Arrangement("bn", activation="tanh", standardize=True, head="cosine")))
+
+
+def _mlps(quick):
+    for norm in SEQUENTIAL:
+        if norm != "in":   # it is for maps
+            yield f"mlp: {norm}", _mlp(norm)
+            yield f"mlp: {norm}, learnable, bias all", _mlp(norm, learnable=True, bias="all")
+    for activation in ACTIVATIONS:
+        yield f"mlp: ln, {activation}", _mlp("ln", activation=activation)
+        yield f"mlp: none, bias all, {activation}", _mlp("none", bias="all", activation=activation)
+    yield "mlp: fn, cosine", _mlp("fn", head="cosine")
+
+
+def _resnets(quick):
+    for norm in WHERE:
+        for label, arrangement in _mixed(norm, (MIXES[2],) if quick else MIXES):
+            yield f"resnet: {label}", _resnet(arrangement)
+    for norm in ("ln",) if quick else ("fn-mv-inside", "ln", "ln-reduced", "bn"):
+        yield f"resnet: {norm}, two blocks a stage", _resnet(Arrangement(norm), (2, 2, 2))
+    yield "resnet: fn, standardized, cosine", _resnet(Arrangement("fn", standardize=True, head="cosine"))
+    yield ("resnet: bn, standardized, before",   # a 1x1 convolution of 2 channels would have weights 1 and -1 for ever
+           ResNet(3, (8, 8, 2), (3, 3, 4), (1, 1, 1), 2, Arrangement("bn", "before", standardize=True)))
+    yield "resnet: ln, gelu, before", _resnet(Arrangement("ln", "before", activation="gelu"))
+    yield ("resnet: none, silu, two windows of the pool",
+           ResNet(3, (8, 16, 2), (2, 3), (1, 1), 4, Arrangement(activation="silu")))
+
+
+def _vits(quick):
+    mixes = (("class", False, "none", "relu"), ("mean", True, "all", "gelu"))
+    for norm, position in product(WHERE, POSITIONS):
+        if norm == "in" or (norm, position) in SAME or (quick and norm not in ("fn", "fn-inside", "ln", "bn")):
+            continue   # it refuses these; or they are other norms at the same places
+        for token, learnable, bias, activation in mixes[:1] if quick else mixes:
+            bias = "none" if norm == "bn" else bias
+            arrangement = Arrangement(norm, position, learnable, bias=bias, activation=activation)
+            affine = "learnable" if learnable else "static"
+            yield f"vit: {norm}, {position}, {affine}, bias {bias}, {activation}, {token}", _vit(arrangement, token)
+    yield "vit: fn, standardized, cosine", _vit(Arrangement("fn", standardize=True, head="cosine"), "class")
+    yield "vit: ln, before, 2 blocks", _vit(Arrangement("ln", "before", activation="gelu"), "mean", 2)
+
+
+def _mixed(norm, mixes):
+    """(label, arrangement) for each of the mixes. A convolution's bias before a norm that takes the channel's mean
+    out again has no gradient to compare, so these do without."""
+    for position, learnable, bias, activation in mixes:
+        if norm in ("in", "bn") and position == "before":
+            bias = "none"
+        arrangement = Arrangement(norm=norm, position=position, learnable=learnable, bias=bias, activation=activation)
+        yield f"{norm}, {position}, {'learnable' if learnable else 'static'}, bias {bias}, {activation}", arrangement
+
+
+def _mlp(norm, **choices):
+    return MLP(4, (3, 4, 2), (10, 8), Arrangement(norm, **choices))
+
+
+def _resnet(arrangement, blocks=(1, 1, 1)):
+    """Maps of 8x8, 4x4 and 2x2, pooled to 1x1; not behind instance norm, as that has taken the maps' means out."""
+    channels = (4, 4, 4) if arrangement.norm == "gn" else (2, 3, 4)
+    return ResNet(3, (8, 8, 2), channels, blocks, 1 if arrangement.norm == "in" else 2, arrangement)
+
+
+def _vit(arrangement, token, depth=1):
+    """3x2 patches, heads of 3 features."""
+    return ViT(3, (6, 4, 2), patch=2, dim=6, depth=depth, heads=2, token=token, arrangement=arrangement)
 
 
 def draw(model, rng, *, clients=2, batch=5):
@@ -38,13 +115,21 @@ def draw(model, rng, *, clients=2, batch=5):
     return theta, x, rng.integers(0, model.num_classes, (clients, batch))
 
 
+def draw_statistics(model, rng, theta, x, labels):
+    """Running means and variances (K, ...) by name, not far from what the batch norms see in this batch; without
+    batch norm an empty dict."""
+    seen = model.statistics.views(loss_and_grad(model, theta, x, labels)[2])
+    return {name: value * (rng.uniform(0.5, 2.0, value.shape) if name.endswith("variance")
+                           else rng.uniform(0.8, 1.2, value.shape)) for name, value in seen.items()}
+
+
 def loss_gradient_error(model, theta, x, labels):
     """(worst block error, its block): loss_and_grad against the complex step in every parameter of client 0.
 
     The copies of the network that differ in one perturbed parameter are the clients of one call. That clients
     do not touch each other is another test's subject (a batch of clients = a loop over clients).
     """
-    _, gradient = loss_and_grad(model, theta, x, labels)
+    _, gradient, _ = loss_and_grad(model, theta, x, labels)
     theta, x, labels = theta[:1], x[:1], labels[:1]
     numeric = np.empty(model.spec.size)
     for start in range(0, model.spec.size, CLIENTS_AT_A_TIME):
@@ -60,19 +145,20 @@ def loss_gradient_error(model, theta, x, labels):
     return errors[worst], worst
 
 
-def adjoint_error(model, theta, x, rng):
+def adjoint_error(model, theta, x, rng, statistics={}):
     """(worst block error, its block) of u'(Jv) = (J'u)'v for the map theta -> logits, J restricted to a block.
 
     Jv is one complex step along a random direction v of the block, J'u the backward pass for a random u.
+    statistics: running means and variances by name: batch norm in evaluation mode
     """
-    logits, cache = model.forward(model.spec.views(theta), x)
+    logits, cache = model.forward(model.spec.views(theta) | statistics, x)
     u = rng.standard_normal(logits.shape)
     gradient = model.spec.flatten(model.backward(u, cache), like=theta)
     errors = {}
     for name, part in model.spec.slices.items():
         v = np.zeros_like(theta)
         v[:, part] = rng.standard_normal((len(theta), part.stop - part.start))
-        moved, _ = model.forward(model.spec.views(theta + 1j * STEP * v), x)
+        moved, _ = model.forward(model.spec.views(theta + 1j * STEP * v) | statistics, x)
         left = (u * moved.imag / STEP).sum(axis=(1, 2))
         right = (gradient * v).sum(axis=1)
         scale = np.abs(gradient * v).sum(axis=1)   # of what was added up: the sum itself may cancel
@@ -81,10 +167,13 @@ def adjoint_error(model, theta, x, rng):
     return errors[worst], worst
 
 
-def alive(model, theta, x, labels):
+def alive(model, theta, x, labels, statistics={}):
     """Whether every block of every client has a gradient to compare. In networks this small all ReLUs of a layer
     can be dead, or one unit be left, which a norm turns into a constant."""
-    gradient = loss_and_grad(model, theta, x, labels)[1]
+    logits, cache = model.forward(model.spec.views(theta) | statistics, x)
+    loss, loss_cache = softmax_cross_entropy(logits, labels)
+    blocks = model.backward(softmax_cross_entropy_backward(loss * 0 + 1, loss_cache), cache)
+    gradient = model.spec.flatten(blocks, like=theta)
     return all(np.abs(gradient[:, part]).max(axis=1).min() > FLOOR for part in model.spec.slices.values())
 
 

@@ -1,12 +1,11 @@
-"""Wrong backward passes, with the arguments of the right ones: what people write by mistake."""
+"""Wrong backward passes, with the arguments of the right ones: what people write by mistake.
+
+Of linear layers, convolutions, pooling and the loss here; in wrong_activations.py, wrong_norms.py,
+wrong_objectives.py and wrong_networks.py of the others.
+"""
 
 from minifl.backend import get_xp
-from minifl.layers import conv, linear, loss, norm, pool
-from minifl.models import arrangement
-
-# The right functions under names of their own, for mutants that stand in their place and call them.
-_affine_backward = norm.affine_backward
-_normalize_backward = arrangement.normalize_backward
+from minifl.layers import conv, linear, loss, pool
 
 
 # --- linear, flatten ---------------------------------------------------------------------------------------
@@ -120,23 +119,7 @@ def global_pool_not_divided(dy, cache):
     return pool.global_avg_pool_backward(dy, cache) * cache[2] * cache[3]
 
 
-# --- activations, loss -------------------------------------------------------------------------------------
-
-def relu_mask_of_gradient(dy, cache):
-    return dy * (dy > 0)
-
-
-def relu_straight_through(dy, cache):
-    return dy
-
-
-def leaky_slope_dropped(dy, cache):
-    return dy * cache[0]
-
-
-def leaky_slope_on_both_sides(dy, cache):
-    return dy * cache[1]
-
+# --- loss --------------------------------------------------------------------------------------------------
 
 def loss_not_averaged(dloss, cache):
     return loss.softmax_cross_entropy_backward(dloss, cache) * cache[0].shape[1]
@@ -163,155 +146,3 @@ def loss_derivative_of_softmax_again(dloss, cache):
     p, labels = cache
     dz = loss.softmax_cross_entropy_backward(dloss, cache)
     return p * (dz - (p * dz).sum(axis=2, keepdims=True))
-
-
-# --- norms -------------------------------------------------------------------------------------------------
-
-def _flat(dy):
-    return dy.reshape(*dy.shape[:2], -1)
-
-
-def shift_identity(dy, cache):
-    return dy
-
-
-def shift_sum(dy, cache):
-    return (_flat(dy) - _flat(dy).sum(axis=2, keepdims=True)).reshape(dy.shape)
-
-
-def shift_mean_over_batch(dy, cache):
-    return dy - dy.mean(axis=1, keepdims=True)
-
-
-def fn_no_radial(dy, cache):
-    y, r, above = cache
-    return (r * _flat(dy)).reshape(dy.shape)
-
-
-def fn_no_root_d(dy, cache):
-    return norm.feature_norm_backward(dy, cache) / _flat(dy).shape[2] ** 0.5
-
-
-def fn_radial_summed(dy, cache):
-    y, r, above = cache
-    v = _flat(dy)
-    return (r * (v - y * (v * y).sum(axis=2, keepdims=True) * above)).reshape(dy.shape)
-
-
-def fn_radial_below_clamp(dy, cache):
-    y, r, above = cache
-    return norm.feature_norm_backward(dy, (y, r, above | True))
-
-
-def fn_radial_over_batch(dy, cache):
-    y, r, above = cache
-    v = _flat(dy)
-    return (r * (v - y * (v * y).mean(axis=(1, 2), keepdims=True) * above)).reshape(dy.shape)
-
-
-def mv_no_centring(dy, cache):
-    return norm.feature_norm_backward(dy, cache)
-
-
-def mv_no_radial(dy, cache):
-    return norm.shift_backward(fn_no_radial(dy, cache), None)
-
-
-def mv_no_sigma(dy, cache):
-    y, r, above = cache
-    return norm.mv_norm_backward(dy, (y, r * 0 + 1, above))
-
-
-def mv_unbiased(dy, cache):
-    d = _flat(dy).shape[2]
-    return norm.mv_norm_backward(dy, cache) * ((d - 1) / d) ** 0.5
-
-
-def gn_one_group(dy, cache):
-    (y, r, above), groups = cache
-    v, joined = _flat(dy), norm._join_groups(y, dy.shape, groups)
-    y = _flat(joined)
-    scale = _flat(norm._join_groups(r + 0 * cache[0][0], dy.shape, groups))
-    return (scale * (v - v.mean(axis=2, keepdims=True) - y * (v * y).mean(axis=2, keepdims=True))).reshape(dy.shape)
-
-
-def gn_interleaved(dy, cache):
-    inner, groups = cache
-    order = [c for g in range(groups) for c in range(g, dy.shape[-1], groups)]
-    return norm.group_norm_backward(dy[..., order], cache)
-
-
-def ln_gain_forgotten(dy, cache):
-    h, sigma, (x, gain) = cache
-    return norm.layer_norm_backward(dy, (h, sigma, (x, gain * 0 + 1)))
-
-
-def ln_no_centring(dy, cache):
-    h, sigma, affine_cache = cache
-    dh, dgain, dbias = norm.affine_backward(dy, affine_cache)
-    g = _flat(dh)
-    return ((g - h * (g * h).mean(axis=2, keepdims=True)) / sigma).reshape(dy.shape), dgain, dbias
-
-
-def ln_no_radial(dy, cache):
-    h, sigma, affine_cache = cache
-    dh, dgain, dbias = norm.affine_backward(dy, affine_cache)
-    g = _flat(dh)
-    return ((g - g.mean(axis=2, keepdims=True)) / sigma).reshape(dy.shape), dgain, dbias
-
-
-def ln_variance_for_sigma(dy, cache):
-    h, sigma, affine_cache = cache
-    return norm.layer_norm_backward(dy, (h, sigma * sigma, affine_cache))
-
-
-def ln_eps_ignored(dy, cache):
-    """The radial term with h renormalized to variance exactly 1, as if eps were 0."""
-    h, sigma, affine_cache = cache
-    exact = h / get_xp(h).sqrt((h * h).mean(axis=2, keepdims=True))
-    dx, _, _ = norm.layer_norm_backward(dy, (exact, sigma, affine_cache))
-    return dx, *norm.layer_norm_backward(dy, cache)[1:]
-
-
-def ln_gain_averaged(dy, cache):
-    dx, dgain, dbias = norm.layer_norm_backward(dy, cache)
-    return dx, dgain / dy.shape[1], dbias
-
-
-def affine_gain_uses_output(dy, cache):
-    x, gain = cache
-    dx, dgain, dbias = norm.affine_backward(dy, cache)
-    return dx, dgain * gain, dbias
-
-
-def affine_gain_not_applied(dy, cache):
-    return dy, *_affine_backward(dy, cache)[1:]
-
-
-def affine_last_place_only(dy, cache):
-    """The sum over places forgotten: only over the examples, at the first place of a map."""
-    x, gain = cache
-    first = (slice(None), slice(None), *(0,) * (dy.ndim - 3))
-    dx, _, _ = norm.affine_backward(dy, cache)
-    return dx, (dy * x)[first].sum(axis=1), dy[first].sum(axis=1)
-
-
-# --- networks ----------------------------------------------------------------------------------------------
-
-def unit_order(arr, dy, cache, grads, name, last=False):
-    act_cache, norm_cache = cache
-    dx = arrangement.activate_backward(arr, dy, act_cache)
-    return arrangement.normalize_backward(arr, dx, norm_cache, grads, name, last)
-
-
-def norm_skipped(arr, dy, cache, grads, name, last):
-    return dy
-
-
-def inner_norm_skipped(arr, dy, cache, grads, name, last):
-    return _normalize_backward(arr, dy, cache, grads, name, last) if last else dy
-
-
-def conv_input_gradient_halved(dy, cache, *, input_gradient=True):
-    dx, dweight, dbias = conv.conv2d_backward(dy, cache, input_gradient=input_gradient)
-    return None if dx is None else dx / 2, dweight, dbias

@@ -1,18 +1,22 @@
-"""Networks: a frozen description with `spec`, `forward` and `backward` written out layer by layer."""
+"""Networks: a frozen description with `plan`, `forward` and `backward` written out layer by layer."""
 
 from minifl.errors import InputError
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models.arrangement import Arrangement
 from minifl.models.cnn import CNN, RELEASED, TABLE7
 from minifl.models.mlp import MLP
+from minifl.models.resnet import ResNet
+from minifl.models.vit import TOKENS, ViT
 
-MODELS = ("cnn", "cnn-table7", "mlp")
+MODELS = ("cnn", "cnn-table7", "mlp", "resnet8", "resnet18", "resnet20", "vit")
+HEADS = 4   # of the ViT
 
 
-def build(name, num_classes, image_shape, arrangement=None, *, width=1.0):
-    """The network of that name: cnn (as released), cnn-table7 (as printed), mlp.
+def build(name, num_classes, image_shape, arrangement=None, *, width=1.0, patch=4, token="class"):
+    """The network of that name; minifl/models has a file for each family.
 
-    width multiplies the number of channels and of hidden units (1 is the paper's), rounded to whole numbers.
+    width         multiplies the number of channels and of hidden units (1 is the paper's), rounded to whole numbers
+    patch, token  of the ViT: pixels a side; "class" or "mean"
     Raises InputError for an unknown name.
     """
     def scaled(sizes):
@@ -24,6 +28,12 @@ def build(name, num_classes, image_shape, arrangement=None, *, width=1.0):
         return MLP(hidden=scaled((200, 200)), **common)
     if name in ("cnn", "cnn-table7"):
         return CNN(channels=scaled((64, 64)), dense=scaled(RELEASED if name == "cnn" else TABLE7), **common)
+    if name == "resnet18":
+        return ResNet(channels=scaled((64, 128, 256, 512)), **common)
+    if name in ("resnet8", "resnet20"):
+        return ResNet(channels=scaled((16, 32, 64)), blocks=((1,) if name == "resnet8" else (3,)) * 3, pool=8, **common)
+    if name == "vit":
+        return ViT(dim=HEADS * max(1, round(32 * width)), heads=HEADS, patch=patch, token=token, **common)
     raise InputError(f"--model {name!r} is unknown; valid are {', '.join(MODELS)}.")
 
 
@@ -33,9 +43,14 @@ def loss_and_grad(model, theta, x, labels):
     theta   (K, P)
     x       (K, N, H, W, C), the dtype of theta
     labels  (K, N) integers
-    returns loss (K,), gradient (K, P)
+    returns loss (K,), gradient (K, P), what the batch norms saw (K, S)
     """
     logits, cache = model.forward(model.spec.views(theta), x)
     loss, loss_cache = softmax_cross_entropy(logits, labels)
     dlogits = softmax_cross_entropy_backward(loss * 0 + 1, loss_cache)
-    return loss, model.spec.flatten(model.backward(dlogits, cache), like=theta)
+    return loss, *flatten(model, model.backward(dlogits, cache), theta)
+
+
+def flatten(model, blocks, theta):
+    """What `backward` returned as two arrays of theta's dtype: gradient (K, P), what the batch norms saw (K, S)."""
+    return model.spec.flatten(blocks, like=theta), model.statistics.flatten(blocks, like=theta)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minifl.errors import InputError
-from minifl.layers.conv import conv2d, conv2d_backward
-from minifl.layers.linear import flatten, flatten_backward, linear, linear_backward
+from minifl.layers.linear import flatten, flatten_backward
 from minifl.layers.pool import max_pool2d, max_pool2d_backward
-from minifl.models.arrangement import Arrangement, unit, unit_backward
-from minifl.params import Spec
+from minifl.models.arrangement import Arrangement, only_sequential
+from minifl.models.blocks import (classify, classify_backward, convolve, convolve_backward, dense, dense_backward, unit,
+                                  unit_backward)
+from minifl.models.network import Network, Row, conv_row, dense_row, unit_row
 
 KERNEL = 5
 RELEASED = (384, 192)
@@ -24,10 +25,10 @@ TABLE7 = (384,)
 
 
 @dataclass(frozen=True)
-class CNN:
+class CNN(Network):
     """The network for images of image_shape (H, W, C0), at least 16x16, with 5x5 convolutions of `channels` = (C1, C2).
 
-    spec raises InputError if the images are too small or the groups of group norm do not divide the channels.
+    plan raises InputError if the images are too small or the groups of group norm do not divide the channels.
     """
     num_classes: int = 10
     image_shape: tuple = (32, 32, 3)
@@ -36,46 +37,44 @@ class CNN:
     arrangement: Arrangement = field(default_factory=Arrangement)
 
     @cached_property
-    def spec(self):
-        """The parameter blocks of one client, in forward order."""
-        arr = self.arrangement
-        height, width, c0 = self.image_shape
-        c1, c2 = self.channels
-        for _ in range(2):
-            height, width = (height - KERNEL + 1) // 2, (width - KERNEL + 1) // 2
-        if min(height, width) < 1:
-            raise InputError(f"--model cnn needs images of at least 16x16 pixels, "
-                             f"these have {self.image_shape[0]}x{self.image_shape[1]}.")
-        entries = arr.weight_entries("conv1", (KERNEL, KERNEL, c0, c1)) + arr.entries("norm1", c1, last=False)
-        entries += arr.weight_entries("conv2", (KERNEL, KERNEL, c1, c2)) + arr.entries("norm2", c2, last=False)
-        features = height * width * c2
+    def plan(self):
+        arr, shape, rows = self.arrangement, self.image_shape, []
+        only_sequential(arr, "cnn")
+        if min(shape[:2]) < 16:
+            raise InputError(f"--model cnn needs images of at least 16x16 pixels, these have {shape[0]}x{shape[1]}.")
+        for i, channels in enumerate(self.channels, start=1):
+            rows.append(conv_row(arr, f"conv{i}", shape, KERNEL, channels))
+            rows.append(unit_row(arr, f"norm{i}", rows[-1].shape, arr.main))
+            shape = (rows[-1].shape[0] // 2, rows[-1].shape[1] // 2, channels)
+            rows.append(Row(f"pool{i}", "max-pool 2", shape))
+        shape = (shape[0] * shape[1] * shape[2],)
+        rows.append(Row("flatten", "", shape))
         for i, units in enumerate(self.dense, start=1):
-            entries += arr.weight_entries(f"dense{i}", (features, units))
-            entries += arr.entries(f"dense{i}.norm", units, last=i == len(self.dense))
-            features = units
-        entries += arr.weight_entries("classifier", (features, self.num_classes), classifier=True)
-        return Spec(entries)
+            rows.append(dense_row(arr, f"dense{i}", shape, units))
+            shape = rows[-1].shape
+            rows.append(unit_row(arr, f"dense{i}.norm", shape, self._kind(i)))
+        return (*rows, dense_row(arr, "classifier", shape, self.num_classes, classifier=True))
+
+    def _kind(self, i):
+        """The norm at the i-th dense layer. Instance norm is for maps only."""
+        kind = self.arrangement.last if i == len(self.dense) else self.arrangement.main
+        return "identity" if kind == "in" else kind
 
     def forward(self, p, x):
         """x (K, N, H, W, C) and the named views p of theta -> logits (K, N, num_classes), cache."""
         arr = self.arrangement
-        a, conv1 = conv2d(x, p["conv1.weight"], p.get("conv1.bias"))
+        a, conv1 = convolve(arr, x, p, "conv1")
         a, stage1 = self._unit_and_pool(a, p, "norm1")
-        a, conv2 = conv2d(a, p["conv2.weight"], p.get("conv2.bias"))
+        a, conv2 = convolve(arr, a, p, "conv2")
         a, stage2 = self._unit_and_pool(a, p, "norm2")
         a, flat = flatten(a)
-        dense = []
+        hidden = []
         for i in range(1, len(self.dense) + 1):
-            a, layer = linear(a, p[f"dense{i}.weight"], p.get(f"dense{i}.bias"))
-            a, act = unit(arr, a, p, f"dense{i}.norm", last=i == len(self.dense))
-            dense.append((layer, act))
-        logits, classifier = linear(a, p["classifier.weight"], p.get("classifier.bias"))
-        return logits, (conv1, stage1, conv2, stage2, flat, dense, classifier)
-
-    def feature(self, cache):
-        """The feature that the classifier saw, (K, N, D)."""
-        classifier = cache[-1]
-        return classifier[0]
+            a, layer = dense(a, p, f"dense{i}")
+            a, act = unit(arr, a, p, f"dense{i}.norm", self._kind(i))
+            hidden.append((layer, act))
+        logits, classifier = classify(arr, a, p)
+        return logits, (conv1, stage1, conv2, stage2, flat, hidden, classifier)
 
     def backward(self, dlogits, cache, dfeature=0):
         """dL/dlogits -> the gradient of every parameter block by name, in mirrored order.
@@ -83,34 +82,35 @@ class CNN:
         dfeature (K, N, D): what the loss adds to the feature's gradient besides what comes through the logits.
         """
         arr = self.arrangement
-        conv1, stage1, conv2, stage2, flat, dense, classifier = cache
+        conv1, stage1, conv2, stage2, flat, hidden, classifier = cache
         g = {}
-        d, g["classifier.weight"], g["classifier.bias"] = linear_backward(dlogits, classifier)
-        d = d + dfeature
+        d = classify_backward(arr, dlogits, classifier, g) + dfeature
         for i in range(len(self.dense), 0, -1):
-            layer, act = dense[i - 1]
-            d = unit_backward(arr, d, act, g, f"dense{i}.norm", last=i == len(self.dense))
-            d, g[f"dense{i}.weight"], g[f"dense{i}.bias"] = linear_backward(d, layer)
+            layer, act = hidden[i - 1]
+            d = unit_backward(arr, d, act, g, f"dense{i}.norm", self._kind(i))
+            d = dense_backward(d, layer, g, f"dense{i}")
         d = flatten_backward(d, flat)
         d = self._unit_and_pool_backward(d, stage2, g, "norm2")
-        d, g["conv2.weight"], g["conv2.bias"] = conv2d_backward(d, conv2)
+        d = convolve_backward(arr, d, conv2, g, "conv2")
         d = self._unit_and_pool_backward(d, stage1, g, "norm1")
-        _, g["conv1.weight"], g["conv1.bias"] = conv2d_backward(d, conv1, input_gradient=False)
+        convolve_backward(arr, d, conv1, g, "conv1", input_gradient=False)
         return g
 
     def _unit_and_pool(self, a, p, name):
-        if self.arrangement.pool_first:
+        arr = self.arrangement
+        if arr.pool_first:
             a, pool = max_pool2d(a)
-            a, act = unit(self.arrangement, a, p, name)
+            a, act = unit(arr, a, p, name, arr.main)
         else:
-            a, act = unit(self.arrangement, a, p, name)
+            a, act = unit(arr, a, p, name, arr.main)
             a, pool = max_pool2d(a)
         return a, (act, pool)
 
     def _unit_and_pool_backward(self, d, cache, g, name):
+        arr = self.arrangement
         act, pool = cache
-        if self.arrangement.pool_first:
-            d = unit_backward(self.arrangement, d, act, g, name)
+        if arr.pool_first:
+            d = unit_backward(arr, d, act, g, name, arr.main)
             return max_pool2d_backward(d, pool)
         d = max_pool2d_backward(d, pool)
-        return unit_backward(self.arrangement, d, act, g, name)
+        return unit_backward(arr, d, act, g, name, arr.main)

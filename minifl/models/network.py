@@ -1,0 +1,88 @@
+"""What the networks have in common: a plan, and what follows from it."""
+
+import math
+from functools import cached_property
+from typing import NamedTuple
+
+from minifl.errors import InputError
+from minifl.params import Entry, Spec
+
+
+class Row(NamedTuple):
+    """One step of a network on one example."""
+    name: str
+    what: str             # for people
+    shape: tuple          # of its output
+    entries: tuple = ()   # its parameter blocks and running statistics
+    flops: int = 0        # of its forward pass: 2 for each multiply-add of a convolution, linear layer or attention product
+
+
+class Network:
+    """A frozen description of a network.
+
+    Each has, besides its fields,
+        plan                                its steps in forward order, a tuple of Rows; InputError if they do not fit
+        forward(p, x)                       x (K, N, H, W, C), named views p of theta -> logits (K, N, num_classes), cache
+        backward(dlogits, cache, dfeature)  -> the gradient of every parameter block by name, in mirrored order
+    written out by hand. The cache's last part is that of the classifier, which keeps the feature first.
+    """
+
+    @cached_property
+    def spec(self):
+        """The parameter blocks of one client, in forward order."""
+        return Spec(tuple(entry for row in self.plan for entry in row.entries if not entry.statistic))
+
+    @cached_property
+    def statistics(self):
+        """The running statistics of batch norm of one client; of size 0 without batch norm."""
+        return Spec(tuple(entry for row in self.plan for entry in row.entries if entry.statistic))
+
+    @cached_property
+    def batch_norm_blocks(self):
+        """The names of the gains and biases that belong to batch norms."""
+        norms = {entry.name.rpartition(".")[0] for entry in self.statistics.entries}
+        return tuple(entry.name for entry in self.spec.entries if entry.name.rpartition(".")[0] in norms)
+
+    @cached_property
+    def flops(self):
+        """Of a forward pass of one example: 2 for each multiply-add of convolutions, linear layers and attention
+        products; biases, norms, activations and pooling are not counted, as is usual."""
+        return sum(row.flops for row in self.plan)
+
+    def feature(self, cache):
+        """The feature that the classifier saw, (K, N, D)."""
+        classifier = cache[-1]
+        return classifier[0]
+
+
+def weight_entries(name, shape, bias):
+    """Weight, and bias if there is one, of a linear or convolution layer; the last axis is the output."""
+    fan_in = math.prod(shape[:-1])
+    entries = (Entry(f"{name}.weight", shape, fan_in=fan_in),)
+    return entries + ((Entry(f"{name}.bias", shape[-1:], fan_in=fan_in),) if bias else ())
+
+
+def conv_row(arrangement, name, image, kernel, channels, *, stride=1, padding=0):
+    """A square convolution on an image (H, W, C)."""
+    height, width, c = image
+    shape = (*((side + 2 * padding - kernel) // stride + 1 for side in (height, width)), channels)
+    if min(shape) < 1:
+        raise InputError(f"the images are too small for this network: a {kernel}x{kernel} convolution meets a map of "
+                         f"{height}x{width} at {name}.")
+    entries = weight_entries(name, (kernel, kernel, c, channels), arrangement.has_bias())
+    what = f"conv {kernel}x{kernel}" + (f", stride {stride}" if stride > 1 else "")
+    return Row(name, what, shape, entries, 2 * math.prod(shape) * kernel * kernel * c)
+
+
+def dense_row(arrangement, name, shape, units, *, classifier=False):
+    """A linear layer on the last axis of an example of that shape."""
+    entries = weight_entries(name, (shape[-1], units), arrangement.has_bias(classifier))
+    what = "linear" + (", weights of length 1" if classifier and arrangement.head == "cosine" else "")
+    return Row(name, what, (*shape[:-1], units), entries, 2 * math.prod(shape) * units)
+
+
+def unit_row(arrangement, name, shape, kind):
+    """An activation with the norm of that kind."""
+    parts = [arrangement.activation] + ([] if kind == "identity" else [kind])
+    ordered = parts if arrangement.position == "after" else parts[::-1]
+    return Row(name, ", ".join(ordered), shape, arrangement.entries(name, shape[-1], kind))
