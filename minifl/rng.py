@@ -15,6 +15,7 @@ ASSIGN = 4      # which examples fill these counts
 CHECK = 5       # gradient checks
 SAMPLE = 6      # which clients take part in a round
 DROPOUT = 7     # whether a client fails in a round
+SPLIT = 8       # which images of an undivided set are for testing
 
 
 def address(seed, purpose, *place):

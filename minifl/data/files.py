@@ -16,6 +16,7 @@ import numpy as np
 
 from minifl.atomic import replacing
 from minifl.data.dataset import Dataset, check
+from minifl.data.remedy import command
 from minifl.errors import InputError
 
 CRC_LIMIT = 10**9    # bytes; a larger file would take seconds to check each time that it is opened
@@ -44,7 +45,7 @@ def read_dataset(path):
     truncated, damaged (by the zip's checksums, below CRC_LIMIT bytes) or of another kind.
     """
     path = Path(path)
-    remedy = f"make it anew with: python data_scripts/{path.stem}.py --data-dir {path.parent} --force"
+    remedy = f"make it anew with: {command(path.stem, path.parent)} --force"
     try:
         with open(path, "rb") as f, zipfile.ZipFile(f) as archive:
             _check_members(archive, path.stat().st_size)

@@ -1,38 +1,17 @@
-"""Which client holds which examples: first a table of label counts, then the examples that fill it.
+"""Which client holds which examples: those that fill a table of label counts, of the whole set or by domain.
 
-A table `counts` (K, C) says how many training examples of class c client k holds. Every setting is a table
-of shares, made whole by the largest remainder: ones (iid), who holds what (oneclass, nclass), Dirichlet
-draws, or the paper's own numbers. The table and the examples that fill it are pure functions of the seed.
+The table (counts.py) and the examples that fill it are pure functions of the data seed.
 """
 
-import heapq
-import math
 from typing import NamedTuple
 
 import numpy as np
 
+from minifl.data.counts import apportion, check_counts, check_whole, label_counts, of_domain
 from minifl.errors import InputError
-from minifl.rng import ASSIGN, PARTITION, address
+from minifl.rng import ASSIGN, address
 
-SETTINGS = ("iid", "oneclass", "nclass", "dirichlet", "paper-2class", "paper-dir0.1")
 TRAIN, TEST = 0, 1      # the splits in the address of an assignment; part of every run's identity
-MAX_CELLS = 10**8       # of a table of counts: 800 MB
-TRADES = 20             # rounds of trades in `nclass`; in each, every client meets one other
-
-# The paper's Figure 8 (CIFAR-10, 10 clients): the classes of each client, and the counts of its Dir(0.1).
-PAPER_2CLASS = ((2, 8), (3, 5), (2, 3), (7, 9), (6, 7), (1, 6), (4, 8), (1, 5), (0, 4), (0, 9))
-PAPER_DIR = (
-    (10, 5, 4315, 0, 0, 3950, 0, 0, 0, 2135),
-    (25, 20, 0, 35, 2255, 0, 5, 340, 2120, 0),
-    (0, 470, 205, 530, 2225, 5, 4340, 0, 5, 0),
-    (5, 25, 0, 0, 0, 95, 0, 80, 35, 2675),
-    (4205, 0, 35, 0, 0, 530, 0, 115, 0, 5),
-    (400, 0, 55, 3430, 0, 20, 0, 4335, 30, 90),
-    (15, 0, 0, 5, 375, 260, 0, 0, 25, 35),
-    (0, 0, 30, 540, 0, 140, 0, 125, 0, 60),
-    (0, 0, 70, 0, 0, 0, 650, 5, 0, 0),
-    (340, 4480, 290, 460, 145, 0, 5, 0, 2785, 0),
-)
 
 
 class Partition(NamedTuple):
@@ -43,184 +22,64 @@ class Partition(NamedTuple):
     test: list
 
 
-def make_partition(setting, y_train, y_test, num_classes, num_clients, seed, **options):
+def make_partition(setting, y_train, y_test, num_classes, num_clients, seed, *, domains=None, **options):
     """Split labelled train and test examples over the clients; returns a Partition.
 
     setting      a name in SETTINGS, or a table of counts (K, C), e.g. from `table.read_csv`
     y_train/test (N,) class labels 0..C-1 in any order
     num_clients  K; with a table, its number of rows or None
     seed         the data seed
+    domains      (domain_train (N,), domain_test (N,), names of the D domains): the examples of each domain are split
+                 over K/D clients of their own, those of domain 0 first, so client k holds examples of domain k // (K/D)
+                 and is tested on that domain
     options      of `label_counts`
     Raises InputError for arguments that allow no such partition.
     """
+    y_train, y_test = np.asarray(y_train), np.asarray(y_test)
+    if not isinstance(setting, str):
+        setting = np.asarray(setting)
+        check_counts(setting, class_sizes(y_train, num_classes))
+        if num_clients is not None and num_clients != len(setting):
+            raise InputError(f"--num-clients {num_clients}: the table of --partition has {len(setting)} clients; "
+                             f"leave --num-clients out or give {len(setting)}")
+        num_clients = len(setting)
+    if domains is None:
+        return _split(setting, y_train, y_test, num_classes, num_clients, seed, **options)
+    domain_train, domain_test, names = domains
+    parts = []
+    for d, rows in enumerate(clients_of_domains(num_clients, names)):
+        train, test = np.flatnonzero(domain_train == d), np.flatnonzero(domain_test == d)
+        try:
+            part = _split(setting if isinstance(setting, str) else setting[rows.start:rows.stop], y_train[train],
+                          y_test[test], num_classes, len(rows), seed, domain=d, **options)
+        except InputError as error:
+            raise InputError(f"{error} (in domain {names[d]}, which --by-domain gives {len(rows)} of the "
+                             f"{num_clients} clients)") from None
+        parts.append(part._replace(train=[train[mine] for mine in part.train], test=[test[mine] for mine in part.test]))
+    counts, tests, train, test = zip(*parts)
+    return Partition(np.concatenate(counts), np.concatenate(tests), sum(train, []), sum(test, []))
+
+
+def clients_of_domains(num_clients, names):
+    """For each of the D domains the range of its K/D clients; InputError if D does not divide K."""
+    check_whole("--num-clients", num_clients, 1)
+    if num_clients % len(names):
+        raise InputError(f"--num-clients {num_clients}: --by-domain gives each domain as many clients, so it must be a "
+                         f"multiple of {len(names)} ({', '.join(names)})")
+    each = num_clients // len(names)
+    return [range(d * each, (d + 1) * each) for d in range(len(names))]
+
+
+def _split(setting, y_train, y_test, num_classes, num_clients, seed, domain=None, **options):
+    """The Partition of the whole set, or of the examples and clients of one domain."""
     train_sizes, test_sizes = class_sizes(y_train, num_classes), class_sizes(y_test, num_classes)
     if isinstance(setting, str):
-        counts = label_counts(setting, train_sizes, num_clients, seed, **options)
+        counts = label_counts(setting, train_sizes, num_clients, seed, domain=domain, **options)
     else:
-        counts = np.asarray(setting)
-        check_counts(counts, train_sizes)
-        counts = counts.astype(np.int64)
-        if num_clients is not None and num_clients != len(counts):
-            raise InputError(f"--num-clients {num_clients}: the table of --partition has {len(counts)} "
-                             f"clients; leave --num-clients out or give {len(counts)}")
+        counts = setting.astype(np.int64)
     tests = test_counts(counts, train_sizes, test_sizes)
-    return Partition(counts, tests, assign(counts, y_train, seed, TRAIN), assign(tests, y_test, seed, TEST))
-
-
-def label_counts(setting, labels_per_class, num_clients, seed, *,
-                 classes_per_client=2, dirichlet_alpha=0.1, min_size=10):
-    """How many training examples of each class each client holds.
-
-    labels_per_class (C,)  examples of each class
-    returns          (K, C) int64; column c sums to labels_per_class[c]
-
-    iid           every class split evenly; the sizes of two clients differ by at most 1
-    oneclass      client k holds class k mod C, shared evenly with the other holders of that class
-    nclass        a random table in which each client holds exactly `classes_per_client` classes, each class
-                  has the same number of holders (to within 1) and is shared evenly by them
-    dirichlet     each class split by one symmetric Dir(dirichlet_alpha) draw over the clients; then clients
-                  below `min_size` examples are topped up from the largest cells
-    paper-2class, paper-dir0.1   the paper's Figure 8, scaled if the classes have other sizes than 5000
-    Raises InputError for bad or infeasible arguments, and for no other reason: any feasible one succeeds.
-    """
-    sizes = np.asarray(labels_per_class, dtype=np.int64)
-    num_classes = len(sizes)
-    if setting not in SETTINGS:
-        raise InputError(f"--setting {setting}: unknown; valid are {', '.join(SETTINGS)}")
-    _check_whole("--num-clients", num_clients, 1, MAX_CELLS // num_classes)
-    _check_whole("--data-seed", seed, 0)
-    _check_whole("--classes-per-client", classes_per_client, 1, num_classes if setting == "nclass" else None)
-    _check_whole("--min-size", min_size, 0)
-    if not (_is_number(dirichlet_alpha) and 0 < dirichlet_alpha < math.inf):
-        raise InputError(f"--dirichlet-alpha {dirichlet_alpha}: must be a finite number above 0")
-
-    rng = address(seed, PARTITION)
-    if setting == "iid":
-        return apportion(np.ones((num_clients, num_classes), np.int64), sizes)
-    if setting == "oneclass":
-        return apportion(_one_class(sizes, num_clients), sizes)
-    if setting == "nclass":
-        return apportion(_n_classes(sizes, num_clients, classes_per_client, rng), sizes)
-    if setting == "dirichlet":
-        return _dirichlet(sizes, num_clients, dirichlet_alpha, min_size, rng)
-    return apportion(_preset(setting, num_clients, num_classes), sizes)
-
-
-def apportion(shares, totals):
-    """Whole numbers proportional to the shares of each column, by the largest remainder.
-
-    shares (K, C)  whole numbers >= 0, shares*totals below 2**63;  totals (C,)
-    returns (K, C) int64; column c sums to totals[c], or to 0 where nobody has a share
-
-    Equal remainders are served in turn, each class going on where the class before it stopped, so that equal
-    shares give clients of equal size (to within 1).
-    """
-    shares = np.asarray(shares, dtype=np.int64)
-    clients, counts, turn = np.arange(len(shares)), np.zeros(shares.shape, np.int64), 0
-    for c, total in enumerate(totals):
-        whole = shares[:, c].sum()
-        if whole == 0:
-            continue
-        counts[:, c], remainder = np.divmod(shares[:, c] * total, whole)
-        short = total - counts[:, c].sum()      # below the number of remainders > 0: no share, no example
-        served = np.lexsort(((clients - turn) % len(clients), -remainder))
-        counts[served[:short], c] += 1
-        turn += short
-    return counts
-
-
-def _one_class(sizes, num_clients):
-    if num_clients < len(sizes):
-        raise InputError(f"--num-clients {num_clients}: --setting oneclass needs a client for each class, "
-                         f"at least {len(sizes)}")
-    held = np.arange(num_clients)[:, None] % len(sizes) == np.arange(len(sizes))
-    _check_holders(held.sum(axis=0), sizes, "--num-clients")
-    return held
-
-
-def _n_classes(sizes, num_clients, n, rng):
-    """Random held (K, C) of bools: n true in every row, and nearly equal numbers of them in the columns.
-
-    Dealing the classes out in turn, each as often as it has holders, is always valid: no class has more
-    holders than there are clients, so none comes twice to one client. Then pairs of clients repeatedly pool
-    the classes that only one of them holds and draw them anew: many switches of two at once. That keeps all
-    row and column sums and converges to the uniform distribution over the tables that have them ("curveball
-    trades": Strona et al. 2014, Carstens 2015).
-    """
-    num_classes = len(sizes)
-    if num_clients * n < num_classes:
-        raise InputError(f"--num-clients {num_clients} with --classes-per-client {n}: some of the "
-                         f"{num_classes} classes would have no client; the product must be at least "
-                         f"{num_classes}")
-    order = rng.permutation(num_classes)
-    least, extra = divmod(num_clients * n, num_classes)
-    order = order[np.argsort(sizes[order] <= least, kind="stable")]     # too small for one more holder: last
-    holders = np.full(num_classes, least)
-    holders[order[:extra]] += 1
-    _check_holders(holders, sizes, "--num-clients x --classes-per-client =")
-
-    held = np.zeros((num_clients, num_classes), bool)
-    held[np.arange(num_clients * n) % num_clients, np.repeat(order, holders[order])] = True
-    for _ in range(TRADES):
-        first, second = rng.permutation(num_clients)[:num_clients // 2 * 2].reshape(2, -1)
-        both, pool = held[first] & held[second], held[first] ^ held[second]
-        lots = np.where(pool, rng.random(pool.shape), 2.0).argsort(axis=1).argsort(axis=1)
-        drawn = lots < pool.sum(axis=1, keepdims=True) // 2
-        held[first], held[second] = both | drawn, both | (pool & ~drawn)
-    return held
-
-
-def _check_holders(holders, sizes, option):
-    """InputError if a class has fewer examples than holders: one of them would hold nothing of it."""
-    for c in np.flatnonzero(holders > sizes):
-        raise InputError(f"{option} {holders.sum()}: class {c} has {sizes[c]} examples, too few for the "
-                         f"{holders[c]} clients that would share it; at most {sizes.min() * len(sizes)} "
-                         f"here, or --setting iid or dirichlet")
-
-
-def _dirichlet(sizes, num_clients, alpha, min_size, rng):
-    if num_clients * min_size > sizes.sum():
-        raise InputError(f"--min-size {min_size}: too many for {num_clients} clients and {sizes.sum()} "
-                         f"examples; at most {sizes.sum() // num_clients} with --num-clients {num_clients}")
-    # Dir = normalized Gamma(alpha) draws, in logarithms: as Gamma(a) = Gamma(a+1) * U^(1/a), they cannot all
-    # vanish however small alpha is. Beyond the clip the shares no longer change.
-    alpha = min(max(alpha, 1e-300), 1e300)
-    shape = len(sizes), num_clients
-    logs = np.log(rng.standard_gamma(alpha + 1, shape)) - rng.standard_exponential(shape) / alpha
-    shares = np.exp(logs - logs.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    counts = apportion(np.floor(shares.T * 2.0**32), sizes)      # 32 bits: exact arithmetic from here on
-    return _top_up(counts, min_size)
-
-
-def _top_up(counts, min_size):
-    """Give each client below min_size what it lacks from the largest cell that can spare it, class by class.
-
-    Each step completes a client or uses up a cell or a giver, so there are at most K + K*C of them.
-    """
-    counts, sizes = counts.copy(), counts.sum(axis=1).tolist()
-    cells = [(-int(counts[k, c]), k, c) for k, c in np.argwhere(counts).tolist() if sizes[k] > min_size]
-    heapq.heapify(cells)
-    for k in (k for k, size in enumerate(sizes) if size < min_size):
-        while sizes[k] < min_size:
-            count, giver, c = heapq.heappop(cells)
-            given = min(-count, sizes[giver] - min_size, min_size - sizes[k])
-            counts[giver, c] -= given
-            counts[k, c] += given
-            sizes[giver] -= given
-            sizes[k] += given
-            if count + given < 0 and sizes[giver] > min_size:
-                heapq.heappush(cells, (count + given, giver, c))
-    return counts
-
-
-def _preset(setting, num_clients, num_classes):
-    if (num_clients, num_classes) != (10, 10):
-        raise InputError(f"--setting {setting}: needs data of 10 classes and --num-clients 10; "
-                         f"found {num_classes} classes and --num-clients {num_clients}")
-    if setting == "paper-dir0.1":
-        return np.array(PAPER_DIR)
-    return (np.array(PAPER_2CLASS)[:, :, None] == np.arange(10)).any(axis=1)
+    return Partition(counts, tests, assign(counts, y_train, seed, TRAIN, domain),
+                     assign(tests, y_test, seed, TEST, domain))
 
 
 def test_counts(counts, train_per_class, test_per_class):
@@ -237,22 +96,23 @@ def test_counts(counts, train_per_class, test_per_class):
 test_counts.__test__ = False    # a name that pytest would collect
 
 
-def assign(counts, labels, seed, split):
+def assign(counts, labels, seed, split, domain=None):
     """Fill a table of counts (K, C) with examples: K ascending int64 arrays of indices into labels (N,).
 
-    The examples of class c are shuffled by the address (seed, ASSIGN, split, c), split TRAIN or TEST, and
-    dealt to clients 0, 1, ... in turn: disjoint, and complete if the counts are. InputError if a class has
-    too few.
+    The examples of class c are shuffled by the address (seed, ASSIGN, split, c), split TRAIN or TEST, with the domain
+    at its end if they are of one (`of_domain`), and dealt to clients 0, 1, ... in turn: disjoint, and complete if the
+    counts are. InputError if a class has too few.
     """
-    _check_whole("--data-seed", seed, 0)
+    check_whole("--data-seed", seed, 0)
     counts, labels = np.asarray(counts), np.asarray(labels)
     sizes = class_sizes(labels, counts.shape[1])
     check_counts(counts, sizes)
     by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
     clients = np.arange(len(counts))
     owner = np.concatenate([np.repeat(clients, column) for column in counts.T])
-    dealt = np.concatenate([address(seed, ASSIGN, split, c).permutation(members)[:counts[:, c].sum()]
-                            for c, members in enumerate(by_class)])
+    dealt = np.concatenate([
+        address(seed, ASSIGN, split, c, *of_domain(domain)).permutation(members)[:counts[:, c].sum()]
+        for c, members in enumerate(by_class)])
     dealt = dealt[np.lexsort((dealt, owner))]
     return np.split(dealt, np.cumsum(counts.sum(axis=1))[:-1])
 
@@ -264,28 +124,3 @@ def class_sizes(labels, num_classes):
         raise InputError(f"data: labels from {labels.min()} to {labels.max()}; with {num_classes} classes "
                          f"they must be 0 to {num_classes - 1}")
     return np.bincount(labels, minlength=num_classes)
-
-
-def check_counts(counts, labels_per_class, source="--partition"):
-    """InputError if the table counts (K, C) does not fit data with labels_per_class (C,); less is allowed."""
-    counts, sizes = np.asarray(counts), np.asarray(labels_per_class)
-    if counts.ndim != 2 or len(counts) == 0 or counts.shape[1] != len(sizes):
-        raise InputError(f"{source}: a table of shape {counts.shape}; these data need a row for each client "
-                         f"and {len(sizes)} columns, one for each class")
-    if counts.dtype.kind not in "iu" or counts.min() < 0:
-        raise InputError(f"{source}: the counts must be whole numbers of at least 0")
-    for c in np.flatnonzero(counts.sum(axis=0) > sizes):
-        raise InputError(f"{source}: class {c}: {counts[:, c].sum()} examples asked for, at most {sizes[c]} "
-                         f"available")
-
-
-def _check_whole(option, value, low, high=None):
-    """InputError unless value is a whole number from low to high."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < low or (high is not None and value > high):
-        valid = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise InputError(f"{option} {value}: must be a whole number {valid}")
-
-
-def _is_number(value):
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

@@ -6,14 +6,13 @@ from pathlib import Path
 from minifl.data import embedded
 from minifl.data.dataset import make_dataset
 from minifl.data.files import read_dataset
+from minifl.data.remedy import SCRIPTS, command, is_plain
 from minifl.errors import InputError
-
-FROM_FILE = ("cifar10",)    # <folder>/<name>.npz, made by data_scripts/<name>.py
 
 
 def names():
-    """The names that `load` takes, for the command line."""
-    return ("auto", "embedded", *FROM_FILE)
+    """The names that minifl knows. `load` takes others too: those of files that are in the folder."""
+    return ("auto", "embedded", *SCRIPTS)
 
 
 def data_folder(data_dir=None):
@@ -25,15 +24,22 @@ def data_folder(data_dir=None):
     return Path("data"), None
 
 
-def load(name, data_dir=None):
-    """The `Dataset` of that name; "auto" is cifar10 where its file is there, else the embedded set.
+def check_name(name, option):
+    """Raise InputError unless `name` can be that of a file in any folder."""
+    if not is_plain(name):
+        raise InputError(f"{option} {name!a}: a name has letters, digits, - _ and . only, and begins with a letter or "
+                         "digit; folders are named by --data-dir")
 
-    `source` of what is returned says which it was. Raises InputError for an unknown name, a folder that was
-    named and does not exist, and a file that is missing or damaged (under "auto" too: a damaged file is no
-    reason to train on something else).
+
+def load(name, data_dir=None):
+    """The `Dataset` of that name, from <folder>/<name>.npz; "embedded" is generated, and "auto" is cifar10 where its
+    file is there, else the embedded set.
+
+    `source` of what is returned says which it was. Raises InputError for a name that is neither known nor that of a
+    file in the folder, a folder that was named and does not exist, and a file that is missing or damaged (under
+    "auto" too: a damaged file is no reason to train on something else).
     """
-    if name not in names():
-        raise InputError(f"--data {name}: unknown, must be one of {', '.join(names())}")
+    check_name(name, "--data")
     folder, named_by = data_folder(data_dir)
     needs_folder = name != "embedded" or data_dir is not None
     if needs_folder and named_by and not folder.is_dir():
@@ -45,13 +51,18 @@ def load(name, data_dir=None):
 
 def _from_file(name, path):
     if not os.path.lexists(path):
-        script = f"python data_scripts/{name}.py --data-dir {path.parent}"
-        raise InputError(f"--data {name}: {path} does not exist; download it with: {script}, "
-                         f"or make it from what you have with: {script} --from FILE_OR_FOLDER")
+        if name in SCRIPTS:
+            script = command(name, path.parent)
+            download = "" if name == "pacs" else f"download it with: {script}, or "
+            raise InputError(f"--data {name}: {path} does not exist; {download}make it from what you have with: "
+                             f"{script} --from FILE_OR_FOLDER")
+        found = sorted(p.stem for p in path.parent.glob("*.npz") if p.stem not in names() and is_plain(p.stem))
+        raise InputError(f"--data {name}: unknown, must be one of {', '.join(names())}, or your own: in the folder "
+                         f"{path.parent} there is {', '.join(found) or 'none'}; {command(name, path.parent)} makes one")
     dataset = read_dataset(path)
     if dataset.name != name:
-        raise InputError(f"{path}: holds the data set {dataset.name!r}, not {name}; "
-                         f"make it anew with: python data_scripts/{name}.py --data-dir {path.parent} --force")
+        raise InputError(f"{path}: holds the data set {dataset.name!r}, not {name}; name the file so, or make it anew "
+                         f"with: {command(name, path.parent)} --force")
     return dataset
 
 

@@ -41,7 +41,7 @@ def refused(path, *words):
     with pytest.raises(InputError) as caught:
         read_dataset(path)
     message = str(caught.value)
-    for word in (str(path), f"python data_scripts/{path.stem}.py", *words):
+    for word in (str(path), "make it anew with: python data_scripts/", *words):
         assert word in message
     assert "\n" not in message
 

@@ -1,5 +1,8 @@
 """Data sets by name: what is found where, and what is said when it is not."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,8 @@ from minifl.data import registry
 from minifl.data.dataset import make_dataset
 from minifl.data.files import write_dataset
 from minifl.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def small(seed=0, name="cifar10"):
@@ -77,10 +82,45 @@ def test_missing_file_names_both_ways_to_get_it(tmp_path):
     assert f"{command}, " in str(caught.value) and f"{command} --from FILE_OR_FOLDER" in str(caught.value)
 
 
-def test_unknown_name_lists_the_valid_ones():
-    assert registry.names() == ("auto", "embedded", "cifar10")
-    with pytest.raises(InputError, match="cifar11.*auto, embedded, cifar10"):
+BUILT_IN = ("cifar10", "cifar100", "cifar100-coarse", "tinyimagenet", "pacs", "mnist", "fashionmnist")
+
+
+def test_unknown_name_lists_the_valid_ones_and_the_files(tmp_path):
+    assert registry.names() == ("auto", "embedded", *BUILT_IN)
+    valid = "cifar11: unknown, must be one of auto, embedded, cifar10, .* fashionmnist, or your own"
+    with pytest.raises(InputError, match=f"{valid}: in the folder data there is none; python data_scripts/folder.py"):
         registry.load("cifar11")
+    for name in ("cifar10", "mine", "cats-and-dogs_2.0", ".hidden", "odd name"):
+        write_dataset(tmp_path / "data" / f"{name}.npz", small(name=name))
+    with pytest.raises(InputError, match=f"{valid}: in the folder data there is cats-and-dogs_2.0, mine; python"):
+        registry.load("cifar11")
+
+
+def test_own_sets_by_their_files(tmp_path):
+    write_dataset(tmp_path / "data" / "cats-and-dogs_2.0.npz", small(name="cats-and-dogs_2.0"))
+    assert registry.load("cats-and-dogs_2.0").sha256 == small().sha256
+    (tmp_path / "data" / "mine.npz").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="folder.py --from FOLDER --name mine --data-dir data --force"):
+        registry.load("mine")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/etc/passwd", "", ".", "..", ".x", "-x", "a b", "a\\b", "x\n", "\x1b[m"])
+def test_names_are_no_paths(tmp_path, name):
+    with pytest.raises(InputError, match="--data '.*': a name has letters, digits") as caught:
+        registry.load(name)
+    assert str(caught.value).isprintable()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_remedy_names_a_script_that_makes_this_file(name):
+    with pytest.raises(InputError) as caught:
+        registry.load(name)
+    script, *options = re.search(r"data_scripts/(.*?) --data-dir data", str(caught.value))[1].split()
+    source = (ROOT / "data_scripts" / script).read_text()
+    assert all(option in ("--labels", "coarse") and '"--labels"' in source for option in options)
+    assert (options == ["--labels", "coarse"]) == (name == "cifar100-coarse")
+    assert ("download it" in str(caught.value)) == (name != "pacs")
 
 
 @pytest.mark.parametrize("name", ["auto", "embedded", "cifar10"])

@@ -1,0 +1,23 @@
+"""Get TinyImageNet-200: download the zip or take what you have, verify it, convert it to tinyimagenet.npz.
+
+The published validation images are the test set, as everywhere; grey images become RGB. Needs Pillow.
+"""
+
+import click
+import common
+import recipes
+
+from minifl.data import tinyimagenet
+
+
+@click.command(help=__doc__)
+@common.options("tiny-imagenet-200.zip, the unpacked folder tiny-imagenet-200, or a folder that holds it",
+                tinyimagenet.URL)
+@common.size(tinyimagenet.SIZE)
+@common.SKIP_BAD
+def main(given, **how):
+    recipes.make_images("tinyimagenet", tinyimagenet, given, **how)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A user's own images in the usual form: a folder for each class, divided in train and test or not.
+
+    train/<class>/<image>, and test/<class>/<image> or val/<class>/<image>: the division is the user's
+    <class>/<image>: divided here, see `plan.divide`
+"""
+
+from minifl.data.plan import Plan, divide
+from minifl.data.tree import shown
+from minifl.errors import InputError
+
+TEST_SHARE = 0.2
+FORMS = "needed are train/<class>/<image> and test/<class>/<image> (or val/), or <class>/<image>"
+
+
+def plan(tree, share=None):
+    """`Plan` of the images in the `Tree`. `share`: of an undivided set, what is for testing, 0 < share < 1.
+
+    A zip may have it all in one folder. Raises InputError for images at other places, less than two classes, a test
+    class without training images, a class name that cannot be printed, and `share` for a set that is divided.
+    """
+    where = {name: name.split("/") for name in tree.images()}
+    if tree.zip and len({parts[0] for parts in where.values()}) == 1 and all(len(p) > 2 for p in where.values()):
+        where = {name: parts[1:] for name, parts in where.items()}
+    folders = {parts[0] for parts in where.values() if len(parts) == 3}
+    divided = "train" in folders and bool(folders & {"test", "val"})
+    depth = 3 if divided else 2
+    wrong = [name for name, parts in where.items() if len(parts) != depth or divided and parts[0] not in
+             ("train", "test", "val")]
+    if wrong or not where:
+        found = f"{len(wrong)} images elsewhere, as {shown(wrong[0])}" if wrong else "no images"
+        raise InputError(f"{tree.path}: {found}; {FORMS}")
+    class_names = _classes({parts[-2] for parts in where.values()}, tree)
+    label = {class_name: y for y, class_name in enumerate(class_names)}
+    if divided:
+        if share is not None:
+            raise InputError(f"--test-share {share:g}: {tree.path} is divided in train and test already")
+        entries = {"train": [], "test": [], "val": []}
+        for name, (folder, class_name, _) in where.items():
+            entries[folder].append((name, label[class_name], None))
+        return _divided(entries, class_names, tree)
+    cells = {(y, None): [] for y in label.values()}
+    for name, (class_name, _) in where.items():
+        cells[label[class_name], None].append(name)
+    share = TEST_SHARE if share is None else share
+    train, test = divide(cells, share)
+    if not test:
+        raise InputError(f"{tree.path}: no class has two images, one to train and one to test with")
+    remarks = (*tree.others(), f"divided here: about {share:g} of each class for testing")
+    return Plan(train, test, class_names, remarks=remarks)
+
+
+def _divided(entries, class_names, tree):
+    tested = "test" if entries["test"] else "val"
+    untrained = {y for _, y, _ in entries["test"] + entries["val"]} - {y for _, y, _ in entries["train"]}
+    if untrained:
+        names = ", ".join(class_names[y] for y in sorted(untrained))
+        raise InputError(f"{tree.path}: no images in train/ of the classes {names}")
+    remarks = (f"val/ with its {len(entries['val'])} images is left out, as there is test/",)
+    remarks = remarks if entries["test"] and entries["val"] else ()
+    remarks += tree.others()
+    return Plan(entries["train"], entries[tested], class_names, remarks=remarks)
+
+
+def _classes(names, tree):
+    for name in sorted(names):
+        if not name.isprintable():
+            raise InputError(f"{tree.path}: the class name {shown(name)} cannot be printed")
+    if len(names) < 2:
+        raise InputError(f"{tree.path}: the only class is {', '.join(names)}; {FORMS}")
+    return tuple(sorted(names))

@@ -1,0 +1,97 @@
+"""MNIST and Fashion-MNIST as they are distributed: four files in the idx format, compressed with gzip or not.
+
+Format (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"): two zero bytes, the type of the
+elements (8: unsigned byte), the number of axes, the length of each axis as four bytes, high byte first; the elements.
+"""
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minifl.data.dataset import make_dataset
+from minifl.errors import InputError
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One of the sets: md5 are those of the four .gz files in the order of FILES, below the address `url`."""
+    name: str
+    title: str
+    url: str
+    md5: tuple
+    class_names: tuple
+    genuine: tuple = (60_000, 10_000)
+
+
+MNIST = Version(
+    "mnist", "MNIST (Y. LeCun, C. Cortes, C. Burges, 1998)", "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "d53e105ee54ea40749a09fcbcd1e9432",
+     "9fb629c4189551a2d022fa330f9573f3", "ec29112dd5afa0611ce80d1b7f02629c"), tuple("0123456789"))
+FASHION_MNIST = Version(
+    "fashionmnist", "Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, 2017)",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "25c81989df183df01b3e8a0aad5dffbe",
+     "bef4ecab320f06d8554ea6380940ec79", "bb300cfdad3c16e7a12a480ee83cd310"),
+    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"))
+
+
+def find(folder):
+    """The paths of the four files in `folder`, in the order of FILES: as .gz or as they are. Raises InputError."""
+    found, missing = [], []
+    for name in FILES:
+        spellings = [name, name.replace("-idx", ".idx")]    # the second: how some programs unpack them
+        paths = [Path(folder) / f"{spelling}{end}" for spelling in spellings for end in (".gz", "")]
+        found += [path for path in paths if path.is_file()][:1]
+        missing += [] if any(path.is_file() for path in paths) else [name]
+    if missing:
+        raise InputError(f"{folder}: {', '.join(missing)} missing, as .gz or unpacked; needed are {', '.join(FILES)}")
+    return found
+
+
+def read(path):
+    """The bytes of the idx file at `path`, unpacked if it begins as gzip does. Raises InputError."""
+    try:
+        with open(path, "rb") as f:
+            packed = f.read(2) == b"\x1f\x8b"
+        with (gzip.open if packed else open)(path, "rb") as f:
+            return f.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read as a whole ({error})") from error
+
+
+def parse(raw, axes, where):
+    """The uint8 array of `axes` axes in the bytes `raw`. Raises InputError, naming `where`."""
+    begin = 4 + 4 * axes
+    if len(raw) < begin or raw[:4] != bytes([0, 0, 8, axes]):
+        raise InputError(f"{where}: begins with {raw[:4].hex(' ') or 'nothing'}, an idx file of bytes on {axes} axes "
+                         f"with 00 00 08 0{axes}")
+    shape = struct.unpack(f">{axes}I", raw[4:begin])
+    if len(raw) - begin != math.prod(shape):
+        raise InputError(f"{where}: {len(raw) - begin} bytes of elements, its header says {shape}")
+    return np.frombuffer(raw, np.uint8, offset=begin).reshape(shape)
+
+
+def contents_hash(contents):
+    """sha256 (hexadecimal) of the four files, unpacked, one after another."""
+    return hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def convert(version, contents, where, source):
+    """`Dataset` of the unpacked bytes of the four files in the order of FILES; images (N, 28, 28, 1)."""
+    arrays = [parse(raw, axes, f"{where}: {name}") for raw, axes, name in zip(contents, (3, 1, 3, 1), FILES)]
+    for images, labels, name in [(*arrays[:2], FILES[1]), (*arrays[2:], FILES[3])]:
+        if len(images) != len(labels) or not len(labels):
+            raise InputError(f"{where}: {name} has {len(labels)} labels for {len(images)} images")
+        if labels.max() >= len(version.class_names):
+            raise InputError(f"{where}: {name} has the label {labels.max()}, must be 0..{len(version.class_names) - 1}")
+    x_train, y_train, x_test, y_test = arrays
+    return make_dataset(version.name, x_train[..., None], y_train.astype(np.int64), x_test[..., None],
+                        y_test.astype(np.int64), version.class_names, source)

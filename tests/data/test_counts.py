@@ -1,0 +1,252 @@
+"""Tables of label counts: complete, reproducible; every feasible setting succeeds, every other says why not."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from minifl.data.counts import PAPER_2CLASS, PAPER_DIR, _top_up, apportion, check_counts, label_counts, of_domain
+from minifl.errors import InputError
+
+CIFAR = np.full(10, 5000)
+seeds = st.integers(0, 2**40)
+class_sizes = st.lists(st.integers(0, 60), min_size=1, max_size=8).map(np.array)
+
+
+@settings(deadline=None)
+@given(st.data(), class_sizes)
+def test_apportion_is_complete_and_within_one_of_the_exact_share(data, totals):
+    clients = data.draw(st.integers(1, 9))
+    cells = st.lists(st.integers(0, 1000), min_size=len(totals), max_size=len(totals))
+    shares = np.array(data.draw(st.lists(cells, min_size=clients, max_size=clients)))
+    counts = apportion(shares, totals)
+    whole = shares.sum(axis=0)
+    np.testing.assert_array_equal(counts.sum(axis=0), np.where(whole > 0, totals, 0))
+    assert np.all(np.abs(counts - shares * totals / np.maximum(whole, 1)) < 1)
+    assert np.all(counts[shares == 0] == 0)
+
+
+def test_apportion_by_hand():
+    # 7 by 3:2:2 is exact; 5 is 2.14 1.43 1.43, where the last one goes to the first .43 in turn
+    shares = np.array([[3, 3], [2, 2], [2, 2]])
+    np.testing.assert_array_equal(apportion(shares, [7, 5]), [[3, 2], [2, 2], [2, 1]])
+
+
+def test_iid_by_hand():
+    # class 0 is 5 = 2+2+1, class 1 goes on with client 2: 4 = 1+1+2
+    np.testing.assert_array_equal(label_counts("iid", [5, 4], 3, 0), [[2, 1], [2, 1], [1, 2]])
+
+
+@settings(deadline=None)
+@given(class_sizes, st.integers(1, 30))
+def test_iid_is_even_in_every_class_and_in_total(sizes, clients):
+    counts = label_counts("iid", sizes, clients, 0)
+    np.testing.assert_array_equal(counts.sum(axis=0), sizes)
+    assert np.all(np.ptp(counts, axis=0) <= 1)
+    assert np.ptp(counts.sum(axis=1)) <= 1
+
+
+def test_iid_with_more_clients_than_examples():
+    counts = label_counts("iid", CIFAR, 100_000, 0)
+    np.testing.assert_array_equal(counts.sum(axis=0), CIFAR)
+    assert counts.sum(axis=1).max() == 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 8), st.integers(0, 20))
+def test_oneclass(num_classes, more):
+    sizes = np.arange(num_classes) + 40
+    counts = label_counts("oneclass", sizes, num_classes + more, 0)
+    np.testing.assert_array_equal(counts.sum(axis=0), sizes)
+    np.testing.assert_array_equal((counts > 0).sum(axis=1), 1)
+    np.testing.assert_array_equal(counts.argmax(axis=1), np.arange(len(counts)) % num_classes)
+    for column in counts.T:
+        assert np.ptp(column[column > 0]) <= 1
+
+
+def test_oneclass_of_the_paper():
+    np.testing.assert_array_equal(label_counts("oneclass", CIFAR, 10, 3), 5000 * np.eye(10))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), seeds)
+def test_nclass_succeeds_for_every_feasible_combination(data, seed):
+    num_classes = data.draw(st.integers(1, 12))
+    n = data.draw(st.integers(1, num_classes))
+    clients = data.draw(st.integers(-(-num_classes // n), 40))
+    least, extra = divmod(clients * n, num_classes)     # the tightest feasible sizes: no example to spare
+    sizes = np.array(data.draw(st.permutations([least + (c < extra) for c in range(num_classes)])))
+    sizes += data.draw(st.sampled_from([0, 1, 50]))
+    counts = label_counts("nclass", sizes, clients, seed, classes_per_client=n)
+    np.testing.assert_array_equal(counts.sum(axis=0), sizes)
+    np.testing.assert_array_equal((counts > 0).sum(axis=1), n)
+    assert np.ptp((counts > 0).sum(axis=0)) <= 1
+    for column in counts.T:
+        assert np.ptp(column[column > 0]) <= 1
+
+
+def test_nclass_is_uniform_over_the_valid_tables():
+    # 3 clients with 2 of 3 classes: each lacks one, so there are 3! = 6 tables; 300 draws, 50 +- 6.5 of each
+    tables = [label_counts("nclass", [10, 10, 10], 3, seed).tobytes() for seed in range(300)]
+    frequency = np.unique(tables, return_counts=True)[1]
+    assert len(frequency) == 6 and frequency.min() > 25 and frequency.max() < 80
+
+
+def test_nclass_with_many_clients():
+    counts = label_counts("nclass", np.full(10, 50_000), 100_000, 0)
+    np.testing.assert_array_equal((counts > 0).sum(axis=1), 2)
+    np.testing.assert_array_equal((counts > 0).sum(axis=0), 20_000)
+    pairs = (counts > 0) @ (1 << np.arange(10))
+    assert len(np.unique(pairs)) == 45      # all pairs of classes occur, not only those of the cyclic start
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=12), st.data(), seeds)
+def test_disjoint_gives_each_class_to_one_client_and_each_client_as_many(sizes, data, seed):
+    clients = data.draw(st.integers(1, len(sizes)))
+    counts = label_counts("disjoint", np.array(sizes) + 1, clients, seed)
+    assert len(counts) == clients
+    np.testing.assert_array_equal(counts.max(axis=0), np.array(sizes) + 1)
+    np.testing.assert_array_equal((counts > 0).sum(axis=0), 1)
+    assert np.ptp((counts > 0).sum(axis=1)) <= 1
+
+
+def test_disjoint_of_the_paper():
+    counts = label_counts("disjoint", np.full(7, 200), 3, 0)
+    assert sorted((counts > 0).sum(axis=1)) == [2, 2, 3]
+
+
+def test_disjoint_is_uniform_over_the_valid_tables():
+    # 3 classes over 2 clients: either has two, and lacks any of the three: 6 tables; 300 draws, 50 +- 6.5 of each
+    tables = [label_counts("disjoint", [10, 10, 10], 2, seed).tobytes() for seed in range(300)]
+    frequency = np.unique(tables, return_counts=True)[1]
+    assert len(frequency) == 6 and frequency.min() > 25 and frequency.max() < 80
+
+
+def test_a_class_without_examples_leaves_its_client_empty():
+    counts = label_counts("disjoint", [4, 0, 5], 3, 0)
+    assert sorted(counts.sum(axis=1)) == [0, 4, 5]
+
+
+@pytest.mark.parametrize("setting", ["nclass", "disjoint", "dirichlet"])
+def test_domains_are_drawn_apart(setting):
+    drawn = [label_counts(setting, np.full(9, 100), 9, 0, domain=d).tobytes() for d in (None, 0, 1, 2)]
+    assert len(set(drawn)) == 4
+    assert drawn[1] == label_counts(setting, np.full(9, 100), 9, 0, domain=0).tobytes()
+
+
+def test_a_zero_at_the_end_of_an_address_changes_nothing():
+    # so domains count from 1 there
+    assert np.random.default_rng([5, 3]).random() == np.random.default_rng([5, 3, 0]).random()
+    assert of_domain(None) == () and of_domain(0) == (1,)
+
+
+@settings(max_examples=150, deadline=None)
+@given(class_sizes, st.integers(1, 40), st.floats(-3, 3), st.data(), seeds)
+def test_dirichlet_is_complete_and_keeps_the_minimum_size(sizes, clients, exponent, data, seed):
+    most = int(sizes.sum()) // clients
+    min_size = data.draw(st.one_of(st.just(most), st.integers(0, most)))
+    counts = label_counts("dirichlet", sizes, clients, seed, dirichlet_alpha=10**exponent, min_size=min_size)
+    np.testing.assert_array_equal(counts.sum(axis=0), sizes)
+    assert counts.min() >= 0 and counts.sum(axis=1).min() >= min_size
+
+
+@pytest.mark.parametrize("alpha", [5e-324, 1e-300, 1e-3, 1e3, 1e308])
+def test_dirichlet_with_heavy_load(alpha):
+    counts = label_counts("dirichlet", CIFAR, 5000, 1, dirichlet_alpha=alpha)     # 10 each: nothing to spare
+    np.testing.assert_array_equal(counts.sum(axis=0), CIFAR)
+    np.testing.assert_array_equal(counts.sum(axis=1), 10)
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.1, 1.0, 100.0])
+def test_dirichlet_moments(alpha):
+    # 3000 classes are 3000 draws: E p = 1/K and E sum(p*p) = (alpha + 1)/(K*alpha + 1)
+    clients = 5
+    counts = label_counts("dirichlet", np.full(3000, 10**6), clients, 7, dirichlet_alpha=alpha, min_size=0)
+    shares = counts / 10**6
+    np.testing.assert_allclose(shares.mean(axis=1), 1 / clients, atol=0.03)
+    np.testing.assert_allclose((shares**2).sum(axis=0).mean(), (alpha + 1) / (clients * alpha + 1), rtol=0.03)
+
+
+def test_dirichlet_tops_up_by_hand():
+    counts = np.array([[10, 0], [1, 7], [0, 0], [0, 1]])
+    # client 2 takes 3 of 10; client 3 lacks 2, then (0, 0) and (1, 1) hold 7 each: the lower client gives
+    np.testing.assert_array_equal(_top_up(counts, 3), [[5, 0], [1, 7], [3, 0], [2, 1]])
+
+
+def test_presets_are_the_tables_of_the_paper():
+    np.testing.assert_array_equal(label_counts("paper-dir0.1", CIFAR, 10, 0), PAPER_DIR)
+    np.testing.assert_array_equal(np.sum(PAPER_DIR, axis=0), CIFAR)
+    assert PAPER_DIR[0] == (10, 5, 4315, 0, 0, 3950, 0, 0, 0, 2135)
+    counts = label_counts("paper-2class", CIFAR, 10, 0)
+    assert [tuple(np.flatnonzero(row)) for row in counts] == list(PAPER_2CLASS)
+    assert set(counts.ravel()) == {0, 2500}
+
+
+@pytest.mark.parametrize("setting", ["paper-2class", "paper-dir0.1"])
+def test_presets_scale_to_other_class_sizes(setting):
+    sizes = np.arange(10) * 37 + 5
+    counts, printed = label_counts(setting, sizes, 10, 0), label_counts(setting, CIFAR, 10, 0)
+    np.testing.assert_array_equal(counts.sum(axis=0), sizes)
+    assert np.all(np.abs(counts - printed * sizes / 5000) < 1)
+
+
+# ---- errors
+
+@pytest.mark.parametrize("setting, options, message", [
+    ("foo", {}, r"--setting foo: unknown; valid are iid, oneclass, .*paper-dir0\.1"),
+    ("iid", dict(num_clients=0), r"--num-clients 0: must be a whole number from 1 to "),
+    ("iid", dict(num_clients=-3), r"--num-clients -3: "),
+    ("iid", dict(num_clients=2.5), r"--num-clients 2\.5: must be a whole number"),
+    ("iid", dict(num_clients=True), r"--num-clients True: must be a whole number"),
+    ("iid", dict(num_clients=10**15), r"--num-clients 10+: .* from 1 to 10000000"),
+    ("iid", dict(seed=-1), r"--data-seed -1: must be a whole number of at least 0"),
+    ("oneclass", dict(num_clients=9), r"--num-clients 9: --setting oneclass .* at least 10"),
+    ("oneclass", dict(num_clients=50_001),
+     r"--num-clients 50001: class 0 has 5000 .* 5001 clients .* at most 50000 "),
+    ("disjoint", dict(num_clients=11), r"--num-clients 11: --setting disjoint .* at most 10"),
+    ("nclass", dict(classes_per_client=0), r"--classes-per-client 0: .* from 1 to 10"),
+    ("nclass", dict(classes_per_client=11), r"--classes-per-client 11: .* from 1 to 10"),
+    ("nclass", dict(num_clients=4), r"--num-clients 4 with --classes-per-client 2: .* at least 10"),
+    ("nclass", dict(num_clients=9, classes_per_client=1), r"--num-clients 9 with --classes-per-client 1: "),
+    ("nclass", dict(num_clients=25_003),
+     r"--num-clients x --classes-per-client = 50006: class .* at most 50000"),
+    ("dirichlet", dict(dirichlet_alpha=0), r"--dirichlet-alpha 0: must be a finite number above 0"),
+    ("dirichlet", dict(dirichlet_alpha=-0.1), r"--dirichlet-alpha -0\.1: "),
+    ("dirichlet", dict(dirichlet_alpha=float("nan")), r"--dirichlet-alpha nan: "),
+    ("dirichlet", dict(dirichlet_alpha=float("inf")), r"--dirichlet-alpha inf: "),
+    ("dirichlet", dict(dirichlet_alpha="0.1"), r"--dirichlet-alpha 0\.1: "),
+    ("dirichlet", dict(min_size=-1), r"--min-size -1: "),
+    ("dirichlet", dict(num_clients=5001),
+     r"--min-size 10: too many for 5001 .* at most 9 with --num-clients 5001"),
+    ("paper-2class", dict(num_clients=20), r"--setting paper-2class: .* --num-clients 10; found .* 20"),
+    ("paper-dir0.1", dict(num_clients=9), r"--setting paper-dir0\.1: .* --num-clients 10; found .* 9"),
+])
+def test_errors_name_option_value_and_what_is_valid(setting, options, message):
+    with pytest.raises(InputError, match=message):
+        label_counts(setting, CIFAR, **{"num_clients": 10, "seed": 0, **options})
+
+
+def test_preset_needs_ten_classes():
+    with pytest.raises(InputError, match="needs data of 10 classes .* found 3 classes"):
+        label_counts("paper-2class", [5, 5, 5], 10, 0)
+
+
+def test_options_of_other_settings_need_not_fit_the_data():
+    assert label_counts("iid", [4], 2, 0, classes_per_client=2).tolist() == [[2], [2]]
+
+
+def test_nclass_says_which_class_is_too_small():
+    with pytest.raises(InputError, match="class 1 has 2 examples, too few for the 3 clients"):
+        label_counts("nclass", [9, 2, 9], 9, 0, classes_per_client=1)
+
+
+def test_counts_that_the_data_do_not_hold():
+    check_counts(np.array([[3, 4], [0, 0]]), [3, 5])
+    with pytest.raises(InputError, match="--partition: class 1: 6 examples asked for, at most 5 available"):
+        check_counts(np.array([[3, 4], [0, 2]]), [3, 5])
+    for table in (np.ones((2, 3), int), np.ones((0, 2), int), np.ones(2, int)):
+        with pytest.raises(InputError, match="need a row for each client and 2 columns"):
+            check_counts(table, [3, 5])
+    for table in (np.array([[1, -1]]), np.array([[1, 0.5]])):
+        with pytest.raises(InputError, match="whole numbers"):
+            check_counts(table, [3, 5])
