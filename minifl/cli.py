@@ -11,15 +11,15 @@ import numpy as np
 
 from minifl.backend import DEVICES, choose_device
 from minifl.data import registry, table
+from minifl.data.partition import clients_of_domains
 from minifl.display import show_progress, show_result, show_start, show_sweep
 from minifl.errors import InputError
 from minifl.fl import record, summary
 from minifl.fl.advice import advice
-from minifl.fl.algorithms import HYPERPARAMETERS
 from minifl.fl.client import Diverged
 from minifl.fl.participation import clients_per_round
 from minifl.fl.run import Placement, default_workers, reevaluate, reopen, resume, split, train
-from minifl.fl.settings import EITHER, TABLE, settings_for
+from minifl.fl.settings import BELONGS, EITHER, TABLE, settings_for
 from minifl.fl.sweep import grid
 from minifl.options import (Several, algorithm_options, data_dir_option, data_options, device_options, group,
                             model_options, partition_options, placement_options, several, training_options)
@@ -64,7 +64,7 @@ def train_command(data_dir, table_file, config_file, device, workers, clients_pe
     """Train a network federatedly and keep the run's record."""
     chosen = _merge(_read_settings(config_file), chosen)
     if resumed is None:
-        settings_for("embedded", chosen)   # what is invalid for any data fails before the data are read or made
+        settings_for(chosen.get("data") or "auto", chosen)   # what is invalid fails before the data are read or made
     xp, where = choose_device(device)
     place = Placement(xp, where, workers or default_workers(), clients_per_call, checkpoint_every)
     if resumed is not None:
@@ -173,8 +173,12 @@ def partition_command(data_dir, table_file, csv_file, **chosen):
     """Print the table of label counts of a partition, with its hash."""
     dataset = registry.load(chosen.pop("data") or "auto", data_dir)
     counts = _read_table(table_file, dataset, chosen)
-    partition = split(settings_for(dataset.name, chosen), dataset, counts)
+    settings = settings_for(dataset.name, chosen)
+    partition = split(settings, dataset, counts)
     click.echo(f"Data: {dataset.source}.")
+    if settings.by_domain:
+        domains = zip(dataset.domain_names, clients_of_domains(len(partition.counts), dataset.domain_names))
+        click.echo("Domains: " + ", ".join(f"{name} clients {of[0]}-{of[-1]}" for name, of in domains) + ".")
     click.echo(table.format_table(partition.counts, dataset.class_names))
     click.echo(f"sha256 {table.partition_hash(partition.counts)}")
     left_out = len(dataset.y_train) - int(partition.counts.sum())
@@ -182,21 +186,25 @@ def partition_command(data_dir, table_file, csv_file, **chosen):
         click.echo(f"{left_out} training examples belong to no client.")
     if csv_file:
         table.write_csv(csv_file, partition.counts, dataset.class_names)
-        click.echo(f"Written to {csv_file}; use it with --partition {csv_file}")
+        flag = {None: "", True: " --by-domain", False: " --no-by-domain"}[chosen["by_domain"]]
+        click.echo(f"Written to {csv_file}; use it with --partition {csv_file}{flag}")
 
 
 @main.command("gradcheck")
 @click.option("--layer", help="Only this layer or model.  [default: all layers and networks]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of inputs and cotangents.")
+@click.option("--quick", is_flag=True, help="All layers, but only one or two networks of each model and norm.")
 @click.option("--mutants", is_flag=True, help="Check that every wrong backward pass of the list is caught.")
-def gradcheck_command(layer, seed, mutants):
+def gradcheck_command(layer, seed, quick, mutants):
     """Check every backward pass against its forward pass; exit code 1 if one is wrong or a mutant survives."""
     from minifl.gradcheck import checks, report
     if layer is not None and layer not in checks.names():
         raise InputError(f"--layer {layer!r} is unknown; valid are {', '.join(checks.names())}.")
+    if quick and mutants:
+        raise InputError("--quick leaves out networks, and --mutants runs none but those it needs; leave out one of them.")
     bad = [f"{name}: in minifl.layers or in the registry, but not in both" for name in checks.unregistered()]
     count = 0
-    for text, good in report.mutant_lines(seed, layer) if mutants else report.lines(checks.run(seed, layer)):
+    for text, good in report.mutant_lines(seed, layer) if mutants else report.lines(checks.run(seed, layer, quick)):
         click.echo(text)
         count += 1
         bad += [] if good else [text]
@@ -233,12 +241,12 @@ def _pasteable(run, data_dir):
 def _merge(from_file, from_line):
     """Settings of a file and of the command line, which goes before it.
 
-    A method chosen on the command line comes with its own hyperparameters, and of two ways to say the same (steps or
+    A method, norm or model chosen on the command line comes with what belongs to it, and of two ways to say the same (steps or
     epochs, part or number of clients) the one on the command line counts.
     """
     given = {name: value for name, value in from_line.items() if value is not None}
-    if given.get("algorithm", from_file.get("algorithm")) != from_file.get("algorithm"):
-        from_file = {name: value for name, value in from_file.items() if name not in HYPERPARAMETERS}
+    changed = {field for field, _ in BELONGS.values() if given.get(field, from_file.get(field)) != from_file.get(field)}
+    from_file = {name: value for name, value in from_file.items() if BELONGS.get(name, (None,))[0] not in changed}
     for pair in ((name, other) for name, (other, _) in EITHER.items()):
         if any(name in given for name in pair):
             from_file = {name: value for name, value in from_file.items() if name not in pair}

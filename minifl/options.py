@@ -7,11 +7,14 @@ import click
 
 from minifl.backend import DEVICES
 from minifl.data import registry
-from minifl.data.partition import SETTINGS
-from minifl.fl.algorithms import ALGORITHMS, HYPERPARAMETERS
-from minifl.fl.settings import DEFAULTS, EITHER, LR_SCHEDULES, SCAFFOLD_OPTIONS, Settings
-from minifl.models import MODELS
-from minifl.models.arrangement import ACTIVATIONS, BIASES, INNER_AND_LAST, POSITIONS
+from minifl.data.augment import AUGMENTATIONS
+from minifl.data.counts import SETTINGS
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.settings import (ACTIVATION, BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES, OTHERS, SCAFFOLD_OPTIONS,
+                                Settings)
+from minifl.fl.statistics import POLICIES
+from minifl.models import MODELS, TOKENS
+from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS, WHERE
 
 
 SETTINGS_NAMES = {field.name for field in fields(Settings)} - {"data"}
@@ -64,47 +67,74 @@ def setting(name, kind, text=""):
 
     kind: a type, or the valid names
     """
-    if name in DEFAULTS["cifar10"]:
-        default = _listed({data: values[name] for data, values in DEFAULTS.items()})
-    elif name in HYPERPARAMETERS:
-        default = _listed(HYPERPARAMETERS[name])
+    option = f"--{name.replace('_', '-')}"
+    if name in COMMON:
+        default = _by_data(name)
+    elif name in BELONGS:
+        default = _listed(BELONGS[name][1])
+    elif name == "activation":
+        default = f"{ACTIVATION['cnn']}; vit {ACTIVATION['vit']}"
     elif name in EITHER:
         default = EITHER[name][1]
     else:
         default = getattr(Settings, name)
     kind = kind if isinstance(kind, type) else click.Choice(list(kind))
     shown = "" if default is None else f"  [default: {default}]"
-    return click.option(f"--{name.replace('_', '-')}", type=kind, help=f"{text}{shown}".strip())
+    if kind is bool:
+        return click.option(f"{option}/--no-{option[2:]}", default=None, help=f"{text}{shown}".strip())
+    return click.option(option, type=kind, help=f"{text}{shown}".strip())
+
+
+def _by_data(name):
+    """The value that most data sets have, then those that differ."""
+    sets = {**DEFAULTS, "your own": OTHERS}
+    own = {data: values[name] for data, values in sets.items() if values[name] != COMMON[name]}
+    return "; ".join(filter(None, [_shown(COMMON[name]), _listed(own)]))
 
 
 def _listed(defaults):
-    return "; ".join(f"{name} {value if isinstance(value, str) else format(value, 'g')}"
-                     for name, value in defaults.items())
+    return "; ".join(f"{name} {_shown(value)}" for name, value in defaults.items())
+
+
+def _shown(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else format(value, "g")
 
 
 data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path),
                                help="Folder of the data files.  [default: $MINIFL_DATA, else ./data]")
 data_options = group(
-    click.option("--data", type=click.Choice(registry.names()),
-                 help="auto: CIFAR-10 where its file is found, else the embedded generated set.  [default: auto]"),
+    click.option("--data", metavar="NAME",
+                 help=f"{', '.join(registry.names())}, or any other that NAME.npz in the data folder has, as "
+                      "data_scripts/ makes them. auto: cifar10 where its file is found, else the embedded generated "
+                      "set.  [default: auto]"),
     data_dir_option,
 )
 model_options = group(
-    setting("model", MODELS, "cnn: as the authors released it; cnn-table7: as they printed it."),
+    setting("model", MODELS, "cnn: as the authors released it; cnn-table7: as they printed it; vit: a small transformer."),
     setting("width", float, "Multiplies channels and hidden units."),
-    setting("norm", INNER_AND_LAST, "none: plain; fn: feature norm last; fn-all: everywhere; ln: MV (layer) norm "
-                                    "everywhere; ln-reduced: shift inside, MV last; gn: group norm."),
-    setting("norm_position", POSITIONS, "The norm stands after or before the activation."),
+    setting("patch_size", int, "Of --model vit: pixels."),
+    setting("vit_token", TOKENS, "Of --model vit: what is classified, a token of its own or the mean of all."),
+    setting("norm", WHERE, "none: plain; fn: feature norm last; fn-all: everywhere; fn-inside, fn-mv-inside: fn and n or "
+                           "MV in residual blocks; ln: MV (layer) norm everywhere; ln-reduced: shift inside, MV last; "
+                           "gn, in, rms, bn: group, instance, RMS, batch norm everywhere."),
+    setting("bn_stats", POLICIES, "Running statistics of batch norm: averaged over the clients (FedAvg + BN), kept by each "
+                                  "with its gain and bias (FedBN), or none: those of each test batch."),
+    setting("norm_position", POSITIONS, "The norm stands after or before the activation (vit: the sublayer)."),
     setting("norm_affine", ("static", "learnable"), "Norms without or with trained gain and bias."),
     setting("groups", int, "Of --norm gn."),
     setting("bias", BIASES, "Which layers have biases."),
     setting("activation", ACTIVATIONS),
+    setting("standardize_weights", bool, "Convolutions use standardized weights."),
+    setting("head", HEADS, "cosine: the classifier's weight vectors have length 1."),
 )
 partition_options = group(
     setting("setting", SETTINGS, "How labels are spread over the clients."),
     setting("num_clients", int),
     setting("classes_per_client", int, "Of --setting nclass."),
     setting("dirichlet_alpha", float, "Of --setting dirichlet."),
+    setting("by_domain", bool, "Split each domain over clients of its own, as many for each."),
     setting("min_size", int, "Of --setting dirichlet: fewest training examples of a client."),
     click.option("--partition", "table_file", type=click.Path(path_type=Path),
                  help="Table of label counts (CSV, from `partition --csv`) instead of --setting."),
@@ -141,10 +171,10 @@ training_options = group(
     setting("lr_decay", float, "Of --lr-schedule step: factor of a decay."),
     setting("momentum", float, "Of local SGD; begins at 0 in every round."),
     setting("weight_decay", float, "Of local SGD."),
-    click.option("--augment/--no-augment", default=None, help="Random crop and flip.  [default: augment]"),
+    setting("augment", AUGMENTATIONS, "crop: shifted by up to 4 pixels; flip: mirrored or not; "
+                                     "resized-crop: a random part, stretched, mirrored or not."),
     setting("eval_every", int, "Rounds between tests of the global model."),
-    setting("local_eval_every", int, "Rounds between tests of the clients' own models before averaging; 0: only the "
-                                     "last round."),
+    setting("local_eval_every", int, "Rounds between tests of the clients' own models before averaging; 0: none."),
     setting("seed", int, "Of parameters, batches, augmentation, sampling and failures of clients."),
     click.option("--config", "config_file", type=click.Path(path_type=Path),
                  help="JSON file of settings, or a run's config.json; the command line goes before it."),

@@ -113,16 +113,16 @@ def test_data_that_lack_a_class_in_the_test_set(cli, small, tmp_path):
 # ---- settings: command line > config file > default
 
 def test_precedence(cli, small):
-    mine = {"rounds": 1, "lr": 0.25, "norm": "ln", "augment": False, "seed": None}
+    mine = {"rounds": 1, "lr": 0.25, "norm": "ln", "augment": "crop", "seed": None}
     Path("mine.json").write_text(json.dumps(mine))
     code, *_ = cli("train", *small, "--config", "mine.json", "--lr", "0.5", "--out", "run")
     assert code == 0
     settings = read_config("run")["settings"]
     assert settings["lr"] == 0.5 and settings["rounds"] == 4        # both given on the command line
-    assert settings["norm"] == "ln" and settings["augment"] is False
+    assert settings["norm"] == "ln" and settings["augment"] == "crop"
     assert settings["seed"] == 0 and settings["num_clients"] == 10
-    assert cli("train", *small, "--config", "mine.json", "--augment", "--out", "other")[0] == 0
-    assert read_config("other")["settings"]["augment"] is True
+    assert cli("train", *small, "--config", "mine.json", "--augment", "crop-flip", "--out", "other")[0] == 0
+    assert read_config("other")["settings"]["augment"] == "crop-flip"
 
 
 def test_the_config_of_a_run_repeats_it(cli, small, data_dir):
@@ -158,7 +158,7 @@ def test_the_config_of_a_run_repeats_it(cli, small, data_dir):
     ('{"setting": [[5]]}', "--setting [[5]]"),
     ('{"data": ["cifar10"]}', "--data ['cifar10']"),
     ('{"data": "mnist"}', "--data"),
-    ('{"augment": "yes"}', "--augment 'yes'"),
+    ('{"augment": true}', "--augment True"),
 ])
 def test_bad_config_files(cli, data_dir, text, message):
     if text is not None:
@@ -314,6 +314,49 @@ def test_partition(cli, data_dir):
     code, again, _ = cli(*common, "--partition", "table.csv")
     assert code == 0 and again.splitlines()[:14] == lines[:14]
     assert cli(*common, "--setting", "dirichlet", "--data-seed", "4")[1].splitlines()[13] != lines[13]
+
+
+def test_partition_by_domain(cli, data_dir):
+    common = ("partition", "--data", "embedded", "--by-domain", "--num-clients", 12)
+    code, output, errors = cli(*common, "--setting", "disjoint", "--csv", "table.csv")
+    assert (code, errors) == (0, "")
+    assert "Domains: shaded clients 0-2, painted clients 3-5, flat clients 6-8, line clients 9-11.\n" in output
+    counts = np.loadtxt("table.csv", delimiter=",", skiprows=1)[:, 1:]
+    assert counts.shape == (12, 10) and np.isin(counts, (0, 250)).all()     # 10000 images / 4 domains / 10 classes
+    np.testing.assert_array_equal(counts.reshape(4, 3, 10).sum(axis=1), 250)
+    assert output.endswith("use it with --partition table.csv --by-domain\n")
+    assert cli(*common, "--partition", "table.csv")[1].splitlines() == output.splitlines()[:-1]
+    refused(cli(*common[:-1], "10"), "--num-clients 10", "multiple of 4 (shaded, painted, flat, line)")
+    refused(cli("partition", "--data", "cifar10", "--data-dir", data_dir, "--by-domain"), "--by-domain",
+            "cifar10 has no domains")
+
+
+def test_train_by_domain(cli, small, tmp_path):
+    rng = np.random.default_rng(0)
+    images, labels, domains = rng.integers(0, 256, (80, 32, 32, 3), np.uint8), np.arange(80) % 5, np.arange(80) // 40
+    write_dataset(tmp_path / "cifar10.npz", make_dataset(
+        "cifar10", images, labels, images, labels, "abcde", "noise", domains, domains, ("ink", "oil")))
+    options = ("train", *small, "--data-dir", tmp_path, "--model", "mlp")
+    four = ("--num-clients", 4, "--setting", "iid")
+    assert cli(*options, *four, "--by-domain", "--out", "run")[0] == 0
+    assert read_config("run")["settings"]["by_domain"] is True
+    assert cli("eval", "run", "--data-dir", tmp_path, "--device", "cpu")[0] == 0
+    # its table with --by-domain is the same partition, without it another one
+    for name, flag in (("again", "--by-domain"), ("whole", "--no-by-domain")):
+        assert cli(*options, "--partition", "run/partition.csv", flag, "--out", name)[0] == 0
+    assert read_rounds("again") == read_rounds("run") != read_rounds("whole")
+    bad = (*options, "--setting", "disjoint", "--by-domain", "--out", "none", "--num-clients")
+    refused(cli(*bad, 3), "--num-clients 3", "(ink, oil)")
+    refused(cli(*bad, 12), "in domain ink", "6 of the 12 clients")
+    assert not Path("none").exists()
+
+
+def test_help_shows_the_defaults_of_the_data_sets(cli):
+    text = " ".join(cli("train", "--help")[1].split())
+    assert "[default: 0.01; pacs 0.001; embedded 0.05]" in text
+    assert "[default: no; pacs yes]" in text
+    assert "[default: crop-flip; pacs resized-crop; mnist crop]" in text
+    assert "[default: oneclass; cifar100 nclass; tinyimagenet dirichlet; pacs disjoint; your own dirichlet]" in text
 
 
 def test_train_by_a_table(cli, small, data_dir):

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from minifl.backend import get_xp, to_host
-from minifl.data.augment import crop_and_flip
+from minifl.data.augment import AUGMENTATIONS, augment, crop_and_flip
+from minifl.data.dataset import make_dataset
 from minifl.data.partition import Partition
 from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.batches import local_batches
 from minifl.fl.rounds import federated_rounds, start
+from minifl.fl.run import on_device as on_device_of_run
 from minifl.fl.settings import settings_for
 from minifl.gradcheck.cases import CASES
 from minifl.gradcheck.networks import draw, networks
@@ -175,6 +178,33 @@ def test_naive_convolution_and_augmentation_on_the_device(device):
     assert_close(crop_and_flip(*map(xp.asarray, arrays)), crop_and_flip(*arrays), 0)
 
 
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_batches_on_the_device_equal_numpys_to_the_bit_wherever_the_images_lie(device, name):
+    xp, _ = device
+    rng = np.random.default_rng(5)
+    images, labels = rng.integers(0, 256, (50, 9, 8, 3), dtype=np.uint8), rng.integers(0, 4, 50)
+    assert_close(augment(name, xp.asarray(images), 1, 2, 3), augment(name, images, 1, 2, 3), 0)
+
+    def batches(images, labels):
+        return local_batches(images, labels, np.arange(5, 40), 0, 3, 1, steps=3, batch_size=4, augment=name)
+
+    for x in (images, xp.asarray(images)):
+        assert_close(batches(x, xp.asarray(labels)), batches(images, labels), 0)
+
+
+def test_images_that_would_fill_the_device_stay_on_the_host(device, monkeypatch):
+    xp, _ = device
+    images, labels = np.zeros((10, 4, 4, 3), np.uint8), np.arange(10) % 2
+    data = make_dataset("cifar10", images, labels, images, labels, "ab", "zeros")
+    monkeypatch.setattr(xp, "cuda", SimpleNamespace(Device=lambda: SimpleNamespace(mem_info=(free, 10**12))),
+                        raising=False)
+    for free, moved in ((4 * 480, True), (4 * 480 - 1, False)):      # train and test images are 480 bytes each
+        there = on_device_of_run(data, xp)
+        assert [isinstance(array, np.ndarray) for array in (there.y_train, there.y_test)] == [False] * 2
+        assert [not isinstance(array, np.ndarray) for array in (there.x_train, there.x_test)] == [moved] * 2
+    assert on_device_of_run(data, np) is data
+
+
 @pytest.mark.parametrize("clients_per_call", [None, 2])
 @pytest.mark.parametrize("method", ALGORITHMS)
 def test_federated_rounds_on_the_device_equal_numpy(device, method, clients_per_call):
@@ -225,7 +255,7 @@ def test_scaffolds_option_one_on_the_device(device, options):
     xp, _ = device
     rng = np.random.default_rng(4)
     model, settings = MLP(2, (3, 3, 1), (4,)), settings_for("cifar10", dict(
-        algorithm="scaffold", rounds=2, batch_size=2, lr=0.1, augment=False, **options))
+        algorithm="scaffold", rounds=2, batch_size=2, lr=0.1, augment="none", **options))
     images, labels = rng.integers(0, 256, (9, 3, 3, 1), dtype=np.uint8), np.arange(9) % 2
     parts = [np.arange(6), np.arange(6, 9)]
     counts = np.array([[3, 3], [2, 1]])

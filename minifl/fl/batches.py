@@ -7,8 +7,9 @@ runs through several passes in it, so it neither hangs nor vanishes.
 
 import numpy as np
 
-from minifl.backend import get_xp
-from minifl.data.augment import crop_and_flip, draw, to_float
+from minifl.backend import get_xp, on_cpu
+from minifl.data.augment import augment as augmented
+from minifl.data.augment import to_float
 from minifl.rng import SHUFFLE, address
 
 
@@ -24,17 +25,16 @@ def stream(examples, seed, client, start, count):
 def local_batches(images, labels, examples, seed, round_, client, *, steps, batch_size, augment, dtype=np.float32):
     """The batches of one client in one round.
 
-    images (M, H, W, C) uint8 and labels (M,) are the whole training set on the device; examples (n,) the client's
-    indices into it, on the host. Returns x (steps, batch_size, H, W, C) in [0, 1] and y (steps, batch_size).
+    images    (M, H, W, C) uint8 of the whole training set, on the device or, where they are too many for it, on the
+              host: then the chosen ones are moved
+    labels    (M,) of the same, on the device; they say which that is
+    examples  (n,) the client's indices into it, on the host
+    augment   a name in AUGMENTATIONS
+    returns   x (steps, batch_size, H, W, C) in [0, 1] and y (steps, batch_size), on the device
     """
-    xp = get_xp(images)
+    xp = get_xp(labels)
     count = steps * batch_size
     chosen = stream(examples, seed, client, round_ * count, count)
-    if xp is not np:
-        chosen = xp.asarray(chosen)
-    x = images[chosen]
-    if augment:
-        offsets, flips = draw(seed, round_, client, count)
-        x = crop_and_flip(x, xp.asarray(offsets), xp.asarray(flips))
-    x = to_float(x, dtype).reshape(steps, batch_size, *images.shape[1:])
-    return x, labels[chosen].reshape(steps, batch_size)
+    x = xp.asarray(images[chosen]) if on_cpu(images) else images[xp.asarray(chosen)]
+    x = to_float(augmented(augment, x, seed, round_, client), dtype)
+    return x.reshape(steps, batch_size, *images.shape[1:]), labels[xp.asarray(chosen)].reshape(steps, batch_size)

@@ -1,7 +1,7 @@
 """Checkpoints: all of a run's state in one file, so that a stopped run goes on to the same bits.
 
     checkpoint-ROUND    64 hexadecimal digits, the sha256 of the rest; a newline; an npz with
-                        round, w, server/NAME (P,), clients (n,), own/NAME (n, P)
+                        round, w, server/NAME (P,), statistics (S,), clients (n,), own/NAME (n, ...)
 
 There is nothing else to keep: randomness is addressed, not streamed (minifl/rng.py). The two newest are kept; one
 that is damaged is noticed by its checksum, and the other one is used.
@@ -30,7 +30,7 @@ def files(path):
 
 def save(path, state):
     """Write the state as the newest checkpoint of the run directory; of the older ones only KEPT - 1 stay."""
-    arrays = {"round": np.int64(state.round), "w": to_host(state.w),
+    arrays = {"round": np.int64(state.round), "w": to_host(state.w), "statistics": to_host(state.statistics),
               "clients": np.array(sorted(state.own), dtype=np.int64)}
     arrays |= {f"server/{name}": to_host(array) for name, array in state.server.items()}
     if state.own:
@@ -48,11 +48,12 @@ def save(path, state):
         file.unlink()
 
 
-def latest(path, start, most_rounds):
+def latest(path, start, most_rounds, kept):
     """The newest sound checkpoint of a run, else `start`; returns (state, messages about what was passed over).
 
     start        State before the first round, on the run's device
     most_rounds  rounds that the record holds; a checkpoint beyond them is of no use
+    kept         name -> length of what each client keeps
     Raises InputError if a sound checkpoint has not the form of `start`: then the run's config was changed, and to go
     on from the start would lose what was done.
     """
@@ -63,9 +64,7 @@ def latest(path, start, most_rounds):
         except InputError as error:
             messages.append(f"{error} It is passed over.")
             continue
-        vectors = [state.w, *state.server.values(), *(array for kept in state.own.values() for array in kept.values())]
-        if state.server.keys() != start.server.keys() or \
-                any(array.shape != start.w.shape or array.dtype != start.w.dtype for array in vectors):
+        if _form(state) != _form(start) or any(_lengths(own) != kept for own in state.own.values()):
             raise InputError(f"{file} is of another network or method than config.json; one of them was changed.")
         if state.round <= most_rounds:
             return state, messages
@@ -93,10 +92,22 @@ def _load(file, asarray):
         own = _below("own/", arrays)
         state = State(int(arrays["round"]), arrays["w"], _below("server/", arrays),
                       {k: {name: rows[i] for name, rows in own.items()}
-                       for i, k in enumerate(arrays["clients"].tolist())})
+                       for i, k in enumerate(arrays["clients"].tolist())},
+                      arrays.get("statistics", arrays["w"][:0]))   # of a run begun before there was batch norm
     except Exception as error:  # the checksum fits whatever somebody computed it of
         raise InputError(f"{file} is not a checkpoint: {error}.") from error
     return state
+
+
+def _form(state):
+    """Names, lengths and number format of a state, whatever its round and clients."""
+    arrays = {"w": state.w, "statistics": state.statistics} | {f"server/{name}": a for name, a in state.server.items()}
+    formats = {a.dtype for a in (*arrays.values(), *(a for own in state.own.values() for a in own.values()))}
+    return _lengths(arrays), formats
+
+
+def _lengths(arrays):
+    return {name: array.size for name, array in arrays.items() if array.ndim == 1}
 
 
 def _below(prefix, arrays):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minifl.backend import get_xp, to_host
+from minifl.fl import statistics
 from minifl.fl.algorithms.fedavg import Work
 from minifl.fl.batches import local_batches
 from minifl.fl.local import learning_rate, local_sgd, weight_of_steps
@@ -18,7 +19,8 @@ def local_work(settings, model, algorithm, data, partition, state, clients):
 
     data     Dataset whose arrays lie on the device of state.w
     clients  their K numbers
-    returns  theta (K, P), message: name -> (K, ...), kept: name -> (K, P), mean losses (K,) on the host
+    returns  theta (K, P), running statistics (K, S), message: name -> (K, ...), kept: name -> (K, ...), mean losses
+             (K,) on the host
     Raises Diverged when a loss or a parameter is not finite.
     """
     xp, dtype = get_xp(state.w), state.w.dtype.type
@@ -27,8 +29,9 @@ def local_work(settings, model, algorithm, data, partition, state, clients):
     x, y = _batches(settings, data, partition, state, clients, steps, dtype)
     lr = learning_rate(settings, state.round)
     zeros = xp.zeros_like(state.w)
+    w, running = statistics.begin(settings, model, state, clients)
     work = Work(
-        model=model, w=state.w, server=state.server,
+        model=model, w=w, server=state.server,
         own={name: xp.stack([state.own[k][name] if k in state.own else zeros for k in clients])
              for name in algorithm.kept},
         counts=xp.asarray(np.stack([partition.counts[k] for k in clients]).astype(dtype)),
@@ -36,15 +39,15 @@ def local_work(settings, model, algorithm, data, partition, state, clients):
         steps=xp.asarray(weight_of_steps(steps, settings.momentum).astype(dtype)[:, None]))
 
     with np.errstate(over="ignore", invalid="ignore"):   # what comes of it is found below
-        theta, losses = local_sgd(
-            lambda theta, x, y: algorithm.gradient(work, theta, x, y), state.w, x, y, lr=lr,
+        theta, losses, running = local_sgd(
+            lambda theta, x, y: algorithm.gradient(work, theta, x, y), w, x, y, lr=lr, running=running,
             active=None if active.all() else work.active, momentum=settings.momentum,
             weight_decay=settings.weight_decay)
         losses = to_host(losses)
         _check_finite(losses, theta, steps, clients, state.round + 1)
-        message, kept = algorithm.message(work, theta)
+        message, kept = statistics.send(settings, model, algorithm, work, theta, running)
     # each over its own steps: zeros after them would change how NumPy pairs the numbers that it adds
-    return theta, message, kept, np.array([own[:n].sum() for own, n in zip(losses, steps)]) / steps
+    return theta, running, message, kept, np.array([own[:n].sum() for own, n in zip(losses, steps)]) / steps
 
 
 def _batches(settings, data, partition, state, clients, steps, dtype):

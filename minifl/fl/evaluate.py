@@ -7,7 +7,12 @@
     class_accuracy        one number for each class (None without test examples)
     test_loss             mean cross-entropy over all test examples
 
-and of the clients' own models, after their local steps and before averaging (rounds.py):
+Where batch norms stay with their clients (`--bn-stats local`) there is a model for each client. Then client_accuracy is
+that of the client's model on its own part, and the others are means over the clients' models of what these have on the
+whole test set. The two can be far apart: with one class per client, local gains and biases can learn which class it is,
+and client_accuracy be 100 % where accuracy is at chance.
+
+And of the clients' own models, after their local steps and before averaging (rounds.py):
 
     local_accuracy        for each client of the round its model on the whole test set
     local_own_accuracy    the same on the client's own part of the test set: high, while local_accuracy is low, is
@@ -16,46 +21,58 @@ and of the clients' own models, after their local steps and before averaging (ro
 
 import numpy as np
 
-from minifl.backend import to_host
+from minifl.backend import get_xp, to_host
 from minifl.data.augment import to_float
 from minifl.layers.loss import softmax_cross_entropy
 
 CHUNK = 250   # test images a forward pass
 
 
-def predict(model, w, images, labels, *, pool_map=map, chunk=CHUNK):
+def predict(model, p, images, labels, *, pool_map=map, chunk=CHUNK):
     """Predicted class (M,) and cross-entropy summed over the M images, on the host.
 
-    pool_map maps a function over chunks of images, possibly in threads; the chunks do not depend on it.
-    """
-    p = model.spec.views(w[None])
+    p         named views of one network, as of `statistics.tested`
+    images    (M, H, W, C) uint8, on p's device or on the host; labels (M,) on p's device
+    pool_map  maps a function over chunks of images, possibly in threads; the chunks do not depend on it
 
-    def run(start):
-        x, y = images[None, start:start + chunk], labels[None, start:start + chunk]
-        logits, _ = model.forward(p, to_float(x, w.dtype.type))
+    Every chunk takes each n-th image, n their number, so that it is a mixture also of a test set that is sorted by class:
+    a batch norm without running statistics normalizes by its chunk.
+    """
+    some = next(iter(p.values()))
+    xp, dtype = get_xp(some), some.dtype.type
+    chunks = -(-len(images) // chunk)
+
+    def run(first):
+        x, y = xp.asarray(images[first::chunks])[None], labels[None, first::chunks]
+        logits, _ = model.forward(p, to_float(x, dtype))
         loss, _ = softmax_cross_entropy(logits, y)
         return to_host(logits[0].argmax(axis=1)), float(loss[0]) * x.shape[1]
 
-    parts = list(pool_map(run, range(0, len(images), chunk)))
-    return np.concatenate([classes for classes, _ in parts]), sum(loss for _, loss in parts)
+    predicted, total = np.empty(len(images), dtype=np.int64), 0.0
+    for first, (classes, loss) in enumerate(pool_map(run, range(chunks))):
+        predicted[first::chunks] = classes
+        total += loss
+    return predicted, total
 
 
-def evaluate(model, w, images, labels, client_examples, *, pool_map=map):
-    """The test record of the global model: dict of accuracies in [0, 1] and the mean test loss.
+def evaluate(model, models, images, labels, client_examples, *, pool_map=map):
+    """The test record: dict of accuracies in [0, 1] and the mean test loss.
 
-    images, labels    the whole test set, on the device of w
+    models            named views p of the global model, [p], or of a model for each client
+    images, labels    the whole test set
     client_examples   for each client its indices into it, on the host
     """
-    predicted, total_loss = predict(model, w, images, labels, pool_map=pool_map)
     y = to_host(labels)
-    correct = predicted == y
-    clients = [float(correct[part].mean()) if len(part) else None for part in client_examples]
-    tested = [accuracy for accuracy in clients if accuracy is not None]
-    classes = range(model.num_classes)
+    tests = [predict(model, p, images, labels, pool_map=pool_map) for p in models]
+    correct = np.stack([predicted == y for predicted, _ in tests])     # (1 or clients, M)
+    own = correct if len(models) > 1 else np.broadcast_to(correct, (len(client_examples), len(y)))
+    clients = [float(mine[part].mean()) if len(part) else None for mine, part in zip(own, client_examples)]
+    with_examples = [accuracy for accuracy in clients if accuracy is not None]
     return {
         "accuracy": float(correct.mean()),
-        "client_mean_accuracy": float(np.mean(tested)) if tested else None,
+        "client_mean_accuracy": float(np.mean(with_examples)) if with_examples else None,
         "client_accuracy": clients,
-        "class_accuracy": [float(correct[y == c].mean()) if (y == c).any() else None for c in classes],
-        "test_loss": total_loss / len(y),
+        "class_accuracy": [float(correct[:, y == c].mean()) if (y == c).any() else None
+                           for c in range(model.num_classes)],
+        "test_loss": float(np.mean([loss for _, loss in tests])) / len(y),
     }

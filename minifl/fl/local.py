@@ -3,27 +3,30 @@
 import numpy as np
 
 from minifl.backend import get_xp
+from minifl.layers.batchnorm import MOMENTUM
 
 
-def local_sgd(gradient, w, x, y, *, lr, active=None, momentum=0.0, weight_decay=0.0):
+def local_sgd(gradient, w, x, y, *, lr, running=None, active=None, momentum=0.0, weight_decay=0.0):
     """Run up to E local steps on K clients at once.
 
-    gradient  (theta (K, P), x (K, N, ...), y (K, N)) -> loss (K,), gradient (K, P)
-    w         (P,) the server's parameters
+    gradient  (theta (K, P), x (K, N, ...), y (K, N)) -> loss (K,), gradient (K, P), statistics of the batch (K, S)
+    w         (P,) the server's parameters, or (K, P) where each client begins
     x, y      (K, E, N, H, W, C) and (K, E, N): a batch of N for each client and step
     lr        learning rate
+    running   (K, S) running statistics of batch norm before the first step; None where nobody asks for them
     active    (K, E) bool, True first: a client does not move in steps where it is False; None: all steps of all clients
-    returns   theta (K, P) after the last step, losses (K, E) before each step, 0 where not active
+    returns   theta (K, P) after the last step, losses (K, E) before each step, 0 where not active, running (K, S)
 
         theta = w, v = 0;  for each step:  v = momentum v + grad(theta) + weight_decay theta
                                            theta -= lr v
+                                           running += MOMENTUM (seen - running)
     """
     xp = get_xp(w)
-    theta = xp.tile(w, (x.shape[0], 1))
+    theta = xp.broadcast_to(w, (x.shape[0], w.shape[-1])).copy()
     losses = xp.zeros(x.shape[:2], dtype=w.dtype)
     velocity = xp.zeros_like(theta) if momentum else 0
     for step in range(x.shape[1]):
-        loss, g = gradient(theta, x[:, step], y[:, step])
+        loss, g, seen = gradient(theta, x[:, step], y[:, step])
         if weight_decay:
             g = g + weight_decay * theta
         if momentum:
@@ -31,9 +34,12 @@ def local_sgd(gradient, w, x, y, *, lr, active=None, momentum=0.0, weight_decay=
         if active is not None:
             loss = xp.where(active[:, step], loss, xp.zeros_like(loss))
             g = xp.where(active[:, step, None], g, xp.zeros_like(g))
+            seen = seen if running is None else xp.where(active[:, step, None], seen, running)
         losses[:, step] = loss
         theta -= lr * g
-    return theta, losses
+        if running is not None:
+            running = running + MOMENTUM * (seen - running)
+    return theta, losses, running
 
 
 def weight_of_steps(steps, momentum):

@@ -149,9 +149,8 @@ def read_end(path):
     return end
 
 
-def save_model(path, model, w):
-    """Write the parameters w (P,), on the host, by name."""
-    blocks = {name: view[0] for name, view in model.spec.views(w[None]).items()}
+def save_model(path, blocks):
+    """Write the arrays of a model, by name."""
     with replacing(Path(path) / MODEL) as f:
         np.savez(f, **blocks)
 
@@ -187,10 +186,12 @@ def count_rounds(path):
     return len(_read_lines(Path(path) / ROUNDS, missing_ok=True))
 
 
-def load_model(path, model):
-    """The saved parameters (P,) of a run; InputError if the file is missing, damaged or of another network."""
+def load_model(path, expected):
+    """The saved model of a run, name -> array; InputError if the file is missing, damaged or not of these shapes.
+
+    expected  name -> shape
+    """
     file = Path(path) / MODEL
-    expected = {entry.name: entry.shape for entry in model.spec.entries}
     try:
         with np.load(file, allow_pickle=False) as saved:
             found = {name: saved[name] for name in saved.files}
@@ -202,7 +203,7 @@ def load_model(path, model):
     if {name: array.shape for name, array in found.items()} != expected or \
             any(array.dtype.kind != "f" for array in found.values()):
         raise InputError(f"{file} holds other parameters than the network in {CONFIG}; one of them was changed.")
-    return np.concatenate([found[entry.name].reshape(-1) for entry in model.spec.entries])
+    return found
 
 
 def environment(device):

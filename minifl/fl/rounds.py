@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minifl.backend import get_xp, to_host
+from minifl.fl import statistics
 from minifl.fl.client import Diverged, local_work
 from minifl.fl.evaluate import evaluate, predict
 from minifl.fl.local import learning_rate
@@ -28,13 +29,14 @@ class State(NamedTuple):
     """All that a run carries from one round to the next. Its arrays are never written to."""
     round: int     # rounds done
     w: object      # (P,) the server's parameters
-    server: dict   # name -> (P,): what else the server keeps, e.g. moments
-    own: dict      # client -> name -> (P,): what the clients keep; clients that never took part are not in it
+    server: dict   # name -> (P,): what else the method keeps at the server, e.g. moments
+    own: dict      # client -> name -> (...,): what the clients keep; clients that never took part are not in it
+    statistics: object = np.zeros(0)   # (S,) the server's running statistics of batch norm
 
 
-def start(algorithm, w):
-    """The state before the first round."""
-    return State(0, w, algorithm.server_state(w), {})
+def start(algorithm, w, statistics=None):
+    """The state before the first round; statistics (S,), None without batch norm."""
+    return State(0, w, algorithm.server_state(w), {}, w[:0] if statistics is None else statistics)
 
 
 def federated_rounds(settings, model, algorithm, state, data, partition, *, workers=1, clients_per_call=None,
@@ -48,7 +50,7 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
                failed: the numbers of those that did not answer, if dropouts are simulated; train_loss: mean over
                the clients that answered weighted by samples, None if none did; lr, unless it is constant;
                in rounds divisible by eval_every and in the last one the entries of `evaluate`, in those divisible by
-               local_eval_every and in the last one local_accuracy and local_own_accuracy, a number for each client
+               local_eval_every and in the last one (0: in none) local_accuracy and local_own_accuracy, a number for each client
                that answered; seconds, with the tests of the clients' models in it, without that of the global one
     check      called between two pieces of work; what it raises ends the rounds
 
@@ -62,12 +64,13 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
         while state.round < settings.rounds:
             begin = perf_counter()
             last = state.round + 1 == settings.rounds
-            test_locals = last or _due(state.round + 1, settings.local_eval_every)
+            test_locals = settings.local_eval_every > 0 and (last or _due(state.round + 1, settings.local_eval_every))
             answered, record = _line_up(settings, trained, state.round)
 
             def work(clients, state=state, test_locals=test_locals):
-                theta, *results = local_work(settings, model, algorithm, data, partition, state, clients)
-                return *results, [_local_accuracies(model, theta[i], data, partition.test[k])
+                theta, running, *results = local_work(settings, model, algorithm, data, partition, state, clients)
+                return *results, [_local_accuracies(settings, model, theta[i:i + 1], running[i:i + 1], data,
+                                                    partition.test[k])
                                   for i, k in enumerate(clients) if test_locals]
 
             per_call = clients_per_call or (1 if on_cpu else max(1, len(answered)))
@@ -84,7 +87,8 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             record["seconds"] = perf_counter() - begin
 
             if last or _due(state.round, settings.eval_every):
-                record |= evaluate(model, state.w, data.x_test, data.y_test, partition.test, pool_map=pool_map)
+                models = statistics.global_models(settings, model, state, len(partition.test))
+                record |= evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map)
             if test_locals:
                 record["local_accuracy"] = [tested[0] for tested in tests]
                 record["local_own_accuracy"] = [tested[1] for tested in tests]
@@ -122,19 +126,21 @@ def _collect(groups, results, weights):
 
 def _server_step(algorithm, model, state, mean, own, share):
     """The State after the server took the mean of the messages; Diverged if something in it is not finite."""
+    gathered = mean.pop("statistics", state.statistics)
     with np.errstate(over="ignore", invalid="ignore"):
         w, server = algorithm.server(model, state.w, mean, state.server, share)
-    if not all(bool(get_xp(array).isfinite(array).all()) for array in (w, *server.values())):
+    if not all(bool(get_xp(array).isfinite(array).all()) for array in (w, gathered, *server.values())):
         raise Diverged(f"the server's state is not finite after round {state.round + 1}; a smaller --server-lr or "
                        f"--lr may help")
-    return State(state.round + 1, w, server, {**state.own, **own})
+    return State(state.round + 1, w, server, {**state.own, **own}, gathered)
 
 
 def _due(round_, every):
     return every > 0 and round_ % every == 0
 
 
-def _local_accuracies(model, theta, data, own_test):
+def _local_accuracies(settings, model, theta, running, data, own_test):
     """Accuracy of one client's model, before averaging, on all test examples and on its own (None without any)."""
-    correct = predict(model, theta, data.x_test, data.y_test)[0] == to_host(data.y_test)
+    p = statistics.tested(settings, model, theta, running)
+    correct = predict(model, p, data.x_test, data.y_test)[0] == to_host(data.y_test)
     return float(correct.mean()), float(correct[own_test].mean()) if len(own_test) else None

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minifl.backend import to_host
 from minifl.data.partition import make_partition
 from minifl.data.registry import load
 from minifl.data.table import partition_hash, read_csv
 from minifl.errors import InputError
-from minifl.fl import checkpoint, record
+from minifl.fl import checkpoint, record, statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate
 from minifl.fl.parallel import Signals, in_order
@@ -30,17 +29,27 @@ def split(settings, dataset, counts=None):
     """The partition of the data set: by its setting, or by a table of label counts (K, C)."""
     if settings.setting == TABLE and counts is None:
         raise InputError(f"--setting {TABLE}: the label counts were read from a file, which --partition must name.")
+    domains = None
+    if settings.by_domain:
+        if not dataset.domain_names:
+            raise InputError(f"--by-domain: the data set {dataset.name} has no domains; give --no-by-domain, or data "
+                             f"that have them, such as embedded or pacs.")
+        domains = dataset.domain_train, dataset.domain_test, dataset.domain_names
     return make_partition(settings.setting if counts is None else counts, dataset.y_train, dataset.y_test,
-                          dataset.num_classes, settings.num_clients, settings.data_seed,
+                          dataset.num_classes, settings.num_clients, settings.data_seed, domains=domains,
                           **settings.partition_options())
 
 
 def on_device(dataset, xp):
-    """The data set with its arrays where xp computes."""
+    """The data set with its arrays where xp computes; images that would take more than half of the free memory there
+    stay on the host, maybe memory-mapped, and are moved as they are used."""
     if xp is np:
         return dataset
-    return replace(dataset, **{name: xp.asarray(getattr(dataset, name))
-                               for name in ("x_train", "y_train", "x_test", "y_test")})
+    free, _ = xp.cuda.Device().mem_info
+    moved = ["y_train", "y_test"]
+    if dataset.x_train.nbytes + dataset.x_test.nbytes <= free // 2:
+        moved += ["x_train", "x_test"]
+    return replace(dataset, **{name: xp.asarray(getattr(dataset, name)) for name in moved})
 
 
 class Placement(NamedTuple):
@@ -98,7 +107,8 @@ def resume(out, config, dataset, partition, place=Placement()):
             checkpoint.remove(out)   # in case that it was killed just before it did
             raise InputError(f"{out} has {ended['status']} after round {ended['rounds_done']}: there is nothing to "
                              f"resume." + (f" ({ended['message']})" if ended["message"] else ""))
-        state, messages = checkpoint.latest(out, _first_state(settings, model, place), record.count_rounds(out))
+        state, messages = checkpoint.latest(out, _first_state(settings, model, place), record.count_rounds(out),
+                                            statistics.kept_sizes(settings, model, settings.method()))
         messages.append(f"Resuming after round {state.round} of {settings.rounds}.")
         tested = [line for line in record.cut(out, state.round, place.device) if "accuracy" in line]
         return _rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state,
@@ -107,12 +117,16 @@ def resume(out, config, dataset, partition, place=Placement()):
 
 def _first_state(settings, model, place):
     w = place.xp.asarray(model.spec.init(settings.seed).astype(np.float32))
-    return start(settings.method(), w)
+    return start(settings.method(), w, place.xp.asarray(model.statistics.init(settings.seed).astype(np.float32)))
 
 
 def _rounds(lock, settings, model, dataset, partition, out, place, state, last):
     """Do the rounds after `state` and keep their record; `last` is the record of the last evaluation before."""
     status, message = "failed", None
+
+    def save_model():
+        record.save_model(out, statistics.saved(settings, model, state, len(partition.train)))
+
     with lock, Signals() as signals:
         try:
             for state, line in federated_rounds(
@@ -121,7 +135,7 @@ def _rounds(lock, settings, model, dataset, partition, out, place, state, last):
                 record.append(out, line, line.pop("seconds"))
                 if "accuracy" in line:
                     last = line
-                    record.save_model(out, model, to_host(state.w))
+                    save_model()
                 if state.round % place.checkpoint_every == 0 and state.round < settings.rounds:
                     checkpoint.save(out, state)
                 yield line
@@ -139,7 +153,7 @@ def _rounds(lock, settings, model, dataset, partition, out, place, state, last):
             message = f"{type(error).__name__}: {error}"
             raise
         finally:
-            record.save_model(out, model, to_host(state.w))
+            save_model()
             if status not in record.COMPLETE:
                 checkpoint.save(out, state)
             record.finish(out, status, message, state.round, last)
@@ -173,8 +187,9 @@ def reevaluate(path, *, data_dir=None, xp=np, workers=1):
     config, dataset, partition = reopen(path, data_dir)
     settings = settings_for(config["settings"]["data"], config["settings"])
     model = settings.network(dataset.num_classes, dataset.image_shape)
-    w = xp.asarray(record.load_model(path, model))
+    clients = len(partition.train)
+    blocks = record.load_model(path, statistics.saved_shapes(settings, model, clients))
     data = on_device(dataset, xp)
     with in_order(workers if xp is np else 0) as pool_map:
-        result = evaluate(model, w, data.x_test, data.y_test, partition.test, pool_map=pool_map)
+        result = evaluate(model, statistics.restored(blocks, clients, xp), data.x_test, data.y_test, partition.test, pool_map=pool_map)
     return config, dataset, result

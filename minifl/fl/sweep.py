@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from minifl.errors import InputError
 from minifl.fl import record
-from minifl.fl.algorithms import HYPERPARAMETERS, hyperparameters
-from minifl.fl.settings import TABLE, Settings, settings_for
+from minifl.fl.settings import BELONGS, DEFAULTS, OTHERS, TABLE, Settings, settings_for
 
 ALWAYS_NAMED = ("algorithm", "norm", "setting")   # parts of a run's name, with what else varies, and the seed
 POLL = 0.2                                        # seconds between looks at the processes
@@ -35,7 +34,7 @@ def grid(data, several, out):
     """The runs for every combination of the values of each setting, seed fastest.
 
     several  name -> list of values
-    A hyperparameter is left out where it does not belong to the method. Raises InputError for invalid settings,
+    What belongs to a value of another setting is left out elsewhere (--mu without fedprox). Raises InputError for invalid settings,
     for a combination that comes twice, and for a run directory that holds other settings.
     """
     names = sorted(several, key=lambda name: name == "seed")
@@ -43,11 +42,11 @@ def grid(data, several, out):
     runs = {}
     for values in itertools.product(*(several[name] for name in names)):
         chosen = dict(zip(names, values))
-        fitting = hyperparameters(chosen.get("algorithm", Settings.algorithm))
-        chosen = {name: value for name, value in chosen.items() if name in fitting or name not in HYPERPARAMETERS}
+        left_out = {name for name in chosen if not _fits(name, data, chosen)}
+        chosen = {name: value for name, value in chosen.items() if name not in left_out}
         settings = settings_for(data, chosen)
         if settings in (run.settings for run in runs.values()):
-            if len(several.get("algorithm", ())) > 1:   # values of a hyperparameter that this method does not have
+            if any(len(several.get(BELONGS[name][0], ())) > 1 for name in left_out):   # values that make no difference here
                 continue
             raise InputError(f"the sweep has a combination twice: {_shown(chosen)}.")
         parts = [getattr(settings, name) for name in ALWAYS_NAMED]
@@ -114,6 +113,15 @@ class _Process:
         self.output.seek(0)
         lines = self.output.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self.popen.returncode}"
+
+
+def _fits(name, data, chosen):
+    """Whether a setting has an effect beside the others that were chosen."""
+    if name not in BELONGS:
+        return True
+    field, values = BELONGS[name]
+    default = {**vars(Settings), **DEFAULTS.get(data, OTHERS)}[field]
+    return (chosen.get(field) or default) in values
 
 
 def _status(path, settings):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from minifl.data.augment import crop_and_flip, draw, to_float
+from minifl.data.augment import AUGMENTATIONS, crop_and_flip, draw, draw_boxes, resized_crop, to_float
 from minifl.fl.batches import local_batches, stream
 
 sizes = st.integers(1, 40)
@@ -54,7 +54,7 @@ def images():
 
 
 @pytest.mark.parametrize("examples", [np.array([7]), np.arange(3), np.arange(4, 11), np.arange(30)])
-@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_batches_are_full_in_range_and_of_the_clients_own(images, examples, augment):
     x, y = local_batches(*images, examples, 0, 2, 5, steps=3, batch_size=8, augment=augment)
     assert x.shape == (3, 8, 6, 5, 3) and x.dtype == np.float32
@@ -65,7 +65,7 @@ def test_batches_are_full_in_range_and_of_the_clients_own(images, examples, augm
 
 def test_without_augmentation_a_batch_holds_the_images_themselves(images):
     examples = np.array([2, 9, 11, 20, 29])
-    x, y = local_batches(*images, examples, 4, 3, 1, steps=2, batch_size=4, augment=False, dtype=np.float64)
+    x, y = local_batches(*images, examples, 4, 3, 1, steps=2, batch_size=4, augment="none", dtype=np.float64)
     chosen = stream(examples, 4, 1, 3 * 8, 8)     # round 3 comes after three rounds of 2 x 4 examples
     assert x.dtype == np.float64
     np.testing.assert_array_equal(x, (images[0][chosen] / 255).reshape(2, 4, 6, 5, 3))
@@ -74,23 +74,36 @@ def test_without_augmentation_a_batch_holds_the_images_themselves(images):
 
 def test_with_augmentation_they_are_cropped_and_flipped_by_the_draw_of_the_round(images):
     examples = np.array([2, 9, 11, 20, 29])
-    x, y = local_batches(*images, examples, 4, 3, 1, steps=2, batch_size=4, augment=True)
+    x, y = local_batches(*images, examples, 4, 3, 1, steps=2, batch_size=4, augment="crop-flip")
     chosen = stream(examples, 4, 1, 3 * 8, 8)
     expected = to_float(crop_and_flip(images[0][chosen], *draw(4, 3, 1, 8)))
     np.testing.assert_array_equal(x, expected.reshape(2, 4, 6, 5, 3))
     np.testing.assert_array_equal(y, images[1][chosen].reshape(2, 4))
+    x, y = local_batches(*images, examples, 4, 3, 1, steps=2, batch_size=4, augment="resized-crop")
+    expected = to_float(resized_crop(images[0][chosen], *draw_boxes(4, 3, 1, 8, (6, 5))))
+    np.testing.assert_array_equal(x, expected.reshape(2, 4, 6, 5, 3))
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
+def test_images_in_a_file_give_the_same_batches(images, augment, tmp_path):
+    np.save(tmp_path / "images.npy", images[0])
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r").view(np.ndarray)
+    results = [local_batches(source, images[1], np.arange(9), 0, 1, 2, steps=2, batch_size=4, augment=augment)
+               for source in (images[0], mapped)]
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_rounds_go_on_where_the_last_one_stopped(images):
     examples = np.arange(12)
     labels = np.arange(30)    # each example is its own label
-    rounds = [local_batches(images[0], labels, examples, 0, t, 0, steps=3, batch_size=2, augment=False)[1]
+    rounds = [local_batches(images[0], labels, examples, 0, t, 0, steps=3, batch_size=2, augment="none")[1]
               for t in range(4)]
     passes = np.sort(np.concatenate(rounds).reshape(2, 12), axis=1)
     np.testing.assert_array_equal(passes, [examples, examples])
 
 
-@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_batches_differ_by_round_client_and_seed_and_repeat_at_the_same_address(images, augment):
     def draw(seed, round_, client):
         return local_batches(*images, np.arange(30), seed, round_, client, steps=1, batch_size=8,

@@ -16,6 +16,7 @@ from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.rounds import State, start
 
 P = 7
+KEPT = {"control": P}   # of scaffold
 
 
 def state_of(name, dtype=np.float32, rounds=5, clients=(2, 0, 11), size=P):
@@ -28,7 +29,7 @@ def state_of(name, dtype=np.float32, rounds=5, clients=(2, 0, 11), size=P):
     method = ALGORITHMS[name]()
     server = {key: vector() for key in method.server_state(vector())}
     own = {k: {key: vector() for key in method.kept} for k in clients} if method.kept else {}
-    return State(rounds, vector(), server, own)
+    return State(rounds, vector(), server, own, vector()[:0])
 
 
 def first(name, dtype=np.float32, size=P):
@@ -39,7 +40,7 @@ def assert_same(a, b):
     """The same to the bit, with the same types."""
     assert a.round == b.round and type(a.round) is type(b.round) is int
     assert a.server.keys() == b.server.keys() and a.own.keys() == b.own.keys()
-    pairs = [(a.w, b.w), *((a.server[name], b.server[name]) for name in a.server)]
+    pairs = [(a.w, b.w), (a.statistics, b.statistics), *((a.server[name], b.server[name]) for name in a.server)]
     for k in a.own:
         assert type(k) is int and a.own[k].keys() == b.own[k].keys()
         pairs += [(a.own[k][name], b.own[k][name]) for name in a.own[k]]
@@ -65,7 +66,7 @@ def test_what_was_saved_is_loaded_to_the_bit(name, dtype, tmp_path):
     state = state_of(name, dtype)
     state.w[:3] = np.nan, -0.0, np.finfo(dtype).smallest_subnormal
     checkpoint.save(tmp_path, state)
-    loaded, messages = checkpoint.latest(tmp_path, first(name, dtype), 5)
+    loaded, messages = checkpoint.latest(tmp_path, first(name, dtype), 5, KEPT if name == "scaffold" else {})
     assert_same(loaded, state)
     assert messages == [] and names(tmp_path) == ["checkpoint-0000005"]
 
@@ -73,13 +74,13 @@ def test_what_was_saved_is_loaded_to_the_bit(name, dtype, tmp_path):
 def test_clients_that_never_took_part_are_not_kept(tmp_path):
     state = state_of("scaffold", clients=())
     checkpoint.save(tmp_path, state)
-    assert_same(checkpoint.latest(tmp_path, first("scaffold"), 5)[0], state)
+    assert_same(checkpoint.latest(tmp_path, first("scaffold"), 5, KEPT)[0], state)
 
 
 def test_the_two_newest_are_kept_and_the_newest_is_used(tmp_path):
     states = saved(tmp_path, 8, 9, 10, 11, 1_000_000, 12_345_678)
     assert names(tmp_path) == ["checkpoint-1000000", "checkpoint-12345678"]
-    assert_same(checkpoint.latest(tmp_path, first("scaffold"), 10**9)[0], states[-1])
+    assert_same(checkpoint.latest(tmp_path, first("scaffold"), 10**9, KEPT)[0], states[-1])
     checkpoint.save(tmp_path, states[-1])   # the same once more: an interruption right after it was written
     assert names(tmp_path) == ["checkpoint-1000000", "checkpoint-12345678"]
     checkpoint.remove(tmp_path)
@@ -89,7 +90,7 @@ def test_the_two_newest_are_kept_and_the_newest_is_used(tmp_path):
 def test_without_any_it_is_the_start(tmp_path):
     (tmp_path / "checkpoint-mine").write_text("not one of ours")
     begin = first("fedyogi")
-    assert checkpoint.latest(tmp_path, begin, 5) == (begin, [])
+    assert checkpoint.latest(tmp_path, begin, 5, KEPT) == (begin, [])
     checkpoint.remove(tmp_path)
     assert names(tmp_path) == ["checkpoint-mine"]
 
@@ -165,7 +166,7 @@ DAMAGE = {
 
 def test_the_parts_of_which_damage_is_made_are_sound(tmp_path):
     (tmp_path / "checkpoint-0000009").write_bytes(signed(npz(**SOUND)))
-    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 9)
+    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 9, KEPT)
     assert state.round == 9 and list(state.own) == [3] and messages == []
 
 
@@ -174,7 +175,7 @@ def test_the_one_before_a_damaged_one_is_used_and_it_is_said(damage, message, tm
     before, newest = saved(tmp_path, 8, 9)
     file = tmp_path / "checkpoint-0000009"
     file.write_bytes(damage(file.read_bytes()))
-    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 9)
+    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 9, KEPT)
     assert_same(state, before)
     assert len(messages) == 1 and message in messages[0] and messages[0].startswith(str(file))
     assert messages[0].endswith(" It is passed over.")
@@ -194,7 +195,7 @@ def test_one_of_another_run_is_an_error_since_the_start_would_lose_what_was_done
     saved(tmp_path, 8, 9)
     (tmp_path / "checkpoint-0000009").write_bytes(content)
     with pytest.raises(InputError, match="checkpoint-0000009 is of another network or method than config.json"):
-        checkpoint.latest(tmp_path, first("scaffold"), 9)
+        checkpoint.latest(tmp_path, first("scaffold"), 9, KEPT)
 
 
 def test_a_flipped_bit_in_any_byte_of_the_numbers_is_noticed(tmp_path):
@@ -206,7 +207,7 @@ def test_a_flipped_bit_in_any_byte_of_the_numbers_is_noticed(tmp_path):
         changed = bytearray(content)
         changed[i] ^= 1 << i % 8
         file.write_bytes(changed)
-        assert checkpoint.latest(tmp_path, first("scaffold"), 9)[0].round == 8
+        assert checkpoint.latest(tmp_path, first("scaffold"), 9, KEPT)[0].round == 8
 
 
 def test_when_all_are_damaged_it_is_the_start(tmp_path):
@@ -214,7 +215,7 @@ def test_when_all_are_damaged_it_is_the_start(tmp_path):
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
     begin = first("scaffold")
-    state, messages = checkpoint.latest(tmp_path, begin, 9)
+    state, messages = checkpoint.latest(tmp_path, begin, 9, KEPT)
     assert state is begin
     assert ["checkpoint-0000009" in messages[0], "checkpoint-0000008" in messages[1]] == [True, True]
 
@@ -223,17 +224,17 @@ def test_one_that_cannot_be_read_is_passed_over(tmp_path):
     before, _ = saved(tmp_path, 8, 9)
     (tmp_path / "checkpoint-0000009").unlink()
     (tmp_path / "checkpoint-0000009").mkdir()
-    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 9)
+    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 9, KEPT)
     assert_same(state, before)
     assert "checkpoint-0000009 cannot be read" in messages[0]
 
 
 def test_one_beyond_the_record_is_passed_over(tmp_path):
     before, _ = saved(tmp_path, 8, 9)
-    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 8)
+    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 8, KEPT)
     assert_same(state, before)
     assert messages == [f"{tmp_path / 'checkpoint-0000009'} is passed over: the record holds only 8 rounds."]
-    assert checkpoint.latest(tmp_path, first("scaffold"), 7)[0].round == 0
+    assert checkpoint.latest(tmp_path, first("scaffold"), 7, KEPT)[0].round == 0
 
 
 def test_those_that_were_passed_over_make_room_for_sound_ones(tmp_path):
@@ -254,7 +255,7 @@ def test_nothing_is_unpickled(wrap, tmp_path):
     file = tmp_path / "checkpoint-0000009"
     content = wrap(Bomb(tmp_path / "exploded"))
     file.write_bytes(signed(content))
-    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 9)
+    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 9, KEPT)
     assert_same(state, before)
     assert "checkpoint-0000009 is not a checkpoint" in messages[0]
     assert not (tmp_path / "exploded").exists()
@@ -278,6 +279,6 @@ def test_a_kill_during_writing_leaves_what_was_there(part, tmp_path):
             os._exit(1)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert names(tmp_path) == [f".checkpoint-0000010.{child}.tmp", "checkpoint-0000008", "checkpoint-0000009"]
-    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 10)
+    state, messages = checkpoint.latest(tmp_path, first("scaffold"), 10, KEPT)
     assert_same(state, before)
     assert messages == []

@@ -29,11 +29,11 @@ def images_of(classes):
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 PREDICTED = [0, 0, 0, 1, 1, 3, 3, 2, 2, 0]                                                # right: 3/4, 1/3, 2/3
 CLIENTS = [np.array(part, int) for part in ([0, 1, 2, 3, 4, 7], [], [5, 6], [8], [9])]    # 5/6, -, 0/2, 1/1, 0/1
-W = np.zeros(0)
+P = {"nothing": np.zeros((1, 0))}   # what `Brightness` is made of
 
 
 def test_by_hand():
-    result = evaluate(Brightness(), W, images_of(PREDICTED), LABELS, CLIENTS)
+    result = evaluate(Brightness(), [P], images_of(PREDICTED), LABELS, CLIENTS)
     assert result["accuracy"] == pytest.approx(6 / 10, abs=1e-15)
     assert result["client_accuracy"] == [5 / 6, None, 0, 1, 0]
     assert result["client_mean_accuracy"] == pytest.approx((5 / 6 + 0 + 1 + 0) / 4, abs=1e-15)
@@ -44,7 +44,7 @@ def test_by_hand():
 
 
 def test_numbers_are_plain_python_for_the_record():
-    result = evaluate(Brightness(), W, images_of(PREDICTED), LABELS, CLIENTS)
+    result = evaluate(Brightness(), [P], images_of(PREDICTED), LABELS, CLIENTS)
     clients = [value for value in result.pop("client_accuracy") if value is not None]
     for value in (*clients, *result.pop("class_accuracy")[:3], *result.values()):
         assert type(value) is float
@@ -52,12 +52,12 @@ def test_numbers_are_plain_python_for_the_record():
 
 def test_client_mean_of_clients_of_equal_size_is_the_global_accuracy():
     clients = np.arange(10).reshape(5, 2)
-    result = evaluate(Brightness(), W, images_of(PREDICTED), LABELS, clients)
+    result = evaluate(Brightness(), [P], images_of(PREDICTED), LABELS, clients)
     assert result["client_mean_accuracy"] == pytest.approx(result["accuracy"], abs=1e-15)
 
 
 def test_no_client_has_test_examples():
-    result = evaluate(Brightness(), W, images_of(PREDICTED), LABELS, [np.array([], int)] * 3)
+    result = evaluate(Brightness(), [P], images_of(PREDICTED), LABELS, [np.array([], int)] * 3)
     assert result["client_mean_accuracy"] is None and result["accuracy"] == pytest.approx(0.6)
     assert result["client_accuracy"] == [None] * 3
 
@@ -67,7 +67,7 @@ def case():
     rng = np.random.default_rng(0)
     model = MLP(4, (3, 3, 2), (8, 6), Arrangement("ln"))
     images = rng.integers(0, 256, (53, 3, 3, 2), dtype=np.uint8)
-    return model, model.spec.init(0), images, rng.integers(0, 4, 53)
+    return model, model.spec.views(model.spec.init(0)[None]), images, rng.integers(0, 4, 53)
 
 
 def test_chunks_change_no_prediction(case):
@@ -83,4 +83,5 @@ def test_threads_change_no_bit(case, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 10)
     clients = [np.arange(53)]
     with ThreadPoolExecutor(3) as pool:
-        assert evaluate(*case, clients, pool_map=pool.map) == evaluate(*case, clients)
+        model, p, *test_set = case
+        assert evaluate(model, [p], *test_set, clients, pool_map=pool.map) == evaluate(model, [p], *test_set, clients)

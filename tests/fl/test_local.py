@@ -28,7 +28,7 @@ def plain_sgd(w, x, y, *, lr, momentum=0.0, weight_decay=0.0):
     """torch.optim.SGD with dampening 0, one client; theta after the steps and the loss before each."""
     theta, buffer, losses = w.copy(), None, []
     for batch, labels in zip(x, y):
-        loss, g = loss_and_grad(MODEL, theta[None], batch[None], labels[None])
+        loss, g, _ = loss_and_grad(MODEL, theta[None], batch[None], labels[None])
         g = g[0] + weight_decay * theta
         buffer = g if buffer is None else momentum * buffer + g
         theta = theta - lr * buffer
@@ -42,7 +42,7 @@ def test_equals_a_plain_loop(case, momentum, weight_decay, steps):
     w, x, y = case
     active = np.arange(E) < np.array(steps)[:, None]
     options = dict(lr=0.3, momentum=momentum, weight_decay=weight_decay)
-    theta, losses = local_sgd(gradient, w, x, y, active=None if active.all() else active, **options)
+    theta, losses, _ = local_sgd(gradient, w, x, y, active=None if active.all() else active, **options)
     assert theta.shape == (K, MODEL.spec.size) and losses.shape == (K, E)
     for k, n in enumerate(steps):
         expected, expected_losses = plain_sgd(w, x[k, :n], y[k, :n], **options)
@@ -52,7 +52,7 @@ def test_equals_a_plain_loop(case, momentum, weight_decay, steps):
 
 def test_by_hand():
     """Gradient theta + 2 of loss x; lr 0.1, momentum 0.5, weight decay 1: the numbers of three steps."""
-    theta, losses = local_sgd(lambda theta, x, y: (x[:, 0], theta + 2), np.array([1.0]), np.array([[[7.0], [8], [9]]]),
+    theta, losses, _ = local_sgd(lambda theta, x, y: (x[:, 0], theta + 2, None), np.array([1.0]), np.array([[[7.0], [8], [9]]]),
                               np.zeros((1, 3, 1), int), lr=0.1, momentum=0.5, weight_decay=1.0)
     # v = 1+2+1 = 4, theta = 0.6;  v = 2 + 0.6+2+0.6 = 5.2, theta = 0.08;  v = 2.6 + 0.08+2+0.08 = 4.76, theta = -0.396
     np.testing.assert_allclose(theta, [[-0.396]], rtol=1e-14)
@@ -61,9 +61,9 @@ def test_by_hand():
 
 def test_losses_are_those_before_each_step(case):
     w, x, y = case
-    _, losses = local_sgd(gradient, w, x, y, lr=0.2)
+    _, losses, _ = local_sgd(gradient, w, x, y, lr=0.2)
     for e in range(E):
-        before, _ = local_sgd(gradient, w, x[:, :e], y[:, :e], lr=0.2)
+        before, *_ = local_sgd(gradient, w, x[:, :e], y[:, :e], lr=0.2)
         np.testing.assert_allclose(losses[:, e], gradient(before, x[:, e], y[:, e])[0], rtol=1e-13)
     np.testing.assert_array_equal(losses[:, 0], gradient(np.tile(w, (K, 1)), x[:, 0], y[:, 0])[0])
 
@@ -73,13 +73,13 @@ def test_an_inactive_step_may_give_anything(case):
     active = np.arange(E) < np.array([[2], [5], [3]])
 
     def broken(theta, x, y, step=iter(range(E))):
-        loss, g = gradient(theta, x, y)
+        loss, g, seen = gradient(theta, x, y)
         idle = ~active[:, next(step)]
         loss[idle], g[idle] = np.nan, np.inf
-        return loss, g
+        return loss, g, seen
 
     options = dict(lr=0.2, active=active, momentum=0.9, weight_decay=0.1)
-    for found, expected in zip(local_sgd(broken, w, x, y, **options), local_sgd(gradient, w, x, y, **options)):
+    for found, expected in zip(local_sgd(broken, w, x, y, **options)[:2], local_sgd(gradient, w, x, y, **options)[:2]):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -90,8 +90,8 @@ def test_a_mask_of_all_steps_changes_no_bit_nor_does_the_dtype_change(case, opti
     w, x, y = case[0].astype(dtype), case[1].astype(dtype), case[2]
     for array in (w, x, y):
         array.flags.writeable = False      # nothing given is written to
-    theta, losses = local_sgd(gradient, w, x, y, lr=0.1, **options)
-    masked, masked_losses = local_sgd(gradient, w, x, y, lr=0.1, active=np.ones((K, E), bool), **options)
+    theta, losses, _ = local_sgd(gradient, w, x, y, lr=0.1, **options)
+    masked, masked_losses, _ = local_sgd(gradient, w, x, y, lr=0.1, active=np.ones((K, E), bool), **options)
     assert theta.dtype == losses.dtype == dtype
     np.testing.assert_array_equal(theta, masked)
     np.testing.assert_array_equal(losses, masked_losses)
@@ -100,8 +100,8 @@ def test_a_mask_of_all_steps_changes_no_bit_nor_does_the_dtype_change(case, opti
 def test_momentum_begins_at_zero_in_every_call(case):
     w, x, y = case
     options = dict(lr=0.1, momentum=0.9)
-    first, _ = local_sgd(gradient, w, x[:1, :1], y[:1, :1], **options)
-    second, _ = local_sgd(gradient, first[0], x[:1, 1:2], y[:1, 1:2], **options)
+    first, *_ = local_sgd(gradient, w, x[:1, :1], y[:1, :1], **options)
+    second, *_ = local_sgd(gradient, first[0], x[:1, 1:2], y[:1, 1:2], **options)
     np.testing.assert_array_equal(second, local_sgd(gradient, w, x[:1, :2], y[:1, :2], lr=0.1)[0])
     assert np.abs(second - local_sgd(gradient, w, x[:1, :2], y[:1, :2], **options)[0]).max() > 1e-3
 
@@ -115,7 +115,7 @@ def test_weight_of_steps():
 def test_weight_of_steps_is_how_far_a_constant_gradient_goes(momentum):
     steps = np.array([1, 2, 7])
     active = np.arange(7) < steps[:, None]
-    theta, _ = local_sgd(lambda theta, x, y: (np.zeros(3), np.ones((3, 2))), np.zeros(2), np.zeros((3, 7, 1)),
+    theta, *_ = local_sgd(lambda theta, x, y: (np.zeros(3), np.ones((3, 2)), None), np.zeros(2), np.zeros((3, 7, 1)),
                          np.zeros((3, 7, 1), int), lr=0.1, active=active, momentum=momentum)
     np.testing.assert_allclose(theta[:, 0], -0.1 * weight_of_steps(steps, momentum), rtol=1e-12)
 

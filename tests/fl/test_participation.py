@@ -93,7 +93,7 @@ def test_a_sample_is_named_by_seed_and_round_alone():
     assert rounds(20, clients, clients_per_round=4) == reference
     assert rounds(20, clients, participation=1 / 3) == reference
     other = dict(algorithm="scaffold", lr=0.3, rounds=7, local_epochs=2, dropout_rate=0.5, norm="fn", data_seed=4,
-                 batch_size=5, momentum=0.9, eval_every=1, local_eval_every=0, num_clients=12, augment=False)
+                 batch_size=5, momentum=0.9, eval_every=1, local_eval_every=0, num_clients=12, augment="none")
     assert rounds(20, clients, clients_per_round=4, **other) == reference
     backwards = settings(clients_per_round=4)
     assert [sample(backwards, clients, t) for t in reversed(range(20))] == reference[::-1]

@@ -209,9 +209,9 @@ def test_whoever_stops_between_two_rounds_has_interrupted_the_run(data, data_dir
 
 def test_a_diverged_run_keeps_the_model_before(data, data_dir, tmp_path, monkeypatch):
     def local_sgd(*arguments, **options):
-        theta, losses = original(*arguments, **options)
+        theta, losses, running = original(*arguments, **options)
         calls.append(None)
-        return theta, losses * (np.nan if len(calls) > 20 else 1)     # 10 clients: in the third round
+        return theta, losses * (np.nan if len(calls) > 20 else 1), running     # 10 clients: in the third round
 
     calls, original = [], client.local_sgd
     monkeypatch.setattr(client, "local_sgd", local_sgd)
@@ -369,7 +369,7 @@ def other_table(out):
     (lambda out: change_config(out, "settings", width=0.1), "holds other parameters than the network"),
     (lambda out: change_config(out, "settings", model="resnet9000"), "--model 'resnet9000'"),
     (lambda out: change_config(out, "settings", colour="red"), "unknown setting 'colour'"),
-    (lambda out: change_config(out, "settings", data="mnist"), "--data 'mnist'"),
+    (lambda out: change_config(out, "settings", data="mnist"), "mnist.npz does not exist"),
     (lambda out: change_config(out, "data", sha256="0" * 64), "was trained on other data: sha256 0000"),
 ])
 def test_a_damaged_run_is_refused_with_what_is_wrong(finished, data_dir, tmp_path, damage, text):

@@ -63,7 +63,7 @@ def w(model):
     return model.spec.init(3)
 
 
-OPTIONS = dict(rounds=6, local_steps=3, batch_size=4, lr=0.1, seed=11, eval_every=2, local_eval_every=0)
+OPTIONS = dict(rounds=6, local_steps=3, batch_size=4, lr=0.1, seed=11, eval_every=2, local_eval_every=1000)
 
 
 def settings(**options):
@@ -112,10 +112,10 @@ def plain_fedavg(model, w, data, clients, *, rounds, steps, batch_size, lr, seed
         average, losses = np.zeros_like(w), []
         for k, examples in enumerate(clients):
             x, y = local_batches(data.x_train, data.y_train, examples, seed, t, k, steps=steps[k],
-                                 batch_size=batch_size, augment=True, dtype=w.dtype.type)
+                                 batch_size=batch_size, augment="crop-flip", dtype=w.dtype.type)
             theta, sum_of_losses = w.copy(), 0.0
             for e in range(steps[k]):
-                loss, gradient = loss_and_grad(model, theta[None], x[e][None], y[e][None])
+                loss, gradient, _ = loss_and_grad(model, theta[None], x[e][None], y[e][None])
                 theta = theta - lr[t] * gradient[0]
                 sum_of_losses += loss[0]
             average += len(examples) / total * theta
@@ -151,7 +151,7 @@ def test_neither_workers_nor_evaluations_change_a_bit(model, w, data, partition,
         for (state_a, a), (state_b, b) in zip(reference, other, strict=True):
             assert state_b.w.dtype == dtype
             np.testing.assert_array_equal(state_a.w, state_b.w)
-            assert {name: a[name] for name in b} == b
+            assert {name: a[name] for name in b} == b    # the reference has all that any has
 
 
 # For each number of clients: norms and methods change what is computed of a client, networks how.
@@ -216,7 +216,7 @@ def test_a_state_from_the_middle_continues_to_the_same_bits(model, w, data, part
 
 @pytest.mark.parametrize("method", ALGORITHMS)
 def test_states_are_never_written_to(model, w, data, partition, method):
-    chosen = settings(algorithm=method, momentum=0.5, participation=0.8, augment=False)
+    chosen = settings(algorithm=method, momentum=0.5, participation=0.8, augment="none")
     plain = rounds(chosen, model, start(chosen.method(), w), data, partition)
     state = start(chosen.method(), w.copy())
     frozen, done = state, []
@@ -239,16 +239,17 @@ def test_evaluates_every_so_often_and_at_the_end(model, w, data, partition):
 
     assert tested("accuracy", eval_every=3) == [3, 6, 7]
     assert tested("local_accuracy", local_eval_every=3) == tested("local_own_accuracy", local_eval_every=3) == [3, 6, 7]
-    assert tested("local_accuracy", local_eval_every=0) == [7]
+    assert tested("local_accuracy", local_eval_every=0) == []
+    assert tested("local_accuracy", local_eval_every=100) == [7]
     assert tested("accuracy", eval_every=100, local_eval_every=1) == [7]
 
 
 def test_one_client_is_plain_sgd(model, w, data):
     examples = np.arange(60)
-    ours = run(model, w, data, partition_of(data, [examples], [np.arange(23)]), augment=False)[-1][0].w
+    ours = run(model, w, data, partition_of(data, [examples], [np.arange(23)]), augment="none")[-1][0].w
     for t in range(6):
         x, y = local_batches(data.x_train, data.y_train, examples, 11, t, 0, steps=3, batch_size=4,
-                             augment=False, dtype=float)
+                             augment="none", dtype=float)
         for e in range(3):
             w = w - 0.1 * loss_and_grad(model, w[None], x[e][None], y[e][None])[1][0]
     np.testing.assert_allclose(ours, w, rtol=0, atol=1e-12)
@@ -257,7 +258,7 @@ def test_one_client_is_plain_sgd(model, w, data):
 def test_one_local_step_of_equal_clients_is_one_step_on_the_union(model, w, data):
     clients = np.arange(60).reshape(5, 12)
     ours = run(model, w, data, partition_of(data, clients, [np.arange(23)] * 5), rounds=1, local_steps=1)[-1][0].w
-    batches = [local_batches(data.x_train, data.y_train, part, 11, 0, k, steps=1, batch_size=4, augment=True,
+    batches = [local_batches(data.x_train, data.y_train, part, 11, 0, k, steps=1, batch_size=4, augment="crop-flip",
                              dtype=float) for k, part in enumerate(clients)]
     x, y = (np.concatenate([batch[i][0] for batch in batches])[None] for i in (0, 1))
     assert x.shape[:2] == (1, 20)
@@ -269,7 +270,7 @@ def test_the_order_of_the_clients_changes_rounding_only(model, w, data, partitio
     """Local work in another order than the server adds it up; clients draw by their number, so they keep that."""
     chosen, order = settings(rounds=1), [3, 0, 4, 2, 1]
     state = start(chosen.method(), w)
-    theta, message, kept, losses = local_work(chosen, model, chosen.method(), data, partition, state, order)
+    theta, _, message, kept, losses = local_work(chosen, model, chosen.method(), data, partition, state, order)
     assert theta.shape == message["update"].shape == (5, model.spec.size) and losses.shape == (5,) and kept == {}
     weights = np.array(UNEQUAL)[order] / sum(UNEQUAL)
     (after, record), = run(model, w, data, partition, rounds=1)
@@ -296,8 +297,8 @@ def test_clients_without_examples_are_left_out_and_the_others_keep_their_numbers
         after = np.zeros_like(w)
         for k, part in clients:
             x, y = local_batches(data.x_train, data.y_train, part, 11, t, k, steps=3, batch_size=4,
-                                 augment=True, dtype=float)
-            theta, _ = local_sgd(lambda *batch: loss_and_grad(model, *batch), w, x[None], y[None], lr=0.1)
+                                 augment="crop-flip", dtype=float)
+            theta, *_ = local_sgd(lambda *batch: loss_and_grad(model, *batch), w, x[None], y[None], lr=0.1)
             after += len(part) / sum(UNEQUAL) * theta[0]
         w = after
         np.testing.assert_allclose(ours[t][0].w, w, rtol=0, atol=1e-12)
@@ -398,7 +399,7 @@ def test_what_a_record_holds(model, w, data, partition, options, extra):
 
 class Brightness:
     """Logits are the image's channels, 0 to 255, plus one parameter for each class."""
-    num_classes, spec = 3, Spec((Entry("offset", (3,)),))
+    num_classes, spec, statistics = 3, Spec((Entry("offset", (3,)),)), Spec(())
 
     def forward(self, p, x):
         return x[:, :, 0, 0, :] * 255 + p["offset"][:, None], None
@@ -409,7 +410,7 @@ class TowardsOwnClass(FedAvg):
     def gradient(self, work, theta, x, y):
         g = np.zeros_like(theta)
         g[np.arange(len(y)), y[:, 0]] = -100
-        return np.zeros(len(y)), g
+        return np.zeros(len(y)), g, theta[:, :0]
 
 
 def test_local_accuracies_by_hand():
@@ -421,7 +422,7 @@ def test_local_accuracies_by_hand():
                            x_test=x_test, y_test=y_test)
     train = [np.array([2, 3]), np.array([4, 5]), NONE, np.array([0, 1])]      # of classes 0, 1, -, 2
     test = [np.array([0, 3, 7]), np.array([1, 6]), np.array([4, 5]), NONE]
-    chosen = settings(rounds=1, local_steps=1, lr=1, augment=False, local_eval_every=1)
+    chosen = settings(rounds=1, local_steps=1, lr=1, augment="none", local_eval_every=1)
     for place in ({}, {"workers": 3}, {"clients_per_call": 2}, {"clients_per_call": 3, "workers": 2}):
         (state, record), = rounds(chosen, Brightness(), start(TowardsOwnClass(), np.zeros(3)), data,
                                   partition_of(data, train, test), method=TowardsOwnClass(), **place)
@@ -441,8 +442,8 @@ def break_client(monkeypatch, broken, round_, how):
         return local_batches(images, labels, examples, seed, t, client, **options)
 
     def local(*arguments, **options):
-        theta, losses = local_sgd(*arguments, **options)
-        return how(theta, losses) if calls[-1] == (round_, broken) else (theta, losses)
+        theta, losses, running = local_sgd(*arguments, **options)
+        return *(how(theta, losses) if calls[-1] == (round_, broken) else (theta, losses)), running
 
     monkeypatch.setattr(client_module, "local_batches", batches)
     monkeypatch.setattr(client_module, "local_sgd", local)

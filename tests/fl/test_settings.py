@@ -2,16 +2,20 @@
 
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 
+import numpy as np
 import pytest
 
+from minifl.data.augment import AUGMENTATIONS
+from minifl.data.counts import label_counts
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS, HYPERPARAMETERS
-from minifl.fl.settings import DEFAULTS, EITHER, LR_SCHEDULES, MAX_WIDTH, TABLE, Settings, settings_for
+from minifl.fl.settings import (BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES, MAX_WIDTH, OTHERS, TABLE, Settings,
+                                settings_for)
 
 COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps", "local_epochs",
-          "clients_per_round", "lr_step_rounds", "batch_size")
+          "clients_per_round", "lr_step_rounds", "batch_size", "patch_size")
 FROM_ZERO = ("min_size", "seed", "data_seed", "local_eval_every")
 POSITIVE = ("lr", "width", "dirichlet_alpha", "server_lr", "server_tau")
 NOT_NEGATIVE = ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon", "weight_decay")
@@ -19,7 +23,7 @@ BELOW_ONE = ("momentum", "beta1", "beta2")
 SHARES = ("participation", "lr_decay", "hinge_margin")
 PROBABILITIES = ("dropout_rate", "fedrs_alpha")
 CHOICES = ("model", "norm", "norm_position", "norm_affine", "bias", "activation", "setting", "algorithm",
-           "lr_schedule", "scaffold_option")
+           "lr_schedule", "scaffold_option", "augment", "head", "bn_stats", "vit_token")
 NO_NUMBER = (math.nan, math.inf, -math.inf, 10**400, True, False, "0.1", [0.1])
 
 BAD = {
@@ -32,14 +36,16 @@ BAD = {
     **dict.fromkeys(PROBABILITIES, (-0.1, 1.0001, 2, *NO_NUMBER)),
     "spreadout_margin": (0, 0.0, -0.1, 2.0001, 3, *NO_NUMBER),
     **dict.fromkeys(CHOICES, ("", "nonsense", "None", 1, True, ["none"], {"cnn": 1})),
-    "augment": (0, 1, "true", "no", []),
+    **dict.fromkeys(("by_domain", "standardize_weights"), (0, 1, "true", "no", [])),
 }
 
 
 def chosen_for(name, value):
     """What to choose so that this setting is one that has an effect."""
-    method = {"algorithm": next(iter(HYPERPARAMETERS[name]))} if name in HYPERPARAMETERS else {}
-    return method | {name: value}
+    if name not in BELONGS:
+        return {name: value}
+    field, values = BELONGS[name]
+    return {field: next(iter(values)), name: value}
 
 
 def test_every_field_has_bad_values():
@@ -67,7 +73,8 @@ def test_bad_values_name_the_option_the_value_and_what_is_valid(name, value):
     *(("spreadout_margin", value) for value in (1e-300, 1, 2, 2.0)),
     *(("algorithm", value) for value in ALGORITHMS), *(("lr_schedule", value) for value in LR_SCHEDULES),
     ("scaffold_option", "I"), ("scaffold_option", "II"),
-    ("augment", False), ("setting", TABLE), ("setting", "paper-dir0.1"), ("norm", "ln-reduced"),
+    *(("augment", value) for value in AUGMENTATIONS), ("by_domain", True), ("by_domain", False),
+    ("setting", TABLE), ("setting", "paper-dir0.1"), ("setting", "disjoint"), ("norm", "ln-reduced"),
     ("norm_position", "before"), ("bias", "hidden"), ("activation", "leaky-relu"), ("model", "mlp"),
 ])
 def test_good_values_are_kept(name, value):
@@ -160,9 +167,9 @@ def test_fedaws_has_no_bias_in_its_classifier():
         assert "classifier.bias" not in entries and ("dense1.bias" in entries) == (bias == "hidden")
 
 
-@pytest.mark.parametrize("data", ["auto", "mnist", None, 3, ["cifar10"]])
-def test_unknown_data(data):
-    with pytest.raises(InputError, match="--data .*valid are cifar10, embedded"):
+@pytest.mark.parametrize("data", ["", None, 3, ["cifar10"]])
+def test_what_is_no_name_of_data(data):
+    with pytest.raises(InputError, match="--data .*must be the name of a data set"):
         settings_for(data, {})
 
 
@@ -186,11 +193,42 @@ def test_the_papers_defaults():
     s = settings_for("cifar10", {})
     # PAPER section 3: lr 0.01, E = 10 local steps of batch 32, 10 clients of one class each, the released CNN
     assert (s.lr, s.local_steps, s.batch_size, s.num_clients, s.setting) == (0.01, 10, 32, 10, "oneclass")
-    assert (s.model, s.width, s.bias, s.augment) == ("cnn", 1.0, "none", True)
+    assert (s.model, s.width, s.bias, s.augment) == ("cnn", 1.0, "none", "crop-flip")
     # all clients take part and answer; no momentum, no weight decay, one learning rate
     assert (s.participation, s.dropout_rate, s.lr_schedule, s.momentum, s.weight_decay) == (1.0, 0, "constant", 0, 0)
     assert s.algorithm == "fedavg" and s.groups == 2
     assert s.network(10, (32, 32, 3)).spec.size == 797_248
+
+
+@pytest.mark.parametrize("data, expected", [    # PAPER section 3
+    ("cifar100", dict(model="cnn", setting="nclass", classes_per_client=2, num_clients=50, lr=0.01)),
+    ("tinyimagenet", dict(model="resnet18", setting="dirichlet", dirichlet_alpha=0.02, num_clients=200, lr=0.01)),
+    ("pacs", dict(model="resnet18", setting="disjoint", by_domain=True, num_clients=12, lr=0.001,
+                  augment="resized-crop")),
+    ("mnist", dict(augment="crop")),        # a mirrored digit is none
+    ("fashionmnist", dict(augment="crop-flip")),
+])
+def test_defaults_of_other_sets(data, expected):
+    s = settings_for(data, {})
+    assert {name: getattr(s, name) for name in expected} == expected
+    assert (s.by_domain, s.batch_size, s.local_steps) == (data == "pacs", 32, 10)
+
+
+def test_every_set_has_all_that_depends_on_it():
+    names = {"rounds", "lr", "width", "local_eval_every", "model", "augment", "setting", "num_clients",
+             "classes_per_client", "dirichlet_alpha", "by_domain"}
+    assert DEFAULTS.keys() == {"cifar10", "cifar100", "cifar100-coarse", "tinyimagenet", "pacs", "mnist",
+                               "fashionmnist", "embedded"}
+    for values in (COMMON, OTHERS, *DEFAULTS.values()):
+        assert values.keys() == names == {field.name for field in fields(Settings)
+                                          if field.default is MISSING} - {"data"}
+
+
+def test_a_users_own_set():
+    s = settings_for("my flowers", {})
+    assert s.data == "my flowers" and {name: getattr(s, name) for name in OTHERS} == OTHERS
+    for classes in (2, 10, 300):        # however many classes it has, its default partition exists
+        label_counts(s.setting, np.full(classes, 100), s.num_clients, 0, **s.partition_options())
 
 
 @every_method

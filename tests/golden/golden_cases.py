@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minifl.models import CNN, MLP, Arrangement
+from minifl.models import CNN, MLP, Arrangement, ViT
 
 STORED_IN_FULL = 1000   # entries of one client's tensor; of a larger one SAMPLE_SIZE are stored
 SAMPLE_SIZE = 200
@@ -100,6 +100,7 @@ def _layers():
         "avg-pool-3-stride-2": Layer("avg_pool2d", {"x": odd}, {"size": 3, "stride": 2}),
         "global-avg-pool": Layer("global_avg_pool", {"x": odd}),
     }
+    tokens = (3, 2, 5, 6)
     embeddings = {"feature": (3, 5, 6), "weight": (3, 6, 4), "labels": (3, 5)}
     cases |= {
         "decorrelation-few-features": Layer("decorrelation", {"z": (2, 6, 4)}),
@@ -109,6 +110,12 @@ def _layers():
         "positive-hinge-margin": Layer("positive_hinge", embeddings, {"margin": 0.1}),
         "spreadout": Layer("spreadout", {"weight": (3, 6, 4)}),
         "spreadout-margin": Layer("spreadout", {"weight": (3, 3, 5)}, {"margin": 1.7}),
+        "attention": Layer("attention", {"q": tokens, "k": tokens, "v": tokens}, {"heads": 2}),
+        "attention-1-head": Layer("attention", {"q": tokens, "k": tokens, "v": tokens}, {"heads": 1}),
+        "attention-large-scores": Layer("attention", {"q": tokens, "k": tokens, "v": tokens}, {"heads": 3}, scale=20.0),
+        "add-position": Layer("add_position", {"x": tokens, "position": (3, 5, 6)}),
+        "prepend-token": Layer("prepend_token", {"x": tokens, "token": (3, 6)}),
+        "first-token": Layer("first_token", {"x": tokens}),
     }
     for kernel in (5, 3, 1):
         for stride in (1, 2):
@@ -181,6 +188,21 @@ class Network:
         return x, labels(f"{name}.labels", lead, self.classes)
 
 
+@dataclass(frozen=True)
+class Transformer(Network):
+    """A vision transformer of two blocks, 3x2 patches of 4x4 pixels, 6 features in 3 heads."""
+    image_shape: tuple = (12, 8, 2)
+    channels: tuple = ()
+    widths: tuple = ()
+    token: str = "class"
+    heads: int = 3
+
+    @property
+    def model(self):
+        return ViT(self.classes, self.image_shape, patch=4, dim=6, depth=2, heads=self.heads, token=self.token,
+                   arrangement=Arrangement(**self.arrangement))
+
+
 def _arrangement(norm, position, learnable, bias, activation):
     return {"norm": norm, "position": position, "learnable": learnable, "groups": 2, "bias": bias,
             "activation": activation}
@@ -231,5 +253,14 @@ def _sgd():
     return cases
 
 
-NETWORKS = _networks()
+def _transformers():
+    """norm, position, learnable, bias, activation, token."""
+    mixes = (("none", "before", False, "all", "gelu", "class"), ("ln", "before", True, "all", "gelu", "class"),
+             ("ln", "after", False, "none", "gelu", "mean"), ("ln-reduced", "after", True, "hidden", "relu", "class"),
+             ("fn", "after", True, "all", "relu", "mean"), ("fn-all", "after", False, "none", "gelu", "class"),
+             ("fn-inside", "before", False, "none", "relu", "mean"))
+    return {f"vit-{mix[0]}-{mix[1]}-{token}": Transformer(_arrangement(*mix), token=token) for *mix, token in mixes}
+
+
+NETWORKS = _networks() | _transformers()
 SGD = _sgd()

@@ -19,8 +19,9 @@ import numpy as np                                                              
 import torch                                                                    # noqa: E402
 import torch.nn.functional as F                                                 # noqa: E402
 
-from golden_cases import LAYERS, NETWORKS, SGD, condensed, uniform              # noqa: E402
+from golden_cases import LAYERS, NETWORKS, SGD, Transformer, condensed, uniform # noqa: E402
 from minifl.atomic import replacing                                             # noqa: E402
+from transformer import transformer_logits                                      # noqa: E402
 
 EPS = 1e-5
 
@@ -122,6 +123,11 @@ def spreadout(weight, *, margin=1.0):
     return (F.relu(margin - distance)[different] ** 2).sum()
 
 
+def attention(q, k, v, *, heads):
+    q, k, v = (a.unflatten(2, (heads, -1)).transpose(1, 2) for a in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
 LAYER = {
     "linear": linear,
     "conv2d": conv2d,
@@ -141,6 +147,10 @@ LAYER = {
     "decorrelation": decorrelation,
     "positive_hinge": positive_hinge,
     "spreadout": spreadout,
+    "attention": attention,
+    "add_position": lambda x, position: x + position,
+    "prepend_token": lambda x, token: torch.cat([token.expand(len(x), 1, -1), x], dim=1),
+    "first_token": lambda x: x[:, 0],
 }
 
 
@@ -192,6 +202,8 @@ def activation_with_norm(x, p, name, last, *, norm, position, learnable, groups,
 
 def logits_of(case, p, x):
     """x (N, H, W, C) and one client's blocks by name -> (N, classes)."""
+    if isinstance(case, Transformer):
+        return transformer_logits(case, p, x)
     options = case.arrangement
     hidden_bias, classifier_bias = options["bias"] != "none", options["bias"] == "all"
     if case.channels:

@@ -11,8 +11,9 @@ import pytest
 import minifl.layers
 from minifl.cli import main
 from minifl.gradcheck import checks, report
-from minifl.gradcheck.cases import CASES, Case, closed_form_jacobians, normal
+from minifl.gradcheck.cases import CASES, Case, normal
 from minifl.gradcheck.checks import Result
+from minifl.gradcheck.closed_forms import closed_form_jacobians
 from minifl.gradcheck.instruments import (CENTRAL_STEP, CENTRAL_TOLERANCE, COMPLEX_TOLERANCE, BranchChanged,
                                           block_error, central_difference, complex_step, jacobian,
                                           same_branches)
@@ -21,7 +22,7 @@ from minifl.gradcheck.networks import networks
 from minifl.layers import norm
 from minifl.layers.activations import leaky_relu, relu
 from minifl.layers.pool import max_pool2d
-from minifl.models.arrangement import INNER_AND_LAST
+from minifl.models.arrangement import WHERE
 
 LAYERS = {case.layer for case in CASES}
 
@@ -57,7 +58,7 @@ def test_every_layer_and_network_meets_its_instruments(results):
 
 
 def test_every_arrangement_is_among_the_networks():
-    for name in INNER_AND_LAST:
+    for name in WHERE:
         arrangements = [model.arrangement for model in networks().values() if model.arrangement.norm == name]
         assert {a.position for a in arrangements} == {"after", "before"}
         assert {a.learnable for a in arrangements} == {True, False}

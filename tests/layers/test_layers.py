@@ -8,7 +8,7 @@ import pytest
 from minifl.gradcheck.cases import CASES
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.layer}: {case.what}")
-PER_EXAMPLE = ("x", "logits", "labels")   # inputs with an example axis; the others are parameters
+PER_EXAMPLE = ("x", "q", "k", "v", "logits", "labels")   # inputs with an example axis; the others are parameters
 LOSSES = ("softmax_cross_entropy", "decorrelation", "positive_hinge", "spreadout")   # one number a client
 
 
@@ -77,7 +77,8 @@ def test_a_batch_is_a_loop_over_examples(case):
         one = {name: a[:, n:n + 1] if name in PER_EXAMPLE else a for name, a in inputs.items()}
         y_n, gradients_n = run(case, one, v[:, n:n + 1])
         assert_close(y_n, y[:, n:n + 1], 1e-13)
-        assert_close(gradients_n["x"], gradients["x"][:, n:n + 1], 1e-13)
+        for name in gradients.keys() - totals.keys():
+            assert_close(gradients_n[name], gradients[name][:, n:n + 1], 1e-13)
         totals = {name: total + gradients_n[name] for name, total in totals.items()}
     for name, total in totals.items():
         assert_close(total, gradients[name], 1e-12)

@@ -9,7 +9,7 @@ import pytest
 from minifl.errors import InputError
 from minifl.gradcheck.networks import draw, networks
 from minifl.models import CNN, MLP, MODELS, Arrangement, build, loss_and_grad
-from minifl.models.arrangement import INNER_AND_LAST, POSITIONS
+from minifl.models.arrangement import WHERE, POSITIONS
 
 every_network = pytest.mark.parametrize("model", networks().values(), ids=networks())
 CIFAR = (10, (32, 32, 3))
@@ -85,7 +85,7 @@ def test_the_start_is_uniform_within_pytorchs_bounds():
 
 def test_the_start_is_the_same_whatever_the_norm_and_differs_with_the_seed():
     plain = build("cnn", *CIFAR, width=0.1)
-    for norm in INNER_AND_LAST:
+    for norm in WHERE:
         for position in POSITIONS:
             for learnable in (False, True):
                 arrangement = Arrangement(norm, position, learnable, groups=1, bias="hidden")
@@ -200,7 +200,7 @@ def test_the_smallest_images(name, shape):
 
 @pytest.mark.parametrize("make, named", [
     (lambda: build("resnet", *CIFAR), ("--model", "'resnet'", *MODELS)),
-    (lambda: Arrangement(norm="batch"), ("--norm", "'batch'", *INNER_AND_LAST)),
+    (lambda: Arrangement(norm="batch"), ("--norm", "'batch'", *WHERE)),
     (lambda: Arrangement(position="between"), ("--norm-position", "'between'", *POSITIONS)),
     (lambda: Arrangement(bias="some"), ("--bias", "'some'", "none, hidden, all")),
     (lambda: Arrangement(activation="gelu"), ("--activation", "'gelu'", "relu, leaky-relu")),

@@ -19,7 +19,7 @@ from minifl.models import loss_and_grad
 class Work(NamedTuple):
     """What K clients have at hand in one round."""
     model: object
-    w: object        # (P,) the server's parameters
+    w: object        # (K, P) where their steps begin: the server's parameters (but for batch norms that stay local)
     server: dict     # name -> (P,): the server's state that it sends along
     own: dict        # name -> (K, P): what the clients keep between rounds
     counts: object   # (K, C) their training examples of each class
@@ -41,7 +41,7 @@ class FedAvg:
         return {}
 
     def gradient(self, work, theta, x, y):
-        """Loss (K,) and gradient (K, P) at theta (K, P) on one batch x, y of each client.
+        """Loss (K,) and gradient (K, P) at theta (K, P) on one batch x, y of each client; what batch norms saw (K, S).
 
         The loss is recorded as the training loss, so it leaves out terms in parameter space as FedProx's.
         """

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.decorrelation import decorrelation, decorrelation_backward
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from minifl.models import flatten
 
 
 @dataclass(frozen=True)
@@ -29,4 +30,4 @@ class FedDecorr(FedAvg):
         one = loss * 0 + 1
         grads = work.model.backward(softmax_cross_entropy_backward(one, loss_cache), cache,
                                     dfeature=decorrelation_backward(self.decorr_weight * one, penalty_cache))
-        return loss + self.decorr_weight * penalty, work.model.spec.flatten(grads, like=theta)
+        return loss + self.decorr_weight * penalty, *flatten(work.model, grads, theta)

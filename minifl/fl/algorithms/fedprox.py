@@ -16,5 +16,5 @@ class FedProx(FedAvg):
     mu: float = 0.01
 
     def gradient(self, work, theta, x, y):
-        loss, g = super().gradient(work, theta, x, y)
-        return loss, g + self.mu * (theta - work.w)
+        loss, g, seen = super().gradient(work, theta, x, y)
+        return loss, g + self.mu * (theta - work.w), seen

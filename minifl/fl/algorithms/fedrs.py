@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from minifl.backend import get_xp
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from minifl.models import flatten
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class FedRS(FedAvg):
         scale = self.scales(work.counts)[:, None]
         loss, loss_cache = softmax_cross_entropy(scale * logits, y)
         dlogits = scale * softmax_cross_entropy_backward(loss * 0 + 1, loss_cache)
-        return loss, work.model.spec.flatten(work.model.backward(dlogits, cache), like=theta)
+        return loss, *flatten(work.model, work.model.backward(dlogits, cache), theta)
 
     def scales(self, counts):
         """(K, C) counts of the training examples -> factors of the logits."""

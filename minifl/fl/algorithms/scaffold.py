@@ -41,8 +41,8 @@ class Scaffold(FedAvg):
         return {"control": get_xp(w).zeros_like(w)}
 
     def gradient(self, work, theta, x, y):
-        loss, g = super().gradient(work, theta, x, y)
-        return loss, g - work.own["control"] + work.server["control"]
+        loss, g, seen = super().gradient(work, theta, x, y)
+        return loss, g - work.own["control"] + work.server["control"], seen
 
     def message(self, work, theta):
         message, _ = super().message(work, theta)
@@ -60,9 +60,8 @@ class Scaffold(FedAvg):
 def _mean_gradient_at_server(work):
     """(K, P): each client's gradient at w, averaged over the batches of its steps."""
     xp = get_xp(work.w)
-    w = xp.tile(work.w, (work.x.shape[0], 1))
-    total = xp.zeros_like(w)
+    total = xp.zeros_like(work.w)
     for step in range(work.x.shape[1]):
-        _, g = loss_and_grad(work.model, w, work.x[:, step], work.y[:, step])
+        _, g, _ = loss_and_grad(work.model, work.w, work.x[:, step], work.y[:, step])
         total += xp.where(work.active[:, step, None], g, xp.zeros_like(g))
-    return total / work.active.sum(axis=1, keepdims=True).astype(w.dtype)
+    return total / work.active.sum(axis=1, keepdims=True).astype(work.w.dtype)

@@ -14,7 +14,7 @@ TINY = 1e-30
 
 
 def cross_entropy(settings, model, theta, x, y, counts, w):
-    loss, gradient = loss_and_grad(model, theta[None], x[None], y[None])
+    loss, gradient, _ = loss_and_grad(model, theta[None], x[None], y[None])
     return loss[0], gradient[0]
 
 

@@ -73,7 +73,7 @@ def one_image(clients, examples):
 
 
 def test_fedexp_with_aligned_updates_is_fedavg_to_the_bit():
-    fedexp, fedavg = (run(settings_of(name, augment=False), network(), *one_image(3, 2))[-1][0].w
+    fedexp, fedavg = (run(settings_of(name, augment="none"), network(), *one_image(3, 2))[-1][0].w
                       for name in ("fedexp", "fedavg"))
     assert fedexp.tobytes() == fedavg.tobytes()
     assert difference(fedexp, network().spec.init(3)) > 0.01
@@ -114,7 +114,7 @@ def test_one_local_step_of_equal_clients_is_one_step_on_the_union():
 
 def batch(settings, data, partition, t, k):
     return local_batches(data.x_train, data.y_train, partition.train[k], settings.seed, t, k, batch_size=4,
-                         steps=settings.local_steps, augment=True, dtype=float)
+                         steps=settings.local_steps, augment="crop-flip", dtype=float)
 
 
 @pytest.mark.parametrize("momentum, weight_decay", [(0, 0), (0.6, 0.02)])
@@ -150,7 +150,7 @@ def next_round(algorithm, order):
     method, (data, partition), sizes = settings.method(), problem(), COUNTS.sum(axis=1)
     mean, own = {}, {}
     for k in order:
-        _, message, kept, _ = local_work(settings, network(), method, data, partition, state, [k])
+        _, _, message, kept, _ = local_work(settings, network(), method, data, partition, state, [k])
         for name, sent in message.items():
             mean[name] = mean.get(name, 0) + sizes[k] / sizes.sum() * sent[0]
         own[k] = {name: array[0] for name, array in kept.items()}
@@ -180,7 +180,7 @@ def test_clients_in_one_call_do_not_see_each_other(algorithm):
     method, model, (data, partition) = settings.method(), network(), problem()
 
     def work(clients):
-        theta, message, kept, losses = local_work(settings, model, method, data, partition, state, clients)
+        theta, _, message, kept, losses = local_work(settings, model, method, data, partition, state, clients)
         own = {f"own {name}": array for name, array in kept.items()}
         return {"theta": theta, "loss": losses} | message | own
 
@@ -198,7 +198,7 @@ WHOLE = np.array([[1, 1, 1, 1], [0, 2, 0, 0], [3, 0, 4, 1], [0, 0, 0, 1]])    # 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_renaming_the_clients_renames_their_state_and_nothing_else(algorithm):
     """With batches of a client's whole data its number, the address of its shuffles, does not matter."""
-    options = {"batch_size": 8, "augment": False, "local_steps": 2, "rounds": 3, "lr": 0.05} | MOMENTUM
+    options = {"batch_size": 8, "augment": "none", "local_steps": 2, "rounds": 3, "lr": 0.05} | MOMENTUM
     data, partition = problem(WHOLE)
     order = [2, 0, 3, 1]
     renamed = partition._replace(counts=WHOLE[order], train=[partition.train[k] for k in order])

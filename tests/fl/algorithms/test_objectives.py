@@ -60,7 +60,7 @@ def test_all_methods_with_an_objective_of_their_own_are_here():
 def test_gradient_is_that_of_the_objective(name, net):
     method = ALGORITHMS[name](**METHODS[name])
     work, theta, x, y = situation(net)
-    loss, gradient = method.gradient(work, theta, x, y)
+    loss, gradient, _ = method.gradient(work, theta, x, y)
     assert loss.shape == (len(theta),) and loss.dtype == float and gradient.shape == theta.shape
     rng = np.random.default_rng(7)
     for _ in range(4):
@@ -83,7 +83,7 @@ def loss_and_gradient(method, theta, x, y, counts=(1, 1, 1)):
     theta, x, counts = (np.array([numbers], dtype=float) for numbers in (theta, x, counts))
     work = Work(model=LINEAR, w=np.zeros(6), server={}, own={}, counts=counts, x=None, y=None, active=None,
                 steps=None, lr=None)
-    loss, gradient = method.gradient(work, theta, x, np.array([y]))
+    loss, gradient, _ = method.gradient(work, theta, x, np.array([y]))
     return loss[0], gradient[0]
 
 
@@ -152,7 +152,7 @@ def test_fedlc_learns_nothing_from_one_class_per_client():
         assert state.w.tobytes() == w.tobytes()
     work, theta, x, _ = situation("ln")
     one = work._replace(counts=np.diag([3.0, 8, 1, 0])[:3])
-    loss, gradient = ALGORITHMS["fedlc"]().gradient(one, theta, x, np.tile(np.arange(3)[:, None], N))
+    loss, gradient, _ = ALGORITHMS["fedlc"]().gradient(one, theta, x, np.tile(np.arange(3)[:, None], N))
     assert not loss.any() and not gradient.any()
 
 

@@ -66,7 +66,7 @@ def test_a_clients_new_control(option, momentum, weight_decay):
     settings = settings_of("scaffold", rounds=3, scaffold_option=option, momentum=momentum,
                            weight_decay=weight_decay, local_epochs=1)
     state = run(settings, model, data, partition)[-1][0]
-    theta, message, kept, _ = local_work(settings, model, settings.method(), data, partition, state, range(5))
+    theta, _, message, kept, _ = local_work(settings, model, settings.method(), data, partition, state, range(5))
     w, c = state.w, state.server["control"]
     for k, steps in enumerate([5, 1, 3, 2, 2]):
         old, new = state.own[k]["control"], kept["control"][k]
@@ -105,14 +105,14 @@ def gradients(settings, model, data, partition, state, k, steps):
 SIZES = (1, 2, 4)
 CURVATURES = np.array([1.0, 0.6, 2.0, 0.5])
 LABELS = np.array([0, 1, 2, 3, 3, 1, 2])
-QUADRATIC = SimpleNamespace(spec=Spec((Entry("theta", (3,)),)), num_classes=4,
+QUADRATIC = SimpleNamespace(spec=Spec((Entry("theta", (3,)),)), statistics=Spec(()), num_classes=4,
                             forward=lambda p, x: (np.zeros((*x.shape[:2], 4)), None))
 
 
 def quadratic(model, theta, x, y):
     """In place of loss_and_grad."""
     a, gap = CURVATURES[y][:, :, None], theta[:, None] - x.reshape(*x.shape[:2], -1)
-    return (a * gap * gap).sum(axis=2).mean(axis=1) / 2, (a * gap).mean(axis=1)
+    return (a * gap * gap).sum(axis=2).mean(axis=1) / 2, (a * gap).mean(axis=1), theta[:, :0]
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def convex(monkeypatch):
 
 def convex_settings(algorithm, **options):
     """A batch of 4 holds each client's examples equally often: gradients are exact."""
-    return settings_of(algorithm, augment=False, batch_size=4, local_steps=5, lr=0.2, **options)
+    return settings_of(algorithm, augment="none", batch_size=4, local_steps=5, lr=0.2, **options)
 
 
 @pytest.mark.parametrize("options", [{}, {"scaffold_option": "I"}, {"momentum": 0.5}])

@@ -223,8 +223,8 @@ def test_weight_of_steps_is_how_far_sgd_goes_on_a_constant_gradient(steps, momen
         velocity = momentum * velocity + 1
         theta -= velocity
     assert weight_of_steps(steps, momentum) == pytest.approx(-theta, rel=1e-14)
-    nothing, constant = np.zeros((1, steps, 1)), (np.zeros(1), np.ones((1, 1)))
-    ours, _ = local_sgd(lambda *_: constant, np.zeros(1), nothing, nothing, lr=1.0, momentum=momentum)
+    nothing, constant = np.zeros((1, steps, 1)), (np.zeros(1), np.ones((1, 1)), None)
+    ours, *_ = local_sgd(lambda *_: constant, np.zeros(1), nothing, nothing, lr=1.0, momentum=momentum)
     assert ours[0, 0] == pytest.approx(theta, rel=1e-14)
 
 

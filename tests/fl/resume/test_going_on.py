@@ -108,7 +108,7 @@ def refused(result, text):
     (["--server-lr", "0.5"], "--server-lr 0.5 differs from the run's 0.01"),
     (["--lr", "0.04"], "--lr 0.04 differs from the run's 0.05"),
     (["--norm", "none"], "--norm none differs from the run's fn"),
-    (["--no-augment"], "--augment False differs from the run's True"),
+    (["--augment", "none"], "--augment none differs from the run's crop-flip"),
     (["--local-epochs", "2"], "--local-epochs 2 differs from the run's None"),
     (["--data", "embedded"], "--data embedded differs from the run's cifar10"),
     (["--config", "other.json"], "--batch-size 5 differs from the run's 4"),
@@ -129,7 +129,7 @@ def test_the_same_settings_are_not_refused(stopped, cli, tmp_path):
     out, content, reference = stopped
     run = Path(shutil.copytree(out, tmp_path / "run"))
     code, output, errors = cli("train", "--device", "cpu", "--resume", run, "--config", out / record.CONFIG,
-                               "--lr", "0.05", "--participation", "0.6", "--augment", "--data", "auto",
+                               "--lr", "0.05", "--participation", "0.6", "--augment", "crop-flip", "--data", "auto",
                                "--partition", out / record.PARTITION, "--workers", "1",
                                "--checkpoint-every", "1")
     assert (code, errors) == (0, "") and "Resuming after round 7 of 12." in output

@@ -1,0 +1,130 @@
+"""Whose are the running statistics of batch norm? `--bn-stats`; and with which a network is tested.
+
+While training every client normalizes by its own batches, whatever the policy, and gathers running statistics in its
+local steps (local.py). Then:
+
+    global   FedAvg + BN. A client begins with the server's statistics and sends its own at the end of its steps; the server
+             takes their mean, weighted by examples as the model's is: s <- sum_k p_k s_k. Its model is tested with s. The
+             variance is that mean of variances, too: that of all examples together would have the spread of the clients'
+             means besides. No server optimizer, control variate or proximal term sees statistics.
+    local    FedBN (Li et al. 2021, "FedBN", Algorithm 1). Statistics, gain and bias of each batch norm stay with their client
+             from round to round and are never sent; all else is averaged. There are as many models as clients, each the
+             server's parameters with one client's batch norms, and each is tested on the whole test set as well as on
+             its client's part (evaluate.py). A client that has not taken part yet has them as they start.
+    batch    No running statistics. The model is tested with those of each batch of test images: its answers depend on
+             which images are tested together, so these are a fixed mixture of the test set (evaluate.py).
+
+A network without batch norm has no statistics, S = 0, and all of this vanishes.
+"""
+
+import numpy as np
+
+from minifl.backend import get_xp, to_host
+
+POLICIES = ("global", "local", "batch")
+
+
+def begin(settings, model, state, clients):
+    """Where the clients' steps begin: theta (K, P) and running statistics (K, S)."""
+    xp = get_xp(state.w)
+    theta, running = xp.tile(state.w, (len(clients), 1)), xp.tile(state.statistics, (len(clients), 1))
+    if settings.bn_stats == "local":
+        views = model.spec.views(theta)
+        for i, k in enumerate(clients):
+            if k in state.own:
+                running[i] = state.own[k]["statistics"]
+                for name, block in _split(model, state.own[k]["affine"]).items():
+                    views[name][i] = block[0]
+    return theta, running
+
+
+def send(settings, model, algorithm, work, theta, running):
+    """What the clients send and keep, as the algorithm's message does, with batch norm's part of it."""
+    if settings.bn_stats != "local":
+        message, kept = algorithm.message(work, theta)
+        return message | ({"statistics": running} if settings.bn_stats == "global" else {}), kept
+    xp = get_xp(theta)
+    sent = theta.copy()
+    _overwrite(model, sent, work.w)            # what does not leave the client has not moved, for the server
+    message, kept = algorithm.message(work, sent)
+    for array in (*message.values(), *kept.values()):
+        if array.shape == theta.shape:         # a control variate of it would be applied to it
+            _overwrite(model, array, xp.zeros_like(array))
+    views = model.spec.views(theta)
+    affine = [views[name].reshape(len(theta), -1) for name in model.batch_norm_blocks]
+    affine = xp.concatenate(affine, axis=1) if affine else theta[:, :0]
+    return message, kept | {"statistics": running, "affine": affine}
+
+
+def kept_sizes(settings, model, algorithm):
+    """name -> length of each array that a client keeps between rounds."""
+    sizes = dict.fromkeys(algorithm.kept, model.spec.size)
+    if settings.bn_stats == "local":
+        blocks = model.spec.slices
+        sizes |= {"statistics": model.statistics.size,
+                  "affine": sum(blocks[name].stop - blocks[name].start for name in model.batch_norm_blocks)}
+    return sizes
+
+
+def tested(settings, model, theta, running):
+    """The named views of theta (K, P) and running (K, S) with which a network is tested."""
+    with_running = model.statistics.size and settings.bn_stats != "batch"
+    return model.spec.views(theta) | (model.statistics.views(running) if with_running else {})
+
+
+def global_models(settings, model, state, clients):
+    """What is tested as the global model: named views of one network or, with local statistics, of one for each client."""
+    shared = tested(settings, model, state.w[None], state.statistics[None])
+    return [shared | _own(model, state, k) for k in range(clients)] if settings.bn_stats == "local" else [shared]
+
+
+def saved(settings, model, state, clients):
+    """name -> array on the host of the model: the server's blocks (*shape) and, with local statistics, what each client has
+    instead of some of them: clients/NAME (clients, *shape)."""
+    blocks = {name: to_host(view[0]) for name, view in tested(settings, model, state.w[None], state.statistics[None]).items()}
+    if settings.bn_stats == "local":
+        own = [_own(model, state, k) for k in range(clients)]
+        blocks |= {f"clients/{name}": np.concatenate([to_host(p[name]) for p in own]) for name in own[0]}
+    return blocks
+
+
+def saved_shapes(settings, model, clients):
+    """name -> shape of what `saved` returns."""
+    entries = model.spec.entries + (() if settings.bn_stats == "batch" else model.statistics.entries)
+    shapes = {entry.name: entry.shape for entry in entries}
+    if settings.bn_stats == "local":
+        shapes |= {f"clients/{name}": (clients, *shapes[name]) for name in
+                   (*model.statistics.slices, *model.batch_norm_blocks)}
+    return shapes
+
+
+def restored(blocks, clients, xp):
+    """The models of `global_models` from what `saved` returned, on xp's device."""
+    arrays = {name: xp.asarray(array) for name, array in blocks.items()}
+    shared = {name: array[None] for name, array in arrays.items() if not name.startswith("clients/")}
+    own = {name.removeprefix("clients/"): array for name, array in arrays.items() if name.startswith("clients/")}
+    return [shared | {name: array[k:k + 1] for name, array in own.items()} for k in range(clients if own else 1)]
+
+
+def _own(model, state, k):
+    """name -> (1, *shape): the batch norms of client k."""
+    if k not in state.own:
+        views = model.spec.views(state.w[None])
+        return model.statistics.views(state.statistics[None]) | {name: views[name] for name in model.batch_norm_blocks}
+    return model.statistics.views(state.own[k]["statistics"][None]) | _split(model, state.own[k]["affine"])
+
+
+def _split(model, affine):
+    """(A,) -> name -> (1, *shape), for the gains and biases of batch norm."""
+    blocks, start = {}, 0
+    for entry in model.spec.entries:
+        if entry.name in model.batch_norm_blocks:
+            blocks[entry.name] = affine[start:start + entry.size].reshape(1, *entry.shape)
+            start += entry.size
+    return blocks
+
+
+def _overwrite(model, flat, other):
+    """Put the gains and biases of batch norm of `other` (K, P) into `flat` (K, P)."""
+    for name in model.batch_norm_blocks:
+        flat[:, model.spec.slices[name]] = other[:, model.spec.slices[name]]
