@@ -61,19 +61,17 @@ def make_images(name, form, given, *, size, skip_bad):
     """A published set of image files; `form` is its module in minifl.data."""
     url, md5 = getattr(form, "URL", None), getattr(form, "MD5", None)
 
-    def check():
+    def get(folder):
         images.pillow()    # before a long download
         if url is None and given["origin"] is None and not (given["url"] and given["md5"]):
             raise InputError(f"{form.TITLE} has no official address that stays: give what you have with --from "
                              "FILE_OR_FOLDER, or the --url of a zip and its --md5")
-
-    def get(folder):
         return common.get_archive(given, folder, url, md5, f"{name}.zip.part")
 
     def convert(source, folder):
         return convert_images(name, form.TITLE, source, folder, form.plan, size=size, skip_bad=skip_bad)
 
-    common.make(name, given, get, convert, form.GENUINE, check)
+    common.make(name, given, get, convert, form.GENUINE)
 
 
 def convert_images(name, title, source, folder, plan_of, *, size, gray=False, skip_bad=False):
@@ -89,8 +87,10 @@ def convert_images(name, title, source, folder, plan_of, *, size, gray=False, sk
     if decoded.bad:
         click.echo(f"warning: left out, {images.bad_images(decoded.bad)}", err=True)
     parts = [f"{title}, {source.phrase}", f"{len(decoded.pixels)} image files with the sha256 {decoded.sha256}"]
-    parts += [f"{decoded.resized} resized to {size}x{size} (middle square, antialiased bilinear)"] * (decoded.resized > 0)
-    parts += [f"{len(decoded.bad)} unreadable ones left out"] * bool(decoded.bad)
+    if decoded.resized:
+        parts.append(f"{decoded.resized} resized to {size}x{size} (middle square, antialiased bilinear)")
+    if decoded.bad:
+        parts.append(f"{len(decoded.bad)} unreadable ones left out")
     return assemble(name, plan, decoded, "; ".join(parts))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from minifl.backend import DEVICES, choose_device
 from minifl.data import registry, table
 from minifl.data.partition import clients_of_domains
-from minifl.display import show_progress, show_result, show_start, show_sweep
+from minifl.display import show_network, show_progress, show_result, show_start, show_sweep
 from minifl.errors import InputError
 from minifl.fl import record, summary
 from minifl.fl.advice import advice
@@ -21,7 +21,7 @@ from minifl.fl.participation import clients_per_round
 from minifl.fl.run import Placement, default_workers, reevaluate, reopen, resume, split, train
 from minifl.fl.settings import BELONGS, EITHER, TABLE, settings_for
 from minifl.fl.sweep import grid
-from minifl.options import (Several, algorithm_options, data_dir_option, data_options, device_options, group,
+from minifl.options import (Several, Shape, algorithm_options, data_dir_option, data_options, device_options, group,
                             model_options, partition_options, placement_options, several, training_options)
 
 
@@ -159,7 +159,7 @@ def eval_command(run, data_dir, device, workers):
 
 @main.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--mean", is_flag=True, help="A line for all runs that differ in their seed only: mean ± standard deviation.")
+@click.option("--mean", is_flag=True, help="A line for runs that differ in their seed only: mean ± standard deviation.")
 def compare_command(runs, mean):
     """Print a table of runs, made from their records."""
     click.echo(summary.mean_table(runs) if mean else summary.table(runs))
@@ -188,6 +188,15 @@ def partition_command(data_dir, table_file, csv_file, **chosen):
         table.write_csv(csv_file, partition.counts, dataset.class_names)
         flag = {None: "", True: " --by-domain", False: " --no-by-domain"}[chosen["by_domain"]]
         click.echo(f"Written to {csv_file}; use it with --partition {csv_file}{flag}")
+
+
+@main.command("describe")
+@model_options
+@click.option("--image-shape", type=Shape(), default="32x32x3", help="Height, width and channels of the images.")
+@click.option("--num-classes", type=click.IntRange(min=1), default=10)
+def describe_command(image_shape, num_classes, **chosen):
+    """Print the layers of a network with output shapes, parameters and FLOPs."""
+    show_network(settings_for("cifar10", chosen).network(num_classes, image_shape))
 
 
 @main.command("gradcheck")
@@ -241,8 +250,8 @@ def _pasteable(run, data_dir):
 def _merge(from_file, from_line):
     """Settings of a file and of the command line, which goes before it.
 
-    A method, norm or model chosen on the command line comes with what belongs to it, and of two ways to say the same (steps or
-    epochs, part or number of clients) the one on the command line counts.
+    A method, norm or model chosen on the command line comes with what belongs to it, and of two ways to say the same
+    (steps or epochs, part or number of clients) the one on the command line counts.
     """
     given = {name: value for name, value in from_line.items() if value is not None}
     changed = {field for field, _ in BELONGS.values() if given.get(field, from_file.get(field)) != from_file.get(field)}

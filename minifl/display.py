@@ -12,6 +12,7 @@ from minifl.data import table
 from minifl.fl import record
 from minifl.fl.advice import advice
 from minifl.fl.parallel import Signals
+from minifl.fl.summary import markdown
 from minifl.fl.sweep import perform
 
 HOW_TO_GET_CIFAR10 = "For CIFAR-10: python data_scripts/cifar10.py (or --from FILE_OR_FOLDER), then --data cifar10."
@@ -27,6 +28,17 @@ def show_start(settings, dataset, partition, where, out):
                f"Device: {where}. Run: {out}.")
     for sentence in advice(settings, partition):
         click.echo(f"Note: {sentence}")
+
+
+def show_network(model):
+    """Print a network's plan: what each step gives, its parameters and FLOPs, for one example."""
+    rows = [(row.name, row.what, "x".join(map(str, row.shape)),
+             f"{sum(entry.size for entry in row.entries if not entry.statistic):,}", f"{row.flops / 1e6:.3f}")
+            for row in model.plan]
+    click.echo(markdown([("layer", "what", "output", "parameters", "MFLOP"), *rows]))
+    click.echo(f"{model.spec.size:,} parameters, {model.flops / 1e6:.3f} MFLOP in a forward pass of one example (2 for "
+               f"each multiply-add of convolutions, linear layers and attention products; the rest is not counted)."
+               + (f" {model.statistics.size:,} running statistics of batch norm." if model.statistics.size else ""))
 
 
 def show_progress(lines, settings):

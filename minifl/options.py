@@ -51,6 +51,17 @@ class Several(click.ParamType):
         return list(dict.fromkeys(values))
 
 
+class Shape(click.ParamType):
+    """Three whole numbers of at least 1, as 32x32x3."""
+    name = "HxWxC"
+
+    def convert(self, value, param, ctx):
+        sides = value.split("x") if isinstance(value, str) else value
+        if len(sides) != 3 or not all(str(side).isdecimal() and int(side) > 0 for side in sides):
+            self.fail(f"{value!r} is no shape; it must be like 32x32x3: height, width, channels.", param, ctx)
+        return tuple(map(int, sides))
+
+
 def several(options):
     """The same options, each taking several values."""
     def apply(function):
@@ -112,15 +123,15 @@ data_options = group(
     data_dir_option,
 )
 model_options = group(
-    setting("model", MODELS, "cnn: as the authors released it; cnn-table7: as they printed it; vit: a small transformer."),
+    setting("model", MODELS, "cnn: as the authors released it; cnn-table7: as they printed it; vit: small."),
     setting("width", float, "Multiplies channels and hidden units."),
     setting("patch_size", int, "Of --model vit: pixels."),
     setting("vit_token", TOKENS, "Of --model vit: what is classified, a token of its own or the mean of all."),
-    setting("norm", WHERE, "none: plain; fn: feature norm last; fn-all: everywhere; fn-inside, fn-mv-inside: fn and n or "
-                           "MV in residual blocks; ln: MV (layer) norm everywhere; ln-reduced: shift inside, MV last; "
+    setting("norm", WHERE, "none: plain; fn: feature norm last; fn-all: everywhere; fn-inside, fn-mv-inside: fn and n "
+                           "or MV in residual blocks; ln: MV (layer) norm everywhere; ln-reduced: shift inside, MV last; "
                            "gn, in, rms, bn: group, instance, RMS, batch norm everywhere."),
-    setting("bn_stats", POLICIES, "Running statistics of batch norm: averaged over the clients (FedAvg + BN), kept by each "
-                                  "with its gain and bias (FedBN), or none: those of each test batch."),
+    setting("bn_stats", POLICIES, "Running statistics of batch norm: averaged over the clients (FedAvg + BN), kept by "
+                                  "each with its gain and bias (FedBN), or none: those of each test batch."),
     setting("norm_position", POSITIONS, "The norm stands after or before the activation (vit: the sublayer)."),
     setting("norm_affine", ("static", "learnable"), "Norms without or with trained gain and bias."),
     setting("groups", int, "Of --norm gn."),

@@ -38,5 +38,6 @@ def plan(tree):
     train, test = divide(cells, TEST_SHARE)
     rest = len(names) - len(train) - len(test)
     remarks = (f"{rest} images elsewhere are left out",) if rest else ()
-    remarks += (*tree.others(), "divided here, as no division is published: about a fifth of each class of each domain for testing")
+    remarks += (*tree.others(), "divided here, as no division is published: about a fifth of each class of each domain "
+                                "for testing")
     return Plan(train, test, CLASSES, DOMAINS, remarks)

@@ -53,9 +53,9 @@ def _from_file(name, path):
     if not os.path.lexists(path):
         if name in SCRIPTS:
             script = command(name, path.parent)
-            download = "" if name == "pacs" else f"download it with: {script}, or "
-            raise InputError(f"--data {name}: {path} does not exist; {download}make it from what you have with: "
-                             f"{script} --from FILE_OR_FOLDER")
+            both = f"download it with: {script}, or make it from what you have with: {script} --from FILE_OR_FOLDER"
+            remedy = f"make it from what you have with: {script}" if "--from" in script else both
+            raise InputError(f"--data {name}: {path} does not exist; {remedy}")
         found = sorted(p.stem for p in path.parent.glob("*.npz") if p.stem not in names() and is_plain(p.stem))
         raise InputError(f"--data {name}: unknown, must be one of {', '.join(names())}, or your own: in the folder "
                          f"{path.parent} there is {', '.join(found) or 'none'}; {command(name, path.parent)} makes one")

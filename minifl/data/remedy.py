@@ -8,7 +8,7 @@ SCRIPTS = {    # name of the set -> what comes after data_scripts/
     "cifar100": "cifar100.py",
     "cifar100-coarse": "cifar100.py --labels coarse",
     "tinyimagenet": "tinyimagenet.py",
-    "pacs": "pacs.py",
+    "pacs": "pacs.py --from FILE_OR_FOLDER",    # there is no address to download it from
     "mnist": "mnist.py",
     "fashionmnist": "fashionmnist.py",
 }
@@ -20,6 +20,6 @@ def is_plain(name):
 
 
 def command(name, folder):
-    """The command that makes <folder>/<name>.npz, to be pasted; of a user's own set --from has to be filled in."""
+    """The command that makes <folder>/<name>.npz; --from has to be filled in where there is nothing to download."""
     script = SCRIPTS.get(name, f"folder.py --from FOLDER --name {shlex.quote(name)}")
     return f"python data_scripts/{script} --data-dir {shlex.quote(str(folder))}"

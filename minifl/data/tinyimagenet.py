@@ -62,8 +62,8 @@ def _annotated(tree, top, label):
     for number, line in enumerate(tree.text(where).splitlines(), 1):
         file, wnid, *_ = [*line.split("\t"), ""]
         if wnid not in label or "/" in file or file in entries:
-            raise InputError(f"{tree.path}: {where}, line {number}: '{shown(line[:60].expandtabs(1))}', must be a file not named "
-                             "above, a tab, a class of wnids.txt")
+            raise InputError(f"{tree.path}: {where}, line {number}: '{shown(line[:60].expandtabs(1))}', must be a file "
+                             "not named above, a tab, a class of wnids.txt")
         entries[file] = (f"{top}val/images/{file}", label[wnid], None)
     return list(entries.values())
 

@@ -81,4 +81,4 @@ def _open_zip(path):
         raise InputError(f"{path}: neither a folder nor a whole zip archive ({error})") from error
     infos = archive.NameToInfo.values()
     return archive, {info.filename: info.file_size for info in infos
-                     if not info.is_dir() and not hidden(info.filename)}
+                     if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16) and not hidden(info.filename)}

@@ -35,7 +35,7 @@ def predict(model, p, images, labels, *, pool_map=map, chunk=CHUNK):
     images    (M, H, W, C) uint8, on p's device or on the host; labels (M,) on p's device
     pool_map  maps a function over chunks of images, possibly in threads; the chunks do not depend on it
 
-    Every chunk takes each n-th image, n their number, so that it is a mixture also of a test set that is sorted by class:
+    Every chunk takes each n-th image, n their number, so that it is a mixture even where a test set is sorted by class:
     a batch norm without running statistics normalizes by its chunk.
     """
     some = next(iter(p.values()))

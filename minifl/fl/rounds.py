@@ -50,8 +50,8 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
                failed: the numbers of those that did not answer, if dropouts are simulated; train_loss: mean over
                the clients that answered weighted by samples, None if none did; lr, unless it is constant;
                in rounds divisible by eval_every and in the last one the entries of `evaluate`, in those divisible by
-               local_eval_every and in the last one (0: in none) local_accuracy and local_own_accuracy, a number for each client
-               that answered; seconds, with the tests of the clients' models in it, without that of the global one
+               local_eval_every and in the last one (0: in none) local_accuracy and local_own_accuracy, a number for
+               each client that answered; seconds, with the tests of the clients' models, without that of the global one
     check      called between two pieces of work; what it raises ends the rounds
 
     Raises Diverged when a loss, a client's result or the server's is not finite, before that round counts.

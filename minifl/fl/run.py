@@ -191,5 +191,6 @@ def reevaluate(path, *, data_dir=None, xp=np, workers=1):
     blocks = record.load_model(path, statistics.saved_shapes(settings, model, clients))
     data = on_device(dataset, xp)
     with in_order(workers if xp is np else 0) as pool_map:
-        result = evaluate(model, statistics.restored(blocks, clients, xp), data.x_test, data.y_test, partition.test, pool_map=pool_map)
+        models = statistics.restored(blocks, clients, xp)
+        result = evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map)
     return config, dataset, result

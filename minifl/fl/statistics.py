@@ -3,14 +3,14 @@
 While training every client normalizes by its own batches, whatever the policy, and gathers running statistics in its
 local steps (local.py). Then:
 
-    global   FedAvg + BN. A client begins with the server's statistics and sends its own at the end of its steps; the server
-             takes their mean, weighted by examples as the model's is: s <- sum_k p_k s_k. Its model is tested with s. The
-             variance is that mean of variances, too: that of all examples together would have the spread of the clients'
-             means besides. No server optimizer, control variate or proximal term sees statistics.
-    local    FedBN (Li et al. 2021, "FedBN", Algorithm 1). Statistics, gain and bias of each batch norm stay with their client
-             from round to round and are never sent; all else is averaged. There are as many models as clients, each the
-             server's parameters with one client's batch norms, and each is tested on the whole test set as well as on
-             its client's part (evaluate.py). A client that has not taken part yet has them as they start.
+    global   FedAvg + BN. A client begins with the server's statistics and sends its own at the end of its steps; the
+             server takes their mean, weighted by examples as the model's is: s <- sum_k p_k s_k. Its model is tested
+             with s. The variance is that mean of variances, too: that of all examples together would have the spread of
+             the clients' means besides. No server optimizer, control variate or proximal term sees statistics.
+    local    FedBN (Li et al. 2021, "FedBN", Algorithm 1). Statistics, gain and bias of each batch norm stay with their
+             client from round to round and are never sent; all else is averaged. There are as many models as clients,
+             each the server's parameters with one client's batch norms, and each is tested on the whole test set as
+             well as on its client's part (evaluate.py). A client that has not taken part yet has them as they start.
     batch    No running statistics. The model is tested with those of each batch of test images: its answers depend on
              which images are tested together, so these are a fixed mixture of the test set (evaluate.py).
 
@@ -73,15 +73,16 @@ def tested(settings, model, theta, running):
 
 
 def global_models(settings, model, state, clients):
-    """What is tested as the global model: named views of one network or, with local statistics, of one for each client."""
+    """What is tested as the global model: named views of one network or, with local statistics, of one per client."""
     shared = tested(settings, model, state.w[None], state.statistics[None])
     return [shared | _own(model, state, k) for k in range(clients)] if settings.bn_stats == "local" else [shared]
 
 
 def saved(settings, model, state, clients):
-    """name -> array on the host of the model: the server's blocks (*shape) and, with local statistics, what each client has
-    instead of some of them: clients/NAME (clients, *shape)."""
-    blocks = {name: to_host(view[0]) for name, view in tested(settings, model, state.w[None], state.statistics[None]).items()}
+    """The model by name, on the host: the server's blocks (*shape) and, with local statistics, what each client has
+    instead of some of them, clients/NAME (clients, *shape)."""
+    shared = tested(settings, model, state.w[None], state.statistics[None])
+    blocks = {name: to_host(view[0]) for name, view in shared.items()}
     if settings.bn_stats == "local":
         own = [_own(model, state, k) for k in range(clients)]
         blocks |= {f"clients/{name}": np.concatenate([to_host(p[name]) for p in own]) for name in own[0]}

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from minifl.errors import InputError
 from minifl.fl import record
-from minifl.fl.algorithms import HYPERPARAMETERS
-from minifl.fl.settings import settings_for
+from minifl.fl.settings import BELONGS, settings_for
 
 FIRST = ("data", "setting", "algorithm", "norm")
 ACCURACIES = ("accuracy", "mean of last 5", "client mean")
@@ -30,8 +29,8 @@ def table(paths):
 def mean_table(paths):
     """A Markdown table with a line for the runs that differ in their seed only: mean ± standard deviation.
 
-    Beside data, setting, method and norm it names every other setting in which the runs differ, a hyperparameter
-    where runs of one method do. One run alone has no standard deviation.
+    Beside data, setting, method and norm it names every other setting in which the runs differ; what belongs to another
+    choice (a hyperparameter to a method) where runs of the same choice do. One run alone has no standard deviation.
     """
     runs = [_read(path) for path in paths]
     differing = [name for name in runs[0].settings if name not in (*FIRST, "seed") and _differs(name, runs)]
@@ -45,8 +44,9 @@ def mean_table(paths):
 
 
 def _differs(name, runs):
-    values = {(run.settings["algorithm"] if name in HYPERPARAMETERS else None, str(run.settings[name])) for run in runs}
-    return len(values) > len({method for method, _ in values})
+    owner = BELONGS[name][0] if name in BELONGS else None
+    values = {(run.settings[owner] if owner else None, str(run.settings[name])) for run in runs}
+    return len(values) > len({choice for choice, _ in values})
 
 
 class _Run(NamedTuple):

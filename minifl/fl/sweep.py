@@ -34,8 +34,8 @@ def grid(data, several, out):
     """The runs for every combination of the values of each setting, seed fastest.
 
     several  name -> list of values
-    What belongs to a value of another setting is left out elsewhere (--mu without fedprox). Raises InputError for invalid settings,
-    for a combination that comes twice, and for a run directory that holds other settings.
+    What belongs to a value of another setting is left out elsewhere (--mu without fedprox). Raises InputError for
+    invalid settings, for a combination that comes twice, and for a run directory that holds other settings.
     """
     names = sorted(several, key=lambda name: name == "seed")
     varied = [name for name in names if len(several[name]) > 1 and name not in (*ALWAYS_NAMED, "seed")]
@@ -46,7 +46,7 @@ def grid(data, several, out):
         chosen = {name: value for name, value in chosen.items() if name not in left_out}
         settings = settings_for(data, chosen)
         if settings in (run.settings for run in runs.values()):
-            if any(len(several.get(BELONGS[name][0], ())) > 1 for name in left_out):   # values that make no difference here
+            if any(len(several.get(BELONGS[name][0], ())) > 1 for name in left_out):   # they make no difference here
                 continue
             raise InputError(f"the sweep has a combination twice: {_shown(chosen)}.")
         parts = [getattr(settings, name) for name in ALWAYS_NAMED]

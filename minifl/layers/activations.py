@@ -1,11 +1,9 @@
 """Activations, elementwise, any shape.
 
-Only ReLU and leaky ReLU are positively homogeneous, f(t x) = t f(x) for t > 0 (the paper's Lemma 1); the others are here
-because its Propositions 1 and 2 end with them. Where a formula would overflow, it is written in e = exp(-|x|), with |x|
-taken as x or -x by the sign of the real part, which is analytic on either side.
+Only ReLU and leaky ReLU are positively homogeneous, f(t x) = t f(x) for t > 0 (the paper's Lemma 1); the others are
+here because its Propositions 1 and 2 end with them. Where a formula would overflow, it is written in e = exp(-|x|),
+with |x| taken as x or -x by the sign of the real part, which is analytic on either side.
 """
-
-from math import pi
 
 from minifl.backend import erf, get_xp
 
@@ -57,8 +55,9 @@ def gelu(x):
 
 def gelu_backward(dy, cache):
     """d/dx x Phi(x) = Phi(x) + x Phi'(x), Phi'(x) = exp(-x²/2)/sqrt(2 pi), the normal density."""
+    xp = get_xp(dy)
     x, phi = cache
-    return dy * (phi + x * get_xp(x).exp(-x * x / 2) / (2 * pi) ** 0.5)
+    return dy * (phi + x * xp.exp(-x * x / 2) / (2 * xp.pi) ** 0.5)
 
 
 def sigmoid(x):

@@ -39,7 +39,8 @@ def batch_norm_backward(dy, cache):
     """Map dL/dy to dL/dx.
 
     Derivation, one client and channel, its m numbers as a vector: this is `layer_norm_backward` along the batch,
-        d sigma/dxc_j = xc_j/(m sigma) = y_j/m    dy_i/dxc_j = (delta_ij - y_i y_j/m)/sigma    dxc_j/dx_k = delta_jk - 1/m
+        d sigma/dxc_j = xc_j/(m sigma) = y_j/m
+        dy_i/dxc_j = (delta_ij - y_i y_j/m)/sigma          dxc_j/dx_k = delta_jk - 1/m
     so J = (I - 11'/m - yy'/m)/sigma as sum(y) = 0, which is symmetric:
         dx = (dy - mean_m(dy) - y mean_m(dy*y))/sigma                             (*)
     Exact for eps > 0. Each example moves all others: the gradient of one is not that of a batch of one.

@@ -5,7 +5,8 @@ group norm splits it first), so no statistic mixes examples or clients. Paper: a
 
 Where eps sits, and why it matters (it decides which of the paper's propositions hold exactly):
     feature_norm, mv_norm,      sqrt(d) x / max(eps, ||x||)    the paper's definition of n, and
-    group_norm, instance_norm                                  n_MV(x) = n(x - mean(x)): a clamp, inactive unless ||x|| < eps
+    group_norm, instance_norm                                  n_MV(x) = n(x - mean(x)): a clamp, inactive unless
+                                                               ||x|| < eps
     layer_norm, rms_norm        (x - mean) / sqrt(var + eps)   what layer-norm and RMS-norm code does: eps in the root
 
 Limits of the number format: a length is the root of summed squares, and where these overflow (||x|| beyond

@@ -7,14 +7,14 @@ from minifl.layers.norm import EPS, feature_norm, feature_norm_backward
 def standardize(weight, *, eps=EPS):
     """Weight standardization (Qiao et al. 2019): each output's weights get mean 0 and variance 1/n.
 
-    weight   (K, ..., F)   n numbers for each of F outputs: a convolution's (K, kh, kw, C, F) or a linear layer's (K, D, F)
+    weight   (K, ..., F)   n numbers for each of F outputs: a convolution's (K, kh, kw, C, F), a linear layer's (K, D, F)
     returns  what the layer multiplies with, of weight's shape, cache
 
         c = weight - mean_n(weight)    sigma = sqrt(mean_n(c*c) + eps)    out = c/(sigma sqrt(n))
 
-    The source divides by sigma alone, which makes a layer's output sqrt(n) times larger and relies on a norm behind
-    it to take that back. The constant 1/sqrt(n), n the fan-in, keeps an output's size near its input's with any norm and with
-    none; behind a norm of any kind it makes no difference.
+    The source divides by sigma alone, which makes a layer's output sqrt(n) times larger and relies on a norm behind it
+    to take that back. The constant 1/sqrt(n), n the fan-in, keeps an output's size near its input's without a norm, too;
+    behind a norm that is scale-invariant it makes no difference.
     """
     xp = get_xp(weight)
     over = tuple(range(1, weight.ndim - 1))
@@ -27,7 +27,7 @@ def standardize(weight, *, eps=EPS):
 def standardize_backward(dout, cache):
     """Map dL/dout to dL/dweight.
 
-    Derivation, one output, h = c/sigma: batch norm's along the n weights, J = (I - 11'/n - hh'/n)/sigma, divided by sqrt(n):
+    Derivation, one output, h = c/sigma: batch norm's along the n weights, J = (I - 11'/n - hh'/n)/sigma, over sqrt(n):
         dweight = (dout - mean_n(dout) - h mean_n(dout*h))/(sigma sqrt(n))        (*)
     Identity: it sums to 0 over each output's weights, so their mean never moves.
     """

@@ -15,7 +15,7 @@ activation, whose output is the feature that the classifier sees, and the one in
     gn             GN          GN     GN        MV norm within groups of channels (the paper uses 2 groups)
     in             IN          IN     IN        instance norm, on maps; vectors are left alone, IN would make them 0
     rms            RMS         RMS    RMS       n with eps in the root
-    bn             BN          BN     BN        batch norm; its statistics are --bn-stats' subject (minifl/fl/statistics.py)
+    bn             BN          BN     BN        batch norm; whose its statistics are: minifl/fl/statistics.py
 
 Learnable norms carry a gain and a bias for each channel (for vectors: each feature); s has none.
 """

@@ -1,8 +1,8 @@
 """What networks are written with: layers under an Arrangement, each a forward and a backward by the block's name.
 
 Forward functions read the blocks p[name + ".weight"], ... of the named views p of theta; backward functions put the
-gradients of the same blocks into `grads`. A batch norm normalizes with p[name + ".mean"] and p[name + ".variance"] where p
-holds them (evaluation mode) and with its batch's own otherwise; then its backward puts what the batch had under these
+gradients of the same blocks into `grads`. A batch norm normalizes with p[name + ".mean"] and p[name + ".variance"] where
+p holds them (evaluation mode) and with its batch's own otherwise; then its backward puts what the batch had under these
 names into grads, from which running statistics are gathered.
 """
 
@@ -128,7 +128,7 @@ def dense_backward(dy, cache, grads, name):
 
 
 def classify(arrangement, feature, p):
-    """The logits of the feature (K, N, D): the linear layer "classifier", the head of every network. Returns logits, cache."""
+    """The logits of the feature (K, N, D): the linear layer "classifier" of every network. Returns logits, cache."""
     weight, weight_cache = p["classifier.weight"], None
     if arrangement.head == "cosine":
         weight, weight_cache = weights.unit_columns(weight)

@@ -14,7 +14,7 @@ class Row(NamedTuple):
     what: str             # for people
     shape: tuple          # of its output
     entries: tuple = ()   # its parameter blocks and running statistics
-    flops: int = 0        # of its forward pass: 2 for each multiply-add of a convolution, linear layer or attention product
+    flops: int = 0        # of its forward pass, see Network.flops
 
 
 class Network:
@@ -22,7 +22,7 @@ class Network:
 
     Each has, besides its fields,
         plan                                its steps in forward order, a tuple of Rows; InputError if they do not fit
-        forward(p, x)                       x (K, N, H, W, C), named views p of theta -> logits (K, N, num_classes), cache
+        forward(p, x)                       x (K, N, H, W, C), named views p of theta -> logits (K, N, classes), cache
         backward(dlogits, cache, dfeature)  -> the gradient of every parameter block by name, in mirrored order
     written out by hand. The cache's last part is that of the classifier, which keeps the feature first.
     """

@@ -4,12 +4,12 @@
     stage s   `blocks[s]` basic blocks of C_s channels; from the second stage on the first block halves the map
     head      average-pool `pool` (the whole map where it is smaller), flatten, classifier
 
-    basic block   y = act(shortcut(x) + conv2(act(conv1(x)))),   both 3x3; the shortcut is x itself, or a 1x1 convolution
-                  without norm where the shape changes
+    basic block   y = act(shortcut(x) + conv2(act(conv1(x)))),   both 3x3; the shortcut is x itself, or a 1x1
+                  convolution without norm where the shape changes
 
 ResNet-18 (PAPER section 3): 64-128-256-512, two blocks each, pool 4: the feature has 512 numbers for images of 32 px,
-2 048 for 64, 25 088 for 224. ResNet-8 and ResNet-20 (He et al. 2016, section 4.2) have three stages of 16-32-64 with one
-and three blocks and pool 8: 78 thousand and 272 thousand parameters, for machines without a GPU.
+2 048 for 64, 25 088 for 224. ResNet-8 and ResNet-20 (He et al. 2016, section 4.2) have three stages of 16-32-64 with
+one and three blocks and pool 8: 77 thousand and 271 thousand parameters, for machines without a GPU.
 
 Norms stand at every activation (stem, inside the block, at its end), as in the paper's eq. 10; n, feature norm, as the
 network's last one stands on the pooled feature, right before the classifier.
@@ -58,7 +58,8 @@ class ResNet(Network):
         for s, (channels, count) in enumerate(zip(self.channels, self.blocks)):
             for b in range(count):
                 stride = 2 if s > 0 and b == 0 else 1
-                blocks.append(Block(f"stage{s + 1}.block{b + 1}", channels, stride, stride > 1 or channels != before, arr.main))
+                projected = stride > 1 or channels != before
+                blocks.append(Block(f"stage{s + 1}.block{b + 1}", channels, stride, projected, arr.main))
                 before = channels
         last = arr.main if arr.last == "n" else arr.last
         return (*blocks[:-1], blocks[-1]._replace(end=last))
@@ -81,7 +82,8 @@ class ResNet(Network):
         rows.append(Row("pool", f"average-pool {size}", (height // size, width // size, channels)))
         shape = (prod(rows[-1].shape),)
         rows.append(Row("flatten", "", shape))
-        rows.append(Row("feature.norm", self._feature_norm, shape, arr.entries("feature.norm", shape[0], self._feature_norm)))
+        if self._feature_norm == "n":
+            rows.append(Row("feature.norm", "n", shape, arr.entries("feature.norm", shape[0], "n")))
         return (*rows, dense_row(arr, "classifier", shape, self.num_classes, classifier=True))
 
     def _window(self, height, width):

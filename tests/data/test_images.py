@@ -3,6 +3,7 @@
 import io
 import os
 import tempfile
+import zlib
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_decompression_bombs(pixels):
     side = int(pixels ** 0.5)
     content = bytearray(saved(Image.new("L", (9, 9))))
     content[16:24] = side.to_bytes(4, "big") * 2
-    content[29:33] = __import__("zlib").crc32(content[12:29]).to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     with pytest.raises(Exception, match="decompression bomb"):
         images.to_array(bytes(content))
 
@@ -135,7 +136,8 @@ def test_whatever_reading_raises_is_a_bad_image(tmp_path):
     def read(name):
         if name == "good":
             return saved(Image.fromarray(random(4, 4)))
-        raise {"io": OSError("gone"), "run": RuntimeError("encrypted"), "key": KeyError("x"), "none": IndexError()}[name]
+        raise {"io": OSError("gone"), "run": RuntimeError("encrypted"), "key": KeyError("x"),
+               "none": IndexError()}[name]
     done = images.decode(["io", "run", "good", "key", "none"], read, tmp_path)
     assert done.bad == [("io", "gone"), ("run", "encrypted"), ("key", "'x'"), ("none", "IndexError")]
     with pytest.raises(InputError, match="2 images cannot be read:\n  io: gone\n  run: encrypted"):
@@ -145,8 +147,8 @@ def test_whatever_reading_raises_is_a_bad_image(tmp_path):
 
 
 def test_names_cannot_reach_the_terminal():
-    assert images.bad_images([("a\x1b[31m\udcff.png", "b\nad")]) == "1 image cannot be read:\n  'a\\x1b[31m\\udcff.png': " \
-                                                                   "'b\\nad'"
+    message = images.bad_images([("a\x1b[31m\udcff.png", "b\nad")])
+    assert message == "1 image cannot be read:\n  'a\\x1b[31m\\udcff.png': 'b\\nad'"
 
 
 class Full(io.RawIOBase):

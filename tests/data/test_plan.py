@@ -32,8 +32,8 @@ def test_a_cell_is_divided_alike_whatever_the_others_are(sizes):
 
 
 def test_what_is_for_testing_is_drawn_and_not_the_first_ones():
-    cells = {(c, None): [f"{c}/{i:03}" for i in range(100)] for c in range(8)}
-    chosen = {c: {name[2:] for name, label, _ in divide(cells, 0.2)[1] if label == c} for c in range(8)}
+    cells = {(c, d): [f"{c}{d}/{i:03}" for i in range(100)] for c in range(4) for d in range(2)}
+    chosen = {key: {name[3:] for name, *of in divide(cells, 0.2)[1] if (*of,) == key} for key in cells}
     assert all(len(names) == 20 for names in chosen.values())
     assert len({frozenset(names) for names in chosen.values()}) == 8
     assert all(25 < sum(map(int, names)) / 20 < 75 for names in chosen.values())

@@ -66,6 +66,17 @@ def test_nor_does_one_with_other_ordinary_choices(options):
     assert said([[0, 40, 0, 10], [40, 0, 40, 15], [0, 0, 0, 15]], **options) == ""
 
 
+def test_batch_norm_with_few_classes_per_client():
+    for policy in ("global", "local", "batch"):
+        everyone = said(ONE_CLASS, norm="bn", bn_stats=policy)
+        assert everyone.startswith("Batch norm, and 4 of 4 clients hold one class only") and "Table 4" in everyone
+        assert ("a model for each client" in everyone) == (policy == "local")
+    assert said(MIXED, norm="bn").startswith("Batch norm, and 1 of 3 clients hold one class only")
+    assert said(ALL, norm="bn") == "" and "Batch norm" not in said(ONE_CLASS, norm="gn")
+    assert said(ALL, norm="bn", bn_stats="local").startswith("--bn-stats local: there is a model for each client")
+    assert "of one vector it leaves 0" in said(ALL, norm="bn", batch_size=1)
+
+
 def test_fedlc_with_one_class_per_client():
     for tau in (0.0, 1.0):
         nothing = said(ONE_CLASS, algorithm="fedlc", fedlc_tau=tau)

@@ -52,8 +52,9 @@ def test_equals_a_plain_loop(case, momentum, weight_decay, steps):
 
 def test_by_hand():
     """Gradient theta + 2 of loss x; lr 0.1, momentum 0.5, weight decay 1: the numbers of three steps."""
-    theta, losses, _ = local_sgd(lambda theta, x, y: (x[:, 0], theta + 2, None), np.array([1.0]), np.array([[[7.0], [8], [9]]]),
-                              np.zeros((1, 3, 1), int), lr=0.1, momentum=0.5, weight_decay=1.0)
+    theta, losses, _ = local_sgd(lambda theta, x, y: (x[:, 0], theta + 2, None), np.array([1.0]),
+                                 np.array([[[7.0], [8], [9]]]), np.zeros((1, 3, 1), int),
+                                 lr=0.1, momentum=0.5, weight_decay=1.0)
     # v = 1+2+1 = 4, theta = 0.6;  v = 2 + 0.6+2+0.6 = 5.2, theta = 0.08;  v = 2.6 + 0.08+2+0.08 = 4.76, theta = -0.396
     np.testing.assert_allclose(theta, [[-0.396]], rtol=1e-14)
     np.testing.assert_array_equal(losses, [[7, 8, 9]])

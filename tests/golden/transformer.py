@@ -22,6 +22,22 @@ KINDS = {   # --norm -> at the sums of post-norm, in the branches of pre-norm, l
 }
 
 
+class Transformer:
+    """One client's network, its blocks p by name."""
+
+    def __init__(self, case, p):
+        self.case, self.p = case, p
+
+    def running(self):
+        return {}
+
+    def eval(self):
+        pass
+
+    def logits(self, x):
+        return transformer_logits(self.case, self.p, x)
+
+
 def transformer_logits(case, p, x):
     """x (N, H, W, C) and one client's blocks by name -> (N, classes)."""
     options = case.arrangement

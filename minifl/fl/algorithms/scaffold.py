@@ -19,8 +19,8 @@ that of sum_k F_k / N instead (tests/fl/algorithms/test_scaffold.py shows both).
 Option II derived: theta = w - lr sum_e (g_e - c_k + c), hence (w - theta)/(E lr) = mean_e(g_e) - c_k + c and
 c_k+ = mean_e(g_e): the mean gradient along the way. With momentum the steps weigh E' = sum of the weights instead
 of E (local.py), and c_k+ is the mean with these weights. Weight decay counts as a part of the gradient in option II,
-not in option I. In float32 c_k+ carries the rounding of w - theta, about 1e-8/(E lr): at the end of a cosine schedule it
-is noise, which lr then multiplies away.
+not in option I. In float32 c_k+ carries the rounding of w - theta, about 1e-8/(E lr): at the end of a cosine schedule
+it is noise, which lr then multiplies away.
 """
 
 from dataclasses import dataclass

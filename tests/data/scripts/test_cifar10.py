@@ -20,7 +20,8 @@ from minifl.data.files import read_dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import NAMES, SCRIPTS, archive, fails, flipped, genuine, listing, md5, members, put, records, run  # noqa: E402
+from scripting import NAMES, SCRIPTS, archive, fails, flipped, genuine, listing  # noqa: E402
+from scripting import md5, members, put, records, run  # noqa: E402
 
 cifar10 = functools.partial(run, "cifar10")
 PART = "cifar-10-binary.tar.gz.part"
@@ -97,7 +98,8 @@ def test_folder_by_environment_and_by_default(out, monkeypatch):
 
 
 def test_official_archive_is_recognized_by_its_checksum(out, monkeypatch):
-    monkeypatch.setattr(importlib.import_module("cifar10"), "CIFAR10", dataclasses.replace(cifar.CIFAR10, md5=md5(genuine())))
+    version = dataclasses.replace(cifar.CIFAR10, md5=md5(genuine()))
+    monkeypatch.setattr(importlib.import_module("cifar10"), "CIFAR10", version)
     result = cifar10("--data-dir", out, "--from", on_disk(out, genuine()))
     assert result.exit_code == 0 and "note:" not in result.output
     assert "official archive" in is_right(out / "cifar10.npz").source

@@ -10,6 +10,7 @@ import pytest
 
 from minifl.data import registry
 from minifl.data.pacs import CLASSES, DOMAINS
+from minifl.data.partition import make_partition
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -113,9 +114,8 @@ def test_what_else_lies_there_is_counted(out):
     assert len(by_color(registry.load("pacs", out))) == len(files())
 
 
-def test_it_trains(out):
-    """The command of the report, as short as can be: labels, domains and shape are what training expects."""
-    from minifl.data.partition import make_partition
+def test_its_domains_are_divided_over_clients(out):
+    """The paper's 12 clients: three of each domain."""
     pacs("--data-dir", out, "--size", 6, "--from", put(out.parent / "in", files()))
     d = registry.load("pacs", out)
     made = make_partition("disjoint", d.y_train, d.y_test, 7, 12, 0,

@@ -29,6 +29,9 @@ KINDS = {name: {"algorithm": name} for name in ALGORITHMS} | {
     "scaffold-dropouts": dict(algorithm="scaffold", dropout_rate=0.6, local_steps=None, local_epochs=1),
     "fedadam-everyone": dict(algorithm="fedadam", participation=1.0, weight_decay=0.01, norm="none",
                              lr_schedule="step", lr_step_rounds=4),
+    "bn-global": dict(norm="bn", norm_affine="learnable"),
+    "bn-local": dict(norm="bn", norm_affine="learnable", bn_stats="local", algorithm="scaffold"),
+    "bn-batch": dict(norm="bn", bn_stats="batch"),
     "fedavgm-one": dict(algorithm="fedavgm", participation=None, clients_per_round=1, dropout_rate=0.5),
 }
 
