@@ -14,9 +14,11 @@ import pytest
 from minifl.fl import summary
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.gradcheck.mutants import MUTANTS
+from minifl.models import MODELS, build
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+RECORDS = (ROOT / "results" / "README.md").read_text()
 CI = (ROOT / ".ci" / "run").read_text()
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines() if line]
 
@@ -37,11 +39,19 @@ def in_ci(command):
 
 def test_every_command_is_run_here_or_in_ci():
     elsewhere = [command for command in COMMANDS if not in_ci(command)]
-    assert [command for command in elsewhere if "partition" not in command] == [CIFAR10, SWEEP]
+    assert [command for command in elsewhere if "partition" not in command] == [CIFAR10, SWEEP, DESCRIBE]
 
 
 CIFAR10 = next(command for command in COMMANDS if "cifar10.py" in command)
 SWEEP = next(command for command in COMMANDS if "sweep" in command)
+DESCRIBE = next(command for command in COMMANDS if "describe" in command)
+
+
+def test_describe_command(tmp_path):
+    result = run(DESCRIBE, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"flatten +\| +\| 2048 ", result.stdout)     # PAPER section 3: 2 048 for 64 px
+    assert re.search(r"classifier +\| linear +\| 200 +\| 409,600 ", result.stdout)
 
 
 def test_partition_commands(tmp_path):
@@ -104,36 +114,49 @@ def clients_table():
     return summary.markdown(rows) + "\n"
 
 
-CLIENTS = re.compile(r"(?<=<!-- clients -->\n).*?(?=<!-- end -->)", re.S)
+def models_table():
+    """A line for each network: what `describe` says of it."""
+    rows = [("--model", "what", "parameters", "MFLOP")]
+    for name, what in {"cnn": "the paper's CNN as released", "cnn-table7": "as printed in its Table 7",
+                       "mlp": "two hidden layers of 200", "resnet8": "16-32-64, a block each",
+                       "resnet18": "64-128-256-512, two blocks each", "resnet20": "16-32-64, three blocks each",
+                       "vit": "4x4 patches, 4 blocks of 4 heads, width 128"}.items():
+        model = build(name, 10, (32, 32, 3))
+        rows.append((f"`{name}`", what, f"{model.spec.size:,}", f"{model.flops / 1e6:.1f}"))
+    assert [row[0] for row in rows[1:]] == [f"`{name}`" for name in MODELS]
+    return summary.markdown(rows) + "\n"
 
 
-def test_table_of_clients():
-    assert CLIENTS.search(README).group() == clients_table()
-
-
-TABLES = {
+RUNS = {     # tables with a line for each run
     "headline": [f"cifar10-oneclass-{norm}-seed0" for norm in ("none", "fn", "ln")],
     "all": sorted(path.parent.name for path in (ROOT / "results").glob("*/config.json")),
     "grid": sorted(f"embedded-lr-grid/{path.parent.name}" for path in
                    (ROOT / "results" / "embedded-lr-grid").glob("*/config.json")),
 }
-MEANS = ("methods-oneclass", "methods-dir0.1")     # folders of results that sweeps made
-
-
-def block(name):
-    return re.compile(rf"(?<=<!-- compare: {name} -->\n).*?(?=<!-- end -->)", re.S)
+STUDIES = ("methods-oneclass", "methods-dir0.1", "datasets", "batchnorm")     # folders of results: a line for equal runs
+TABLES = {f"compare: {name}" for name in (*RUNS, *STUDIES)} | {"clients", "models"}
+BLOCK = re.compile(r"(?<=<!-- )([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 
 
 def table(name):
-    if name in MEANS:
+    """What belongs between the lines `<!-- name -->` and `<!-- end -->`."""
+    if name in ("clients", "models"):
+        return clients_table() if name == "clients" else models_table()
+    name = name.removeprefix("compare: ")
+    if name in STUDIES:
         return summary.mean_table(sorted((ROOT / "results" / name).iterdir())) + "\n"
-    return summary.table([ROOT / "results" / run for run in TABLES[name]]) + "\n"
+    return summary.table([ROOT / "results" / run for run in RUNS[name]]) + "\n"
 
 
-@pytest.mark.parametrize("name", [*TABLES, *MEANS])
-def test_tables_are_made_from_the_records(name):
+@pytest.mark.parametrize("document", ["README.md", "results/README.md"])
+def test_tables_are_made_from_the_records(document):
     """Out of date? `python tests/test_readme.py` writes them anew."""
-    assert block(name).search(README).group() == table(name)
+    for name, _, content in BLOCK.findall((ROOT / document).read_text()):
+        assert content == table(name), name
+
+
+def test_every_table_is_shown():
+    assert {name for name, _, _ in BLOCK.findall(README + RECORDS)} == TABLES
 
 
 def test_the_number_of_mutants():
@@ -152,7 +175,5 @@ def test_paths_in_the_map_exist():
 
 
 if __name__ == "__main__":
-    README = CLIENTS.sub(lambda _: clients_table(), README, count=1)
-    for name in (*TABLES, *MEANS):
-        README = block(name).sub(lambda _: table(name), README, count=1)
-    (ROOT / "README.md").write_text(README)
+    for document in (ROOT / "README.md", ROOT / "results" / "README.md"):
+        document.write_text(BLOCK.sub(lambda found: f"{found[1]}{found[2]}{table(found[1])}", document.read_text()))

@@ -11,6 +11,7 @@ from minifl.models.arrangement import ACTIVATIONS, POSITIONS, WHERE
 from minifl.models.vit import SAME
 
 CLIENTS_AT_A_TIME = 64   # perturbed copies of the network in one call
+ALIVE = 1e-4             # a block whose gradient is smaller has little but rounding errors to compare
 
 IMAGE = (16, 18, 2)
 SEQUENTIAL = tuple(norm for norm in WHERE if "inside" not in norm)   # the norms that need no residual blocks
@@ -35,7 +36,7 @@ def _cnns(quick):
     for norm in SEQUENTIAL:
         for label, arrangement in _mixed(norm, (MIXES[0],) if quick else MIXES):
             yield f"cnn: {label}", CNN(4, IMAGE, (4, 6), (12, 8), arrangement)
-    for norm in ("fn", "ln"):
+    for norm in ("ln",) if quick else ("fn", "ln"):
         yield f"cnn-table7: {norm}", CNN(3, IMAGE, (2, 4), (8,), Arrangement(norm))
     if not quick:   # where the pool comes after the activation, and none of its ties is a ReLU's
         yield "cnn: fn, gelu", CNN(4, IMAGE, (2, 4), (8, 6), Arrangement("fn", activation="gelu"))
@@ -174,7 +175,7 @@ def alive(model, theta, x, labels, statistics={}):
     loss, loss_cache = softmax_cross_entropy(logits, labels)
     blocks = model.backward(softmax_cross_entropy_backward(loss * 0 + 1, loss_cache), cache)
     gradient = model.spec.flatten(blocks, like=theta)
-    return all(np.abs(gradient[:, part]).max(axis=1).min() > FLOOR for part in model.spec.slices.values())
+    return all(np.abs(gradient[:, part]).max(axis=1).min() > ALIVE for part in model.spec.slices.values())
 
 
 def train(model, theta, x, labels, *, steps=20, lr=0.02):

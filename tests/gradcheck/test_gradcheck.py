@@ -19,10 +19,11 @@ from minifl.gradcheck.instruments import (CENTRAL_STEP, CENTRAL_TOLERANCE, COMPL
                                           same_branches)
 from minifl.gradcheck.mutants import MUTANTS, Mutant, caught
 from minifl.gradcheck.networks import networks
-from minifl.layers import norm
+from minifl.layers import batchnorm, norm
 from minifl.layers.activations import leaky_relu, relu
 from minifl.layers.pool import max_pool2d
-from minifl.models.arrangement import WHERE
+from minifl.models import CNN, MLP, ResNet
+from minifl.models.arrangement import ACTIVATIONS, HEADS, WHERE
 
 LAYERS = {case.layer for case in CASES}
 
@@ -31,7 +32,8 @@ LAYERS = {case.layer for case in CASES}
 
 @pytest.fixture(scope="module")
 def results():
-    return list(checks.run(seed=0))
+    """All layers and the quick part of the networks; `cli.py gradcheck` runs the others, in CI, too."""
+    return list(checks.run(seed=0, quick=True))
 
 
 def test_everything_passes(results):
@@ -50,20 +52,52 @@ def test_every_layer_and_network_meets_its_instruments(results):
         instruments.setdefault(r.name, []).append(r.instrument)
     for case in CASES:
         assert instruments.pop(f"{case.layer}: {case.what}") == ["complex step", "central"]
-    for name in networks():
-        assert instruments.pop(name) == ["complex step", "adjoint@0", "adjoint@20"]
+    for name, model in networks(quick=True).items():
+        evaluation = ["evaluation"] if model.statistics.size else []
+        assert instruments.pop(name) == ["complex step", "adjoint@0", "adjoint@20", *evaluation]
     closed = {name.split(":")[0].split(",")[0] for name in instruments}
-    assert closed == {"shift", "feature_norm", "mv_norm", "group_norm", "layer_norm"}
+    assert closed == {"shift", "feature_norm", "mv_norm", "rms_norm", "group_norm", "instance_norm", "layer_norm",
+                      "batch_norm"}
     assert set(map(tuple, instruments.values())) == {("Jacobian",)}
 
 
-def test_every_arrangement_is_among_the_networks():
-    for name in WHERE:
-        arrangements = [model.arrangement for model in networks().values() if model.arrangement.norm == name]
-        assert {a.position for a in arrangements} == {"after", "before"}
-        assert {a.learnable for a in arrangements} == {True, False}
-        assert {a.bias for a in arrangements} == {"none", "hidden", "all"}
-        assert {a.activation for a in arrangements} == {"relu", "leaky-relu"}
+@pytest.mark.parametrize("kind", [CNN, ResNet])
+@pytest.mark.parametrize("norm", WHERE)
+def test_every_arrangement_is_among_the_networks(kind, norm):
+    arrangements = [model.arrangement for model in networks().values()
+                    if isinstance(model, kind) and model.arrangement.norm == norm]
+    if kind is CNN and "inside" in norm:
+        assert not arrangements
+        return
+    assert {a.position for a in arrangements} == {"after", "before"}
+    assert {a.learnable for a in arrangements} == {True, False}
+    assert {a.bias for a in arrangements} >= ({"none", "all"} if norm in ("in", "bn") else {"none", "hidden", "all"})
+    assert {a.activation for a in arrangements} >= {"relu", "leaky-relu"}
+
+
+def test_every_activation_and_head_is_among_the_networks():
+    for chosen in (networks(), networks(quick=True)):
+        arrangements = [model.arrangement for model in chosen.values()]
+        assert {a.activation for a in arrangements} == set(ACTIVATIONS)
+        assert {a.head for a in arrangements} == set(HEADS)
+        assert {a.standardize for a in arrangements} == {True, False}
+
+
+def test_the_quick_networks_are_a_part_of_all_and_meet_every_norm():
+    everything, quick = networks(), networks(quick=True)
+    assert set(quick) < set(everything) and len(quick) < 0.6 * len(everything)
+    assert all(everything[name] == model for name, model in quick.items())
+    for kind in (CNN, MLP, ResNet):
+        norms = [{model.arrangement.norm for model in chosen.values() if isinstance(model, kind)}
+                 for chosen in (everything, quick)]
+        assert norms[0] == norms[1]
+
+
+def test_evaluation_mode_is_an_instrument_of_its_own(monkeypatch):
+    """A wrong backward of fixed statistics is seen in evaluation mode, and only there."""
+    monkeypatch.setattr(batchnorm, "batch_norm_fixed_backward", lambda dy, cache: dy / (cache * cache))
+    found = list(checks.check_networks(0, "mlp: bn"))
+    assert [r.instrument for r in checks.failed(found)] == ["evaluation"] and len(found) == 4
 
 
 def test_every_layer_is_checked_with_several_clients_and_examples():
@@ -173,6 +207,19 @@ def test_a_surviving_mutant_gives_exit_code_1(monkeypatch, capsys):
     assert gradcheck("--mutants") == 1
     output = capsys.readouterr().out
     assert "SURVIVED" in output and "1 FAILED" in output
+
+
+def test_quick_runs_fewer_networks(capsys):
+    counts = []
+    for arguments in (("--layer", "cnn-table7"), ("--layer", "cnn-table7", "--quick")):
+        assert gradcheck(*arguments) == 0
+        counts.append(capsys.readouterr().out.count("adjoint@20"))
+    assert counts == [2, 1]
+
+
+def test_quick_is_not_for_mutants(capsys):
+    assert gradcheck("--mutants", "--quick") == 2
+    assert "--quick" in capsys.readouterr().err
 
 
 def check(case):

@@ -47,8 +47,9 @@ def test_divided(out, tested, form):
     assert "resized" not in dataset.source and "13 image files with the sha256" in dataset.source
 
 
-@pytest.mark.parametrize("options, count, tested", [([], 10, 2), (["--test-share", "0.5"], 10, 5), ([], 2, 1),
-                                                    (["--test-share", "0.01"], 10, 1), (["--test-share", "0.99"], 4, 3)])
+@pytest.mark.parametrize("options, count, tested", [
+    ([], 10, 2), (["--test-share", "0.5"], 10, 5), ([], 2, 1), (["--test-share", "0.01"], 10, 1),
+    (["--test-share", "0.99"], 4, 3)])
 def test_divided_here(out, options, count, tested):
     source = put(out.parent / "in", images(count=count) | {"lone/0.png": picture("red", (6, 4))})
     sets = []

@@ -102,7 +102,7 @@ def test_official_files_are_recognized_in_a_folder(out, official):
     (dict(train_images=b""), "train-images-idx3-ubyte: begins with nothing"),
     (dict(train_images=b"<html>" * 9), "begins with 3c 68 74 6d, an idx file of bytes on 3 axes with 00 00 08 03"),
     (dict(train_images=encoded(arrays()[1])), "begins with 00 00 08 01"),
-    (dict(t10k_images=encoded(arrays()[2])[:-1]), "t10k-images-idx3-ubyte: 8623 bytes of elements, its header says (11"),
+    (dict(t10k_images=encoded(arrays()[2])[:-1]), "t10k-images-idx3-ubyte: 8623 bytes of elements, its header says"),
     (dict(t10k_labels=encoded(arrays()[1])), "t10k-labels-idx1-ubyte has 23 labels for 11 images"),
     (dict(train_labels=encoded(arrays()[1] + 1)), "train-labels-idx1-ubyte has the label 10, must be 0..9"),
 ])
