@@ -63,6 +63,16 @@ def test_hyperparameters_go_to_their_methods_only(tmp_path):
     assert [run.settings.mu for run in runs] == [None, 0.0, 1.0] and "mu" not in runs[0].chosen
 
 
+def test_choices_that_belong_to_a_norm_or_model_go_there_only(tmp_path):
+    assert names({"norm": ["fn", "bn"], "bn_stats": ["global", "local"]}, tmp_path) == [
+        "fedavg-fn-oneclass-seed0", "fedavg-bn-oneclass-bn-statsglobal-seed0", "fedavg-bn-oneclass-bn-statslocal-seed0"]
+    runs = grid("cifar10", {"model": ["cnn", "vit"], "patch_size": [8], "vit_token": ["class", "mean"]}, tmp_path)
+    assert [(run.settings.model, run.settings.vit_token) for run in runs] == [
+        ("cnn", None), ("vit", "class"), ("vit", "mean")]
+    tiny = grid("pacs", {"patch_size": [8]}, tmp_path)     # its default model is a ResNet
+    assert [run.settings.patch_size for run in tiny] == [None]
+
+
 def test_what_the_grid_refuses(tmp_path):
     with pytest.raises(InputError, match="a combination twice: --lr 0.1"):
         grid("cifar10", {"lr": [0.1, 0.1]}, tmp_path)

@@ -9,6 +9,7 @@ from minifl.fl import record
 from minifl.fl.settings import BELONGS, settings_for
 
 FIRST = ("data", "setting", "algorithm", "norm")
+NOT_SHOWN = ("seed", "rounds", "eval_every", "local_eval_every")   # rounds done have a column; looking changes nothing
 ACCURACIES = ("accuracy", "mean of last 5", "client mean")
 LAST = 5   # single evaluations swing by several points, so the mean over the last few is shown, too
 
@@ -33,7 +34,7 @@ def mean_table(paths):
     choice (a hyperparameter to a method) where runs of the same choice do. One run alone has no standard deviation.
     """
     runs = [_read(path) for path in paths]
-    differing = [name for name in runs[0].settings if name not in (*FIRST, "seed") and _differs(name, runs)]
+    differing = [name for name in runs[0].settings if name not in (*FIRST, *NOT_SHOWN) and _differs(name, runs)]
     groups = {}
     for run in runs:
         key = tuple("-" if run.settings[name] is None else str(run.settings[name]) for name in (*FIRST, *differing))

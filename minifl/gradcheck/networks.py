@@ -98,9 +98,11 @@ def _mlp(norm, **choices):
 
 
 def _resnet(arrangement, blocks=(1, 1, 1)):
-    """Maps of 8x8, 4x4 and 2x2, pooled to 1x1; not behind instance norm, as that has taken the maps' means out."""
+    """Maps of 8x8, 4x4 and 2x2, pooled to 1x1; for instance norm, which has little to do with 4 places, no 2x2."""
+    if arrangement.norm == "in":
+        return ResNet(3, (8, 8, 2), (2, 3), (1, 1), 4, arrangement)
     channels = (4, 4, 4) if arrangement.norm == "gn" else (2, 3, 4)
-    return ResNet(3, (8, 8, 2), channels, blocks, 1 if arrangement.norm == "in" else 2, arrangement)
+    return ResNet(3, (8, 8, 2), channels, blocks, 2, arrangement)
 
 
 def _vit(arrangement, token, depth=1):

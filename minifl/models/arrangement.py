@@ -13,7 +13,8 @@ activation, whose output is the feature that the classifier sees, and the one in
     ln-reduced     s           n_MV   n_MV      shift on the main path, MV norm last (equal to ln by Proposition 2; for
                                                 a ResNet eq. 11, which is not)
     gn             GN          GN     GN        MV norm within groups of channels (the paper uses 2 groups)
-    in             IN          IN     IN        instance norm, on maps; vectors are left alone, IN would make them 0
+    in             IN          -      IN        instance norm, on maps; vectors are left alone, IN would make them 0, and
+                                                so is the last activation, of whose maps pooling would leave 0
     rms            RMS         RMS    RMS       n with eps in the root
     bn             BN          BN     BN        batch norm; whose its statistics are: minifl/fl/statistics.py
 
@@ -34,7 +35,7 @@ WHERE = {
     "ln": ("mv", "mv", "mv"),
     "ln-reduced": ("s", "mv", "mv"),
     "gn": ("gn", "gn", "gn"),
-    "in": ("in", "in", "in"),
+    "in": ("in", "identity", "in"),
     "rms": ("rms", "rms", "rms"),
     "bn": ("bn", "bn", "bn"),
 }

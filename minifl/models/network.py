@@ -86,3 +86,8 @@ def unit_row(arrangement, name, shape, kind):
     parts = [arrangement.activation] + ([] if kind == "identity" else [kind])
     ordered = parts if arrangement.position == "after" else parts[::-1]
     return Row(name, ", ".join(ordered), shape, arrangement.entries(name, shape[-1], kind))
+
+
+def norm_rows(arrangement, name, shape, kind):
+    """A norm of that kind that stands alone; no row for the identity."""
+    return () if kind == "identity" else (Row(name, kind, shape, arrangement.entries(name, shape[-1], kind)),)

@@ -25,7 +25,7 @@ from minifl.layers.pool import avg_pool2d, avg_pool2d_backward
 from minifl.models.arrangement import Arrangement
 from minifl.models.blocks import (classify, classify_backward, convolve, convolve_backward, normalize,
                                   normalize_backward, unit, unit_backward)
-from minifl.models.network import Network, Row, conv_row, dense_row, unit_row
+from minifl.models.network import Network, Row, conv_row, dense_row, norm_rows, unit_row
 
 
 class Block(NamedTuple):
@@ -39,7 +39,10 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class ResNet(Network):
-    """The network for images of image_shape (H, W, C0). plan raises InputError for images that are too small."""
+    """The network for images of image_shape (H, W, C0), of any size.
+
+    plan raises InputError if the groups of group norm do not divide the channels.
+    """
     num_classes: int = 10
     image_shape: tuple = (32, 32, 3)
     channels: tuple = (64, 128, 256, 512)
@@ -82,8 +85,7 @@ class ResNet(Network):
         rows.append(Row("pool", f"average-pool {size}", (height // size, width // size, channels)))
         shape = (prod(rows[-1].shape),)
         rows.append(Row("flatten", "", shape))
-        if self._feature_norm == "n":
-            rows.append(Row("feature.norm", "n", shape, arr.entries("feature.norm", shape[0], "n")))
+        rows += norm_rows(arr, "feature.norm", shape, self._feature_norm)
         return (*rows, dense_row(arr, "classifier", shape, self.num_classes, classifier=True))
 
     def _window(self, height, width):

@@ -31,7 +31,7 @@ from minifl.layers.tokens import (add_position, add_position_backward, first_tok
 from minifl.models.arrangement import Arrangement
 from minifl.models.blocks import (activate, activate_backward, classify, classify_backward, convolve, convolve_backward,
                                   dense, dense_backward, normalize, normalize_backward)
-from minifl.models.network import Network, Row, conv_row, dense_row, unit_row, weight_entries
+from minifl.models.network import Network, Row, conv_row, dense_row, norm_rows, unit_row, weight_entries
 from minifl.params import Entry
 
 TOKENS = ("class", "mean")
@@ -102,10 +102,10 @@ class ViT(Network):
         rows.append(Row("position", "added", shape, (Entry("position", shape, fan_in=self.dim),)))
         for block in self._blocks:
             rows += self._block_rows(block, shape)
-        rows += self._norm_rows("tokens.norm", shape, self._tokens_norm)
+        rows += norm_rows(arr, "tokens.norm", shape, self._tokens_norm)
         shape = (self.dim,)
         rows.append(Row("pool", "the class token" if self.token == "class" else "mean of the tokens", shape))
-        rows += self._norm_rows("feature.norm", shape, self._feature_norm)
+        rows += norm_rows(arr, "feature.norm", shape, self._feature_norm)
         return (*rows, dense_row(arr, "classifier", shape, self.num_classes, classifier=True))
 
     def forward(self, p, x):
@@ -210,13 +210,10 @@ class ViT(Network):
         meet = Row(f"{name}.attention", f"{self.heads} heads", shape, flops=2 * 2 * tokens * tokens * dim)
         act = unit_row(arr, f"{name}.act", mlp1.shape, "identity")
         mlp2 = dense_row(arr, f"{name}.mlp2", mlp1.shape, dim)
-        return (*self._norm_rows(f"{name}.norm1", shape, block.before), query, key, value, meet, out,
-                *self._norm_rows(f"{name}.norm1", shape, block.after1),
-                *self._norm_rows(f"{name}.norm2", shape, block.before), mlp1, act, mlp2,
-                *self._norm_rows(f"{name}.norm2", shape, block.after2))
-
-    def _norm_rows(self, name, shape, kind):
-        return () if kind == "identity" else (Row(name, kind, shape, self.arrangement.entries(name, shape[-1], kind)),)
+        return (*norm_rows(arr, f"{name}.norm1", shape, block.before), query, key, value, meet, out,
+                *norm_rows(arr, f"{name}.norm1", shape, block.after1),
+                *norm_rows(arr, f"{name}.norm2", shape, block.before), mlp1, act, mlp2,
+                *norm_rows(arr, f"{name}.norm2", shape, block.after2))
 
     def _check(self):
         arr, (height, width) = self.arrangement, self.image_shape[:2]

@@ -16,7 +16,7 @@ KINDS = {
     "ln": (mv_norm, mv_norm, mv_norm),
     "ln-reduced": (shift, mv_norm, mv_norm),
     "gn": (group_norm, group_norm, group_norm),
-    "in": (instance_norm, instance_norm, instance_norm),
+    "in": (instance_norm, None, instance_norm),
     "rms": (rms_norm, rms_norm, rms_norm),
     "bn": (nn.BatchNorm2d, nn.BatchNorm2d, nn.BatchNorm2d),
 }
