@@ -65,7 +65,7 @@ def evaluate(model, models, images, labels, client_examples, *, pool_map=map):
     y = to_host(labels)
     tests = [predict(model, p, images, labels, pool_map=pool_map) for p in models]
     correct = np.stack([predicted == y for predicted, _ in tests])     # (1 or clients, M)
-    own = correct if len(models) > 1 else np.broadcast_to(correct, (len(client_examples), len(y)))
+    own = np.broadcast_to(correct, (len(client_examples), len(y)))     # (clients, M)
     clients = [float(mine[part].mean()) if len(part) else None for mine, part in zip(own, client_examples)]
     with_examples = [accuracy for accuracy in clients if accuracy is not None]
     return {

@@ -62,8 +62,7 @@ def _resnets(quick):
     for norm in ("ln",) if quick else ("fn-mv-inside", "ln", "ln-reduced", "bn"):
         yield f"resnet: {norm}, two blocks a stage", _resnet(Arrangement(norm), (2, 2, 2))
     yield "resnet: fn, standardized, cosine", _resnet(Arrangement("fn", standardize=True, head="cosine"))
-    yield ("resnet: bn, standardized, before",   # a 1x1 convolution of 2 channels would have weights 1 and -1 for ever
-           ResNet(3, (8, 8, 2), (3, 3, 4), (1, 1, 1), 2, Arrangement("bn", "before", standardize=True)))
+    yield "resnet: bn, standardized, before", _resnet(Arrangement("bn", "before", standardize=True))
     yield "resnet: ln, gelu, before", _resnet(Arrangement("ln", "before", activation="gelu"))
     yield ("resnet: none, silu, two windows of the pool",
            ResNet(3, (8, 16, 2), (2, 3), (1, 1), 4, Arrangement(activation="silu")))
@@ -98,10 +97,11 @@ def _mlp(norm, **choices):
 
 
 def _resnet(arrangement, blocks=(1, 1, 1)):
-    """Maps of 8x8, 4x4 and 2x2, pooled to 1x1; for instance norm, which has little to do with 4 places, no 2x2."""
+    """Maps of 8x8, 4x4 and 2x2, pooled to 1x1; for instance norm, which has little to do with 4 places, no 2x2.
+    Standardized weights of a 1x1 convolution with 2 channels would be 1 and -1 for ever."""
     if arrangement.norm == "in":
         return ResNet(3, (8, 8, 2), (2, 3), (1, 1), 4, arrangement)
-    channels = (4, 4, 4) if arrangement.norm == "gn" else (2, 3, 4)
+    channels = (4, 4, 4) if arrangement.norm == "gn" else (3, 3, 4) if arrangement.standardize else (2, 3, 4)
     return ResNet(3, (8, 8, 2), channels, blocks, 2, arrangement)
 
 

@@ -13,6 +13,7 @@ from small_problem import CLASSES, SHAPE, problem, settings_of   # noqa: E402
 from minifl.errors import InputError   # noqa: E402
 from minifl.fl import statistics   # noqa: E402
 from minifl.fl.batches import local_batches   # noqa: E402
+from minifl.fl.client import local_work   # noqa: E402
 from minifl.fl.evaluate import evaluate, predict   # noqa: E402
 from minifl.fl.local import local_sgd   # noqa: E402
 from minifl.fl.participation import failed, sample   # noqa: E402
@@ -145,6 +146,22 @@ def test_what_stays_local_is_nothing_to_the_server(method):
                 assert not array[MODEL.spec.slices[name]].any()
     for name in BN:
         np.testing.assert_array_equal(state.w[MODEL.spec.slices[name]], float("gain" in name))
+
+
+def test_what_stays_local_has_no_part_in_the_lengths_that_fedexp_compares():
+    data, partition = problem()
+    chosen = settings("local", "fedexp", rounds=1, lr=1.0, fedexp_epsilon=0.0)
+    begin = start(chosen.method(), MODEL.spec.init(3), MODEL.statistics.init(3))
+    theta = np.stack([local_work(chosen, MODEL, chosen.method(), data, partition, begin, [k])[0][0] for k in range(5)])
+    shared = np.ones(MODEL.spec.size, bool)
+    for name in BN:
+        shared[MODEL.spec.slices[name]] = False
+    updates, p = (theta - begin.w) * shared, np.array([len(part) for part in partition.train])
+    assert np.abs(theta - begin.w)[:, ~shared].max() > 0.01
+    mean = p @ updates / p.sum()
+    eta = max(1, (p @ (updates * updates).sum(axis=1) / p.sum()) / (2 * mean @ mean))
+    assert eta > 1
+    np.testing.assert_allclose(run(chosen)[0][0].w, begin.w + eta * mean, rtol=1e-12, atol=1e-15)
 
 
 def test_no_server_optimizer_sees_statistics():

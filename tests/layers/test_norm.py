@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from minifl.layers.norm import (EPS, affine, feature_norm, feature_norm_backward, group_norm,
-                                group_norm_backward, layer_norm, layer_norm_backward, mv_norm,
-                                mv_norm_backward, shift, shift_backward)
+                                group_norm_backward, instance_norm, instance_norm_backward, layer_norm,
+                                layer_norm_backward, mv_norm, mv_norm_backward, rms_norm, rms_norm_backward, shift,
+                                shift_backward)
 
 SHAPES = pytest.mark.parametrize("shape", [(2, 3, 12), (2, 3, 2, 3, 4)], ids=["vector", "map"])
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -23,7 +24,7 @@ def dx_of(gradients):
 
 NORMS = {"feature_norm": (feature_norm, feature_norm_backward), "mv_norm": (mv_norm, mv_norm_backward),
          "group_norm": (lambda x: group_norm(x, groups=2), group_norm_backward),
-         "layer_norm": (unit_layer_norm, layer_norm_backward)}
+         "layer_norm": (unit_layer_norm, layer_norm_backward), "rms_norm": (rms_norm, rms_norm_backward)}
 every_norm = pytest.mark.parametrize("forward, backward", NORMS.values(), ids=NORMS)
 
 
@@ -98,6 +99,48 @@ def test_jacobian_identities_of_the_docstrings(shape):
     np.testing.assert_allclose(layer_norm_backward(ones, cache)[0], 0, atol=1e-14)   # J1 = 0
     sigma = np.sqrt(per_example(x).var(axis=2) + 0.3).reshape(*shape[:2], *(1,) * (len(shape) - 2))
     np.testing.assert_allclose(layer_norm_backward(h, cache)[0], 0.3 / sigma**2 * h / sigma, atol=1e-14)
+
+
+@SHAPES
+@pytest.mark.parametrize("eps", [EPS, 0.3])
+def test_rms_norm_is_n_but_for_where_eps_sits(shape, eps):
+    """rms_norm(x) = sqrt(q/(q + eps)) n(x), q = mean(x*x): n for eps = 0."""
+    x = drawn(shape)
+    q = (per_example(x) ** 2).mean(axis=2).reshape(*shape[:2], *(1,) * (len(shape) - 2))
+    y, cache = rms_norm(x, eps=eps)
+    np.testing.assert_allclose(y, np.sqrt(q / (q + eps)) * feature_norm(x)[0], rtol=1e-13)
+    np.testing.assert_allclose(rms_norm(x, eps=0.0)[0], feature_norm(x)[0], rtol=1e-13)
+    np.testing.assert_allclose(rms_norm_backward(y, cache), eps / (q + eps) * y / np.sqrt(q + eps), rtol=1e-9)
+    assert np.abs(rms_norm(x, eps=0.3)[0] - feature_norm(x)[0]).max() > 0.05
+
+
+def test_rms_norm_by_hand():
+    """x = (3, 4, 0, 0): mean square 25/4, and with eps = 11/4 the root is 3."""
+    y, _ = rms_norm(np.array([[[3.0, 4.0, 0.0, 0.0]]]), eps=2.75)
+    np.testing.assert_allclose(y, [[[1, 4 / 3, 0, 0]]], rtol=1e-15)
+
+
+def test_instance_norm_is_mv_norm_of_each_map():
+    x = drawn((2, 3, 4, 5, 6), 3.0) + 1.0
+    y, cache = instance_norm(x)
+    z = (x - x.mean(axis=(2, 3), keepdims=True)) / x.std(axis=(2, 3), keepdims=True)
+    np.testing.assert_allclose(y, z, atol=1e-13)
+    grouped, grouped_cache = group_norm(x, groups=6)
+    v = drawn(x.shape)
+    assert np.array_equal(y, grouped)
+    assert np.array_equal(instance_norm_backward(v, cache), group_norm_backward(v, grouped_cache))
+    for c in range(6):
+        np.testing.assert_allclose(y[..., c:c + 1], mv_norm(x[..., c:c + 1])[0], atol=1e-14)
+
+
+def test_instance_norm_of_vectors_is_an_error():
+    with pytest.raises(ValueError, match="needs maps"):
+        instance_norm(np.ones((1, 2, 8)))
+
+
+def test_instance_norm_leaves_nothing_of_a_mean_over_the_map():
+    """Why no network has one in front of its average pool."""
+    assert np.abs(instance_norm(drawn((2, 3, 4, 4, 2)))[0].mean(axis=(2, 3))).max() < 1e-15
 
 
 def test_affine_belongs_to_the_channel():

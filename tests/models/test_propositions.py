@@ -3,7 +3,8 @@
     Proposition 1   n after every activation    =  n after the last one only
     Proposition 2   n_MV after every activation =  s after the inner ones, n_MV after the last
 
-Both need a scale-equivariant network: activations that are (leaky) ReLU and no biases after the first layer.
+Both need a scale-equivariant network: activations that are (leaky) ReLU and no biases after the first layer. Residual
+networks are in test_resnet.py.
 """
 
 from dataclasses import replace
@@ -67,6 +68,15 @@ def test_both_train_to_the_same_parameters(network, pair, activation):
 def test_a_hidden_bias_breaks_the_equality(network, pair):
     """The negative control: after other scales the same bias weighs differently."""
     (full, reduced), (theta, x, _) = both(network, pair, bias="hidden")
+    assert difference(logits(full, theta, x), logits(reduced, theta, x)) > 0.05
+
+
+@every_network
+@every_pair
+@pytest.mark.parametrize("other", ["gelu", "elu", "tanh", "softplus"])
+def test_another_activation_breaks_the_equality(network, pair, other):
+    """Lemma 1: only two straight halves scale."""
+    (full, reduced), (theta, x, _) = both(network, pair, activation=other)
     assert difference(logits(full, theta, x), logits(reduced, theta, x)) > 0.05
 
 
