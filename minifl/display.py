@@ -15,6 +15,7 @@ from minifl.fl.parallel import Signals
 from minifl.fl.summary import markdown
 from minifl.fl.sweep import perform
 
+MOST_CLASSES = 20   # of which each has its line in a result
 HOW_TO_GET_CIFAR10 = "For CIFAR-10: python data_scripts/cifar10.py (or --from FILE_OR_FOLDER), then --data cifar10."
 
 
@@ -104,5 +105,10 @@ def show_result(result, dataset):
     click.echo(f"Test accuracy: {100 * result['accuracy']:.2f} % of all examples; "
                + ("no client has any; " if mean is None else f"{100 * mean:.2f} % mean over clients; ") +
                f"loss {result['test_loss']:.4f}.")
-    for name, accuracy in zip(dataset.class_names, result["class_accuracy"]):
+    classes = list(zip(dataset.class_names, result["class_accuracy"]))
+    if len(classes) > MOST_CLASSES:
+        click.echo(f"Of {len(classes)} classes the five best and the five worst (all are in the record):")
+        tested = sorted((c for c in classes if c[1] is not None), key=lambda c: -c[1])
+        classes = tested[:5] + tested[-5:]
+    for name, accuracy in classes:
         click.echo(f"  {name:<12} " + ("no examples" if accuracy is None else f"{100 * accuracy:6.2f} %"))

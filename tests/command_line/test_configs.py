@@ -1,0 +1,93 @@
+"""Where settings come from: the command line, a config file, defaults."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from refusing import refused   # noqa: E402
+
+from minifl.fl.record import read_config, read_rounds   # noqa: E402
+
+
+def test_precedence(cli, small):
+    mine = {"rounds": 1, "lr": 0.25, "norm": "ln", "augment": "crop", "seed": None}
+    Path("mine.json").write_text(json.dumps(mine))
+    code, *_ = cli("train", *small, "--config", "mine.json", "--lr", "0.5", "--out", "run")
+    assert code == 0
+    settings = read_config("run")["settings"]
+    assert settings["lr"] == 0.5 and settings["rounds"] == 4        # both given on the command line
+    assert settings["norm"] == "ln" and settings["augment"] == "crop"
+    assert settings["seed"] == 0 and settings["num_clients"] == 10
+    assert cli("train", *small, "--config", "mine.json", "--augment", "crop-flip", "--out", "other")[0] == 0
+    assert read_config("other")["settings"]["augment"] == "crop-flip"
+
+
+def test_the_config_of_a_run_repeats_it(cli, small, data_dir):
+    assert cli("train", *small, "--norm", "fn", "--seed", 3, "--lr", "0.3", "--out", "one")[0] == 0
+    assert cli("train", "--config", "one/config.json", "--data-dir", data_dir, "--device", "cpu",
+               "--workers", 3, "--out", "two")[0] == 0
+    one, two = read_config("one"), read_config("two")
+    for part in ("settings", "data", "partition", "parameters"):
+        assert one[part] == two[part]
+    assert read_rounds("one") == read_rounds("two")
+    with np.load("one/model.npz") as a, np.load("two/model.npz") as b:
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize("text, message", [
+    (None, "cannot be read"),
+    ("", "is not a JSON object of settings"),
+    ("{", "is not a JSON object of settings"),
+    ("[1, 2]", "is not a JSON object of settings"),
+    ("3", "is not a JSON object of settings"),
+    ('{"settings": [1]}', "is not a JSON object of settings"),
+    ("\xff\xfe\0", "is not a JSON object of settings"),
+    ("[" * 100_000, "is not a JSON object of settings"),
+    ('{"learning_rate": 1}', "unknown setting 'learning_rate'; valid are"),
+    ('{"lr": "fast"}', "--lr 'fast' is invalid; it must be a finite number above 0"),
+    ('{"lr": NaN}', "--lr nan"),
+    ('{"lr": 1e999}', "--lr inf"),
+    ('{"lr": 1' + "0" * 400 + "}", "must be a finite number above 0"),
+    ('{"rounds": 2.5}', "--rounds 2.5"),
+    ('{"rounds": true}', "--rounds True"),
+    ('{"norm": ["fn"]}', "--norm ['fn']"),
+    ('{"setting": [[5]]}', "--setting [[5]]"),
+    ('{"data": ["cifar10"]}', "--data ['cifar10']"),
+    ('{"data": "mnist"}', "--data"),
+    ('{"augment": true}', "--augment True"),
+])
+def test_bad_config_files(cli, data_dir, text, message):
+    if text is not None:
+        Path("mine.json").write_text(text, encoding="latin-1")
+    refused(cli("train", "--data-dir", data_dir, "--device", "cpu", "--config", "mine.json"), message)
+    assert not Path("runs").exists()
+
+
+def test_a_folder_for_a_config_file(cli, small, tmp_path):
+    refused(cli("train", *small, "--config", tmp_path), "--config", "cannot be read")
+
+
+def test_a_method_on_the_command_line_comes_with_its_own_hyperparameters(cli, small):
+    assert cli("train", *small, "--model", "mlp", "--algorithm", "fedprox", "--mu", "0.3", "--out", "prox")[0] == 0
+    assert cli("train", *small, "--config", "prox/config.json", "--seed", 1, "--out", "again")[0] == 0
+    assert read_config("again")["settings"]["mu"] == 0.3
+    assert cli("train", *small, "--config", "prox/config.json", "--algorithm", "fedyogi", "--out", "yogi")[0] == 0
+    settings = read_config("yogi")["settings"]
+    assert settings["mu"] is None and settings["server_lr"] == 0.01 and settings["model"] == "mlp"
+
+
+def test_of_two_ways_to_say_the_same_the_one_on_the_command_line_counts(cli, small, data_dir):
+    assert cli("train", *small, "--model", "mlp", "--participation", "0.3", "--out", "one")[0] == 0
+    assert [line["clients"] for line in read_rounds("one")] == [3] * 4
+    assert cli("train", "--config", "one/config.json", "--data-dir", data_dir, "--device", "cpu", "--rounds", 1,
+               "--local-epochs", 2, "--clients-per-round", 4, "--out", "two")[0] == 0
+    settings = read_config("two")["settings"]
+    assert (settings["local_epochs"], settings["local_steps"]) == (2, None)
+    assert (settings["clients_per_round"], settings["participation"]) == (4, None)
+    assert len(read_rounds("two")[0]["sampled"]) == 4
