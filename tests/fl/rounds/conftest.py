@@ -1,0 +1,40 @@
+"""Data, partition and network of the small rounds."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from looping import SHAPE, UNEQUAL, consecutive, partition_of   # noqa: E402
+
+from minifl.data.dataset import make_dataset   # noqa: E402
+from minifl.models import MLP, Arrangement   # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+
+    def images(n):
+        return rng.integers(0, 256, (n, *SHAPE), dtype=np.uint8)
+
+    return make_dataset("noise", images(60), rng.integers(0, 4, 60), images(23), rng.integers(0, 4, 23),
+                        "abcd", "random numbers")
+
+
+@pytest.fixture(scope="module")
+def partition(data):
+    return partition_of(data, consecutive(UNEQUAL, 60), consecutive((5, 0, 6, 2, 10), 23))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return MLP(4, SHAPE, (7, 6), Arrangement("ln", learnable=True, bias="all"))
+
+
+@pytest.fixture
+def w(model):
+    return model.spec.init(3)
