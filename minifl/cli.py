@@ -210,7 +210,7 @@ def gradcheck_command(layer, seed, quick, mutants):
     if layer is not None and layer not in checks.names():
         raise InputError(f"--layer {layer!r} is unknown; valid are {', '.join(checks.names())}.")
     if quick and mutants:
-        raise InputError("--quick leaves out networks, and --mutants runs none but those it needs; leave out one of them.")
+        raise InputError("--quick is for the checks, --mutants needs the networks it names; leave out one of them.")
     bad = [f"{name}: in minifl.layers or in the registry, but not in both" for name in checks.unregistered()]
     count = 0
     for text, good in report.mutant_lines(seed, layer) if mutants else report.lines(checks.run(seed, layer, quick)):

@@ -66,10 +66,12 @@ def test_init_belongs_to_the_seed_and_the_name_alone():
 
 def test_statistics_begin_at_their_constants_and_flatten_takes_what_it_names():
     """A network's backward returns gradients and what batch norms saw in one dict: each Spec takes its own."""
-    statistics = Spec((Entry("norm.mean", (2,), statistic=True), Entry("norm.variance", (2,), constant=1.0, statistic=True)))
+    statistics = Spec((Entry("norm.mean", (2,), statistic=True),
+                       Entry("norm.variance", (2,), constant=1.0, statistic=True)))
     parameters = Spec((Entry("norm.gain", (2,), constant=1.0),))
     assert statistics.init(0).tolist() == [0, 0, 1, 1] and not parameters.entries[0].statistic
-    blocks = {"norm.variance": np.full((3, 2), 4.0), "norm.gain": np.full((3, 2), 5.0), "norm.mean": np.full((3, 2), 6.0)}
+    blocks = {name: np.full((3, 2), value) for name, value in
+              (("norm.variance", 4.0), ("norm.gain", 5.0), ("norm.mean", 6.0))}
     like = np.empty((3, 1), np.float32)
     assert statistics.flatten(blocks, like).tolist() == [[6, 6, 4, 4]] * 3
     assert parameters.flatten(blocks, like).tolist() == [[5, 5]] * 3

@@ -135,7 +135,7 @@ RUNS = {     # tables with a line for each run
 }
 STUDIES = ("methods-oneclass", "methods-dir0.1", "datasets", "batchnorm")     # folders of results: a line for equal runs
 TABLES = {f"compare: {name}" for name in (*RUNS, *STUDIES)} | {"clients", "models"}
-BLOCK = re.compile(r"(?<=<!-- )([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
+BLOCK = re.compile(r"(?<=<!-- )(?!end)([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 
 
 def table(name):

@@ -97,14 +97,14 @@ def check_networks(seed, layer=None, quick=False):
 
 
 def _living_network(model, seed, number):
-    """(rng, theta, images, labels, theta after 20 steps, statistics) of the first draw without a vanished gradient."""
+    """(rng, theta, images, labels, theta after 20 steps, statistics) of the first draw with gradients to compare."""
     for attempt in range(DRAWS):
         rng = address(seed, CHECK, number, attempt)
         theta, x, labels = networks.draw(model, rng)
         statistics = networks.draw_statistics(model, rng, theta, x, labels)
         trained = networks.train(model, theta, x, labels)
-        if (networks.alive(model, theta, x, labels) and networks.alive(model, trained, x, labels)
-                and networks.alive(model, theta, x, labels, statistics)):
+        if all(networks.comparable(model, at, x, labels, given)
+               for at, given in ((theta, {}), (trained, {}), (theta, statistics))):
             break
     return rng, theta, x, labels, trained, statistics
 

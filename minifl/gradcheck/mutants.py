@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from unittest import mock
 
-from minifl.gradcheck import (checks, wrong, wrong_activations, wrong_attention, wrong_networks, wrong_norms,
-                              wrong_objectives)
+from minifl.gradcheck import (checks, wrong, wrong_activations, wrong_attention, wrong_batchnorm, wrong_networks,
+                              wrong_norms, wrong_objectives)
 from minifl.gradcheck.cases import CASES
 from minifl.layers import batchnorm, norm, weights
 from minifl.models import blocks, cnn, resnet, vit
@@ -50,7 +50,7 @@ LEARNABLE = "cnn: ln, after, learnable, bias all, leaky-relu"
 BN = "resnet: bn, after, static, bias none, relu"
 RES, RES_LN, INSIDE = (f"resnet: {kind}, after, static, bias none, relu" for kind in ("none", "ln", "fn-mv-inside"))
 STANDARDIZED = "resnet: fn, standardized, cosine"
-BLOCK = (resnet.ResNet, "_block_backward")
+BLOCK, NORM = (resnet.ResNet, "_block_backward"), (blocks, "normalize_backward")
 PRE, POST = "vit: ln, before, 2 blocks", "vit: ln, after, static, bias none, relu, class"
 
 MUTANTS = (
@@ -132,29 +132,29 @@ MUTANTS = (
     Mutant("affine", "dgain from the output", wrong_norms.affine_gain_uses_output),
     Mutant("affine", "gain not applied to the incoming gradient", wrong_norms.affine_gain_not_applied),
     Mutant("affine", "sum over places forgotten", wrong_norms.affine_last_place_only),
-    Mutant("batch_norm", "no centring", wrong_norms.bn_no_centring),
-    Mutant("batch_norm", "no radial term", wrong_norms.bn_no_radial),
-    Mutant("batch_norm", "statistics over all clients", wrong_norms.bn_over_clients),
-    Mutant("batch_norm", "statistics of each example", wrong_norms.bn_of_each_example),
-    Mutant("batch_norm", "statistics of each place", wrong_norms.bn_of_each_place),
-    Mutant("batch_norm", "unbiased sigma, 1/(m-1)", wrong_norms.bn_unbiased),
-    Mutant("batch_norm", "statistics taken as constants", wrong_norms.bn_treated_as_fixed),
-    Mutant("batch_norm", "divided by the variance", wrong_norms.bn_variance_for_sigma),
-    Mutant("batch_norm", "radial term as if eps were 0", wrong_norms.bn_eps_ignored),
-    Mutant("batch_norm_fixed", "divided by the variance", wrong_norms.bn_fixed_variance_for_sigma),
-    Mutant("batch_norm_fixed", "multiplied by sigma", wrong_norms.bn_fixed_multiplied),
-    Mutant("batch_norm_fixed", "centred, as while training", wrong_norms.bn_fixed_centred),
-    Mutant("standardize", "no centring", wrong_norms.ws_no_centring),
-    Mutant("standardize", "no radial term", wrong_norms.ws_no_radial),
-    Mutant("standardize", "means over the outputs", wrong_norms.ws_over_outputs),
-    Mutant("standardize", "means over each input channel", wrong_norms.ws_over_kernel),
-    Mutant("standardize", "sqrt(n) forgotten", wrong_norms.ws_no_root_n),
-    Mutant("standardize", "treated as the identity", wrong_norms.ws_straight_through),
-    Mutant("unit_columns", "no radial term", wrong_norms.unit_no_radial),
-    Mutant("unit_columns", "radial term below the clamp, too", wrong_norms.unit_radial_below_clamp),
-    Mutant("unit_columns", "radial term along the classes", wrong_norms.unit_along_classes),
-    Mutant("unit_columns", "sqrt(D) forgotten", wrong_norms.unit_no_root_d),
-    Mutant("unit_columns", "treated as the identity", wrong_norms.unit_straight_through),
+    Mutant("batch_norm", "no centring", wrong_batchnorm.bn_no_centring),
+    Mutant("batch_norm", "no radial term", wrong_batchnorm.bn_no_radial),
+    Mutant("batch_norm", "statistics over all clients", wrong_batchnorm.bn_over_clients),
+    Mutant("batch_norm", "statistics of each example", wrong_batchnorm.bn_of_each_example),
+    Mutant("batch_norm", "statistics of each place", wrong_batchnorm.bn_of_each_place),
+    Mutant("batch_norm", "unbiased sigma, 1/(m-1)", wrong_batchnorm.bn_unbiased),
+    Mutant("batch_norm", "statistics taken as constants", wrong_batchnorm.bn_treated_as_fixed),
+    Mutant("batch_norm", "divided by the variance", wrong_batchnorm.bn_variance_for_sigma),
+    Mutant("batch_norm", "radial term as if eps were 0", wrong_batchnorm.bn_eps_ignored),
+    Mutant("batch_norm_fixed", "divided by the variance", wrong_batchnorm.bn_fixed_variance_for_sigma),
+    Mutant("batch_norm_fixed", "multiplied by sigma", wrong_batchnorm.bn_fixed_multiplied),
+    Mutant("batch_norm_fixed", "centred, as while training", wrong_batchnorm.bn_fixed_centred),
+    Mutant("standardize", "no centring", wrong_batchnorm.ws_no_centring),
+    Mutant("standardize", "no radial term", wrong_batchnorm.ws_no_radial),
+    Mutant("standardize", "means over the outputs", wrong_batchnorm.ws_over_outputs),
+    Mutant("standardize", "means over each input channel", wrong_batchnorm.ws_over_kernel),
+    Mutant("standardize", "sqrt(n) forgotten", wrong_batchnorm.ws_no_root_n),
+    Mutant("standardize", "treated as the identity", wrong_batchnorm.ws_straight_through),
+    Mutant("unit_columns", "no radial term", wrong_batchnorm.unit_no_radial),
+    Mutant("unit_columns", "radial term below the clamp, too", wrong_batchnorm.unit_radial_below_clamp),
+    Mutant("unit_columns", "radial term along the classes", wrong_batchnorm.unit_along_classes),
+    Mutant("unit_columns", "sqrt(D) forgotten", wrong_batchnorm.unit_no_root_d),
+    Mutant("unit_columns", "treated as the identity", wrong_batchnorm.unit_straight_through),
     Mutant("decorrelation", "no radial term", wrong_objectives.decorrelation_no_radial),
     Mutant("decorrelation", "factor 2 for 4", wrong_objectives.decorrelation_factor_2),
     Mutant("decorrelation", "divided by N once", wrong_objectives.decorrelation_divided_by_n_once),
@@ -202,12 +202,13 @@ MUTANTS = (
     Mutant("prepend_token", "token taken for the last", wrong_attention.token_taken_for_the_last),
     Mutant("first_token", "gradient spread over the tokens", wrong_attention.first_token_spread),
     Mutant("first_token", "gradient to the last token", wrong_attention.first_token_last),
-    Mutant(PLAIN, "conv2's input gradient halved", wrong_networks.conv_input_gradient_halved, blocks, "conv2d_backward"),
-    Mutant(FN, "backward skips the feature norm", wrong_networks.norm_skipped, blocks, "normalize_backward"),
+    Mutant(PLAIN, "conv2's input gradient halved",
+           wrong_networks.conv_input_gradient_halved, blocks, "conv2d_backward"),
+    Mutant(FN, "backward skips the feature norm", wrong_networks.norm_skipped, *NORM),
     Mutant(LN, "activation and norm undone in the wrong order", wrong_networks.unit_order, cnn, "unit_backward"),
-    Mutant(LN, "backward skips the inner norms", wrong_networks.inner_norm_skipped, blocks, "normalize_backward"),
-    Mutant(REDUCED, "backward skips the shifts", wrong_networks.inner_norm_skipped, blocks, "normalize_backward"),
-    Mutant(GN, "backward skips the inner norms", wrong_networks.inner_norm_skipped, blocks, "normalize_backward"),
+    Mutant(LN, "backward skips the inner norms", wrong_networks.inner_norm_skipped, *NORM),
+    Mutant(REDUCED, "backward skips the shifts", wrong_networks.inner_norm_skipped, *NORM),
+    Mutant(GN, "backward skips the inner norms", wrong_networks.inner_norm_skipped, *NORM),
     Mutant(LEARNABLE, "gain not applied in the network", wrong_norms.affine_gain_not_applied, norm, "affine_backward"),
     Mutant(PRE, "gradient through the shortcuts dropped", wrong_attention.shortcut_dropped, vit.ViT, "_block_backward"),
     Mutant(PRE, "gradient through the branches dropped", wrong_attention.branch_dropped, vit.ViT, "_block_backward"),
@@ -221,10 +222,13 @@ MUTANTS = (
     Mutant(RES, "projection's input gradient dropped", wrong_networks.projection_input_dropped, *BLOCK),
     Mutant(RES, "shortcut's gradient not through the last ReLU", wrong_networks.shortcut_behind_the_activation, *BLOCK),
     Mutant(RES, "average pool not divided", wrong_networks.avg_pool_not_divided, resnet, "avg_pool2d_backward"),
-    Mutant(RES_LN, "backward skips the norms at blocks' ends", wrong_networks.block_norm_skipped, blocks, "normalize_backward"),
-    Mutant(INSIDE, "backward skips the norms inside blocks", wrong_networks.branch_norm_skipped, blocks, "normalize_backward"),
-    Mutant(BN, "statistics taken as constants", wrong_networks.batch_norm_treated_as_fixed, batchnorm, "batch_norm_backward"),
+    Mutant(RES_LN, "backward skips the norms at blocks' ends", wrong_networks.block_norm_skipped, *NORM),
+    Mutant(INSIDE, "backward skips the norms inside blocks", wrong_networks.branch_norm_skipped, *NORM),
+    Mutant(BN, "statistics taken as constants",
+           wrong_networks.batch_norm_treated_as_fixed, batchnorm, "batch_norm_backward"),
     Mutant(STANDARDIZED, "feature norm skipped", wrong_networks.norm_skipped, resnet, "normalize_backward"),
-    Mutant(STANDARDIZED, "chain through the standardization skipped", wrong_networks.straight_through, weights, "standardize_backward"),
-    Mutant(STANDARDIZED, "chain through the unit columns skipped", wrong_networks.straight_through, weights, "unit_columns_backward"),
+    Mutant(STANDARDIZED, "chain through the standardization skipped",
+           wrong_networks.straight_through, weights, "standardize_backward"),
+    Mutant(STANDARDIZED, "chain through the unit columns skipped",
+           wrong_networks.straight_through, weights, "unit_columns_backward"),
 )

@@ -11,7 +11,7 @@ from minifl.models.arrangement import ACTIVATIONS, POSITIONS, WHERE
 from minifl.models.vit import SAME
 
 CLIENTS_AT_A_TIME = 64   # perturbed copies of the network in one call
-ALIVE = 1e-4             # a block whose gradient is smaller has little but rounding errors to compare
+CALM = 5e-14             # how much of a gradient may be rounding errors
 
 IMAGE = (16, 18, 2)
 SEQUENTIAL = tuple(norm for norm in WHERE if "inside" not in norm)   # the norms that need no residual blocks
@@ -22,6 +22,10 @@ MIXES = (   # position, learnable, bias, activation: every norm meets every valu
     ("after", True, "all", "leaky-relu"),
     ("before", True, "hidden", "relu"),
 )
+# A convolution's bias in front of a norm that takes the channel's mean out again has no gradient to compare. With straight
+# pieces of an activation between them only what the pieces leave, and little of that in digits: softplus bends everywhere.
+WITHOUT_MEAN = dict(zip(MIXES, (MIXES[0], MIXES[1], ("after", True, "all", "softplus"),
+                                ("before", True, "none", "leaky-relu"))))
 
 
 def networks(quick=False):
@@ -83,11 +87,9 @@ def _vits(quick):
 
 
 def _mixed(norm, mixes):
-    """(label, arrangement) for each of the mixes. A convolution's bias before a norm that takes the channel's mean
-    out again has no gradient to compare, so these do without."""
-    for position, learnable, bias, activation in mixes:
-        if norm in ("in", "bn") and position == "before":
-            bias = "none"
+    """(label, arrangement) for each of the mixes."""
+    for mix in mixes:
+        position, learnable, bias, activation = mix if norm not in ("in", "bn") else WITHOUT_MEAN[mix]
         arrangement = Arrangement(norm=norm, position=position, learnable=learnable, bias=bias, activation=activation)
         yield f"{norm}, {position}, {'learnable' if learnable else 'static'}, bias {bias}, {activation}", arrangement
 
@@ -162,22 +164,32 @@ def adjoint_error(model, theta, x, rng, statistics={}):
         v = np.zeros_like(theta)
         v[:, part] = rng.standard_normal((len(theta), part.stop - part.start))
         moved, _ = model.forward(model.spec.views(theta + 1j * STEP * v) | statistics, x)
-        left = (u * moved.imag / STEP).sum(axis=(1, 2))
-        right = (gradient * v).sum(axis=1)
-        scale = np.abs(gradient * v).sum(axis=1)   # of what was added up: the sum itself may cancel
-        errors[name] = float((np.abs(left - right) / scale).max()) if scale.min() > FLOOR else np.inf
+        left, right = u * moved.imag / STEP, gradient * v
+        added = np.abs(left).sum(axis=(1, 2)), np.abs(right).sum(axis=1)   # the sums themselves may cancel
+        error = np.abs(left.sum(axis=(1, 2)) - right.sum(axis=1)) / np.maximum(*added)
+        errors[name] = float(error.max()) if min(map(np.min, added)) > FLOOR else np.inf
     worst = max(errors, key=errors.get)
     return errors[worst], worst
 
 
-def alive(model, theta, x, labels, statistics={}):
-    """Whether every block of every client has a gradient to compare. In networks this small all ReLUs of a layer
-    can be dead, or one unit be left, which a norm turns into a constant."""
-    logits, cache = model.forward(model.spec.views(theta) | statistics, x)
-    loss, loss_cache = softmax_cross_entropy(logits, labels)
-    blocks = model.backward(softmax_cross_entropy_backward(loss * 0 + 1, loss_cache), cache)
-    gradient = model.spec.flatten(blocks, like=theta)
-    return all(np.abs(gradient[:, part]).max(axis=1).min() > ALIVE for part in model.spec.slices.values())
+def comparable(model, theta, x, labels, statistics={}):
+    """Whether every block of every client has a gradient that is not 0 nor has its digits cancelled.
+
+    In networks this small all ReLUs of a layer can be dead, or one unit be left, which a norm turns into a constant;
+    and of a channel's shift a norm behind it can leave next to nothing. How much of a gradient is rounding errors is
+    seen where everything is rounded differently: examples in another order, parameters one unit in the last place
+    larger, a loss that counts three times.
+    """
+    def gradient(theta, order, times):
+        logits, cache = model.forward(model.spec.views(theta) | statistics, x[:, order])
+        loss, loss_cache = softmax_cross_entropy(logits, labels[:, order])
+        blocks = model.backward(softmax_cross_entropy_backward(loss * 0 + times, loss_cache), cache)
+        return model.spec.flatten(blocks, like=theta) / times
+
+    one, other = gradient(theta, slice(None), 1), gradient(np.nextafter(theta, np.inf), slice(None, None, -1), 3)
+    largest = np.array([np.abs(one[:, part]).max(axis=1) for part in model.spec.slices.values()])
+    differs = np.array([np.abs((one - other)[:, part]).max(axis=1) for part in model.spec.slices.values()])
+    return bool((largest > FLOOR).all() and (differs < CALM * largest).all())
 
 
 def train(model, theta, x, labels, *, steps=20, lr=0.02):

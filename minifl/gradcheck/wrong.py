@@ -1,7 +1,6 @@
 """Wrong backward passes, with the arguments of the right ones: what people write by mistake.
 
-Of linear layers, convolutions, pooling and the loss here; in wrong_activations.py, wrong_norms.py,
-wrong_objectives.py and wrong_networks.py of the others.
+Of linear layers, convolutions, pooling and the loss; the other files wrong_*.py have those of the rest.
 """
 
 from minifl.backend import get_xp

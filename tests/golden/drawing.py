@@ -45,7 +45,7 @@ def condensed(tensors):
 
 
 def joined(tensors):
-    """Tensors by name -> (all their numbers in one array, an array of "name shape"), which take far less room in an npz."""
+    """Tensors by name -> (all their numbers in one array, an array of "name|shape"): far less room in an npz."""
     numbers = np.concatenate([np.ravel(tensor) for tensor in tensors.values()])
     return numbers, np.array([f"{name}|{','.join(map(str, tensor.shape))}" for name, tensor in tensors.items()])
 

@@ -113,7 +113,8 @@ def _layers():
             cases[f"{name}-below-clamp"] = Layer(f"{layer}_norm", {"x": shape}, scale=1e-7)
             cases[f"{name}-both-sides-of-clamp"] = Layer(f"{layer}_norm", {"x": shape}, {"eps": eps})
     for layer in ("elu", "gelu", "silu", "softplus", "tanh", "sigmoid"):
-        cases |= {layer: Layer(layer, {"x": image}, scale=3.0), f"{layer}-large": Layer(layer, {"x": vector}, scale=30.0)}
+        cases |= {layer: Layer(layer, {"x": image}, scale=3.0),
+                  f"{layer}-large": Layer(layer, {"x": vector}, scale=30.0)}
     cases["elu-alpha"] = Layer("elu", {"x": image}, {"alpha": 0.7}, scale=3.0)
     cases |= {
         "instance-norm": Layer("instance_norm", {"x": image}),

@@ -1,4 +1,4 @@
-"""The networks that are compared with PyTorch's: of minifl only the names and shapes of their parameter blocks are used."""
+"""The networks that are compared with PyTorch's. Of minifl only names and shapes of parameter blocks are used."""
 
 import math
 from dataclasses import dataclass

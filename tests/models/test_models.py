@@ -70,8 +70,8 @@ def test_batch_norm_has_running_statistics_that_are_no_parameters():
     model = build("cnn", *CIFAR, Arrangement("bn"))
     assert model.spec.size == 797_248
     assert {entry.name: entry.shape for entry in model.statistics.entries} == {
-        f"{name}.{which}": (c,) for name, c in (("norm1", 64), ("norm2", 64), ("dense1.norm", 384), ("dense2.norm", 192))
-        for which in ("mean", "variance")}
+        f"{name}.{which}": (c,) for which in ("mean", "variance")
+        for name, c in (("norm1", 64), ("norm2", 64), ("dense1.norm", 384), ("dense2.norm", 192))}
     start = model.statistics.views(model.statistics.init(0)[None])
     assert not start["norm1.mean"].any() and (start["norm1.variance"] == 1).all()
     assert model.batch_norm_blocks == ()

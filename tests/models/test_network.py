@@ -79,8 +79,8 @@ def test_flops_of_the_mlp():
 
 def test_flops_of_resnet18():
     """Known for CIFAR-sized ResNet-18: 0.556 G multiply-adds. By hand: the stem; four convolutions of 64 at 32x32;
-    then in each stage one from half the channels, three of the same, a 1x1 shortcut, which is as much for each stage, as
-    the channels double when the places are a quarter; the classifier."""
+    then in each stage one from half the channels, three of the same, a 1x1 shortcut, which is as much for each stage,
+    as the channels double when the places are a quarter; the classifier."""
     stage = 16 * 16 * (9 * 64 * 128 + 3 * 9 * 128 * 128 + 64 * 128)
     assert stage == 8 * 8 * (9 * 128 * 256 + 3 * 9 * 256 * 256 + 128 * 256)
     by_hand = 32 * 32 * (27 * 64 + 4 * 9 * 64 * 64) + 3 * stage + 512 * 10

@@ -1,4 +1,4 @@
-"""Residual networks: parameters and sizes by hand, blocks, where norms stand, and what equals what (PAPER section 2)."""
+"""Residual networks: parameters and sizes by hand, where norms stand, and what equals what (PAPER section 2)."""
 
 from dataclasses import replace
 
@@ -49,9 +49,9 @@ def test_the_size_of_resnet18():
 
 
 def test_resnet18_next_to_the_well_known_one():
-    """The ResNet-18 for CIFAR-10 that most repositories train has 11 173 962 parameters: batch norms with gain and bias
-    behind each convolution, shortcuts too, and a classifier's bias. Ours has none on its three shortcuts, and the bias only
-    together with all others."""
+    """The ResNet-18 for CIFAR-10 that most repositories train has 11 173 962 parameters: batch norms with gain and
+    bias behind each convolution, shortcuts too, and a classifier's bias. Ours has none on its three shortcuts, and the
+    bias only together with all others."""
     model = build("resnet18", *CIFAR, Arrangement("bn", "before", learnable=True))
     norms = 2 * (64 + 4 * 64 + 4 * 128 + 4 * 256 + 4 * 512)
     assert model.spec.size == RESNET18 + norms == 11_172_160
@@ -59,7 +59,7 @@ def test_resnet18_next_to_the_well_known_one():
     assert model.spec.size + on_shortcuts + classifier_bias == 11_173_962
     assert model.statistics.size == norms
     biases = build("resnet18", *CIFAR, Arrangement(bias="all")).spec.size - RESNET18
-    assert biases == norms // 2 + on_shortcuts // 2 + classifier_bias   # as many convolutions' outputs, and the classifier
+    assert biases == norms // 2 + on_shortcuts // 2 + classifier_bias   # one for each output
 
 
 def test_the_blocks_of_resnet18():
