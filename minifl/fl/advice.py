@@ -68,8 +68,8 @@ def _batch_norm(settings, partition):
     single = int((classes == 1).sum())
     if single:
         yield (f"Batch norm, and {single} of {len(classes)} clients hold one class only: their batches are standardized "
-               f"within that class, which takes out what tells it from others. The paper's Table 4 has chance there: 9.6 % "
-               f"for --bn-stats global, 10.0 % for local. --norm gn, ln and fn see one example at a time.")
+               f"within that class, which takes out what tells it from others. The paper's Table 4 has chance there: "
+               f"9.6 % for --bn-stats global, 10.0 % for local. --norm gn, ln and fn see one example at a time.")
     if settings.bn_stats == "local":
         yield ("--bn-stats local: there is a model for each client. Accuracy of all examples is their mean on the whole "
                "test set; the mean over clients is of each on its own part, where its batch norms can tell its classes "

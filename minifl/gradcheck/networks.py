@@ -11,6 +11,7 @@ from minifl.models.arrangement import ACTIVATIONS, POSITIONS, WHERE
 from minifl.models.vit import SAME
 
 CLIENTS_AT_A_TIME = 64   # perturbed copies of the network in one call
+ALIVE = 100 * FLOOR      # for a loss, so that other cotangents have a gradient above the floor
 CALM = 5e-14             # how much of a gradient may be rounding errors
 
 IMAGE = (16, 18, 2)
@@ -22,10 +23,11 @@ MIXES = (   # position, learnable, bias, activation: every norm meets every valu
     ("after", True, "all", "leaky-relu"),
     ("before", True, "hidden", "relu"),
 )
-# A convolution's bias in front of a norm that takes the channel's mean out again has no gradient to compare. With straight
-# pieces of an activation between them only what the pieces leave, and little of that in digits: softplus bends everywhere.
-WITHOUT_MEAN = dict(zip(MIXES, (MIXES[0], MIXES[1], ("after", True, "all", "softplus"),
-                                ("before", True, "none", "leaky-relu"))))
+# A convolution's bias in front of a norm that takes the channel's mean out again has no gradient to compare; with an
+# activation between them only what the activation's bends leave.
+WITHOUT_MEAN = {norm: dict(zip(MIXES, (MIXES[0], MIXES[1], ("after", True, "all", bent),
+                                       ("before", True, "none", "leaky-relu"))))
+                for norm, bent in (("in", "softplus"), ("bn", "tanh"))}
 
 
 def networks(quick=False):
@@ -89,7 +91,7 @@ def _vits(quick):
 def _mixed(norm, mixes):
     """(label, arrangement) for each of the mixes."""
     for mix in mixes:
-        position, learnable, bias, activation = mix if norm not in ("in", "bn") else WITHOUT_MEAN[mix]
+        position, learnable, bias, activation = WITHOUT_MEAN.get(norm, {}).get(mix, mix)
         arrangement = Arrangement(norm=norm, position=position, learnable=learnable, bias=bias, activation=activation)
         yield f"{norm}, {position}, {'learnable' if learnable else 'static'}, bias {bias}, {activation}", arrangement
 
@@ -189,7 +191,7 @@ def comparable(model, theta, x, labels, statistics={}):
     one, other = gradient(theta, slice(None), 1), gradient(np.nextafter(theta, np.inf), slice(None, None, -1), 3)
     largest = np.array([np.abs(one[:, part]).max(axis=1) for part in model.spec.slices.values()])
     differs = np.array([np.abs((one - other)[:, part]).max(axis=1) for part in model.spec.slices.values()])
-    return bool((largest > FLOOR).all() and (differs < CALM * largest).all())
+    return bool((largest > ALIVE).all() and (differs < CALM * largest).all())
 
 
 def train(model, theta, x, labels, *, steps=20, lr=0.02):

@@ -236,7 +236,8 @@ def test_local_models_by_hand():
 
 
 def test_a_local_gain_and_bias_can_give_the_class_away():
-    """One class per client: each client's own batch norms come to name its class. client_accuracy counts that, accuracy not."""
+    """One class per client: each client's own batch norms come to name its class. client_accuracy counts that, accuracy
+    does not."""
     data, partition = problem(np.eye(4, dtype=int) * 12)
     tests = [np.flatnonzero(data.y_test == k) for k in range(4)]
     chosen = settings("local", rounds=40, num_clients=4, lr=0.5)
@@ -246,8 +247,8 @@ def test_a_local_gain_and_bias_can_give_the_class_away():
 
 
 @pytest.mark.parametrize("policy", statistics.POLICIES)
-@pytest.mark.parametrize("model", [MODEL, ResNet(CLASSES, (8, 8, 2), (2, 3), (1, 1), 2, Arrangement("bn", learnable=True))],
-                         ids=["mlp", "resnet"])
+@pytest.mark.parametrize("model", [
+    MODEL, ResNet(CLASSES, (8, 8, 2), (2, 3), (1, 1), 2, Arrangement("bn", learnable=True))], ids=["mlp", "resnet"])
 def test_a_saved_model_is_tested_the_same(policy, model):
     """What is saved has the promised shapes and gives the models that were tested, to the bit."""
     chosen = settings(policy)
