@@ -3,7 +3,7 @@
     config.json    settings, command, versions, commit, device, hashes of data and partition
     partition.csv  the table of label counts
     rounds.jsonl   one JSON object per round, flushed as it happens
-    model.npz      the parameters by name, replaced at every evaluation
+    model.npz      parameters and running statistics by name (statistics.py), replaced at every evaluation
     end.json       how it ended: status finished, interrupted, diverged or failed, with the last evaluation
     times.jsonl    what may differ between two runs of the same config: the seconds of each round, and an object for
                    each time that the run was resumed
