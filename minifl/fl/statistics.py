@@ -29,12 +29,10 @@ def begin(settings, model, state, clients):
     xp = get_xp(state.w)
     theta, running = xp.tile(state.w, (len(clients), 1)), xp.tile(state.statistics, (len(clients), 1))
     if settings.bn_stats == "local":
-        views = model.spec.views(theta)
+        views = model.spec.views(theta) | model.statistics.views(running)
         for i, k in enumerate(clients):
-            if k in state.own:
-                running[i] = state.own[k]["statistics"]
-                for name, block in _split(model, state.own[k]["affine"]).items():
-                    views[name][i] = block[0]
+            for name, block in _own(model, state, k).items():
+                views[name][i] = block[0]
     return theta, running
 
 

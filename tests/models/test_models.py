@@ -1,24 +1,26 @@
 """The networks: their parameters, their start, clients side by side, and configurations that cannot be."""
 
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minifl.errors import InputError
-from minifl.gradcheck.networks import SEQUENTIAL, draw, draw_statistics, networks
-from minifl.layers.weights import unit_columns
-from minifl.models import CNN, MLP, MODELS, Arrangement, ResNet, build, loss_and_grad
-from minifl.models.arrangement import ACTIVATIONS, HEADS, POSITIONS, WHERE
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from comparing import shapes   # noqa: E402
+
+from minifl.errors import InputError   # noqa: E402
+from minifl.gradcheck.networks import SEQUENTIAL, draw, draw_statistics, networks   # noqa: E402
+from minifl.layers.weights import unit_columns   # noqa: E402
+from minifl.models import CNN, MLP, MODELS, Arrangement, ResNet, build, loss_and_grad   # noqa: E402
+from minifl.models.arrangement import ACTIVATIONS, HEADS, POSITIONS, WHERE   # noqa: E402
 
 NETWORKS = networks(quick=True)
 every_network = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
 CIFAR = (10, (32, 32, 3))
-
-
-def shapes(model):
-    return {entry.name: entry.shape for entry in model.spec.entries}
 
 
 def assert_close(found, expected, tolerance):

@@ -1,14 +1,20 @@
 """Residual networks: parameters and sizes by hand, where norms stand, and what equals what (PAPER section 2)."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minifl.errors import InputError
-from minifl.gradcheck.networks import draw, train
-from minifl.models import Arrangement, ResNet, build, loss_and_grad
-from minifl.models.arrangement import WHERE
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from comparing import difference, logits, shapes   # noqa: E402
+
+from minifl.errors import InputError   # noqa: E402
+from minifl.gradcheck.networks import draw, train   # noqa: E402
+from minifl.models import Arrangement, ResNet, build, loss_and_grad   # noqa: E402
+from minifl.models.arrangement import WHERE   # noqa: E402
 
 CIFAR = (10, (32, 32, 3))
 TINY = ResNet(3, (8, 8, 2), (4, 4, 6), (1, 1, 1), 2)   # three blocks
@@ -17,19 +23,6 @@ every_position = pytest.mark.parametrize("position", ["after", "before"])
 
 def tiny(norm, **choices):
     return replace(TINY, arrangement=Arrangement(norm, **choices))
-
-
-def shapes(model):
-    return {entry.name: entry.shape for entry in model.spec.entries}
-
-
-def logits(model, theta, x):
-    return model.forward(model.spec.views(theta), x)[0]
-
-
-def difference(a, b):
-    """Relative to the largest number."""
-    return np.abs(a - b).max() / np.abs(b).max()
 
 
 # ---- sizes

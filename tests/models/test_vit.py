@@ -1,17 +1,23 @@
 """The vision transformer: its parameters and FLOPs by hand, an oracle for one image, norms, and what cannot be."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import erf
 
-from minifl.errors import InputError
-from minifl.gradcheck.networks import draw
-from minifl.layers.norm import feature_norm, mv_norm
-from minifl.models import Arrangement, build, loss_and_grad
-from minifl.models.arrangement import WHERE
-from minifl.models.vit import SAME, ViT
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from comparing import difference, logits, shapes   # noqa: E402
+
+from minifl.errors import InputError   # noqa: E402
+from minifl.gradcheck.networks import draw   # noqa: E402
+from minifl.layers.norm import feature_norm, mv_norm   # noqa: E402
+from minifl.models import Arrangement, build, loss_and_grad   # noqa: E402
+from minifl.models.arrangement import WHERE   # noqa: E402
+from minifl.models.vit import SAME, ViT   # noqa: E402
 
 CIFAR = (10, (32, 32, 3))
 TINY = ViT(4, (6, 4, 2), patch=2, dim=6, depth=2, heads=2)   # 3x2 patches
@@ -24,19 +30,6 @@ every_token = pytest.mark.parametrize("token", ["class", "mean"])
 
 def tiny(norm="none", position="after", token="class", **choices):
     return replace(TINY, token=token, arrangement=Arrangement(norm, position, **choices))
-
-
-def shapes(model):
-    return {entry.name: entry.shape for entry in model.spec.entries}
-
-
-def logits(model, theta, x):
-    return model.forward(model.spec.views(theta), x)[0]
-
-
-def difference(a, b):
-    """Relative to the largest number."""
-    return np.abs(a - b).max() / np.abs(b).max()
 
 
 # ---- parameters and FLOPs
