@@ -140,6 +140,8 @@ CASES = (
     _conv("3x2, stride 2, padding 1, bias", (2, 2, 6, 7, 2), (3, 2, 2, 3), bias=True, stride=2, padding=1),
     _conv("1x1, stride 2", (3, 2, 5, 4, 3), (1, 1, 3, 2), bias=False, stride=2),
     _conv("3x3, stride 3, bias", (1, 1, 8, 8, 1), (3, 3, 1, 1), bias=True, stride=3),
+    _conv("5x3, filtered", (2, 2, 14, 4, 16), (5, 3, 16, 2), bias=False),
+    _conv("3x3, filtered, padding 1, bias", (1, 2, 8, 3, 16), (3, 3, 16, 2), bias=True, padding=1),
     _pool(pool.max_pool2d, pool.max_pool2d_backward, "2", (2, 2, 4, 6, 3)),
     _pool(pool.max_pool2d, pool.max_pool2d_backward, "2, odd map", (2, 3, 5, 7, 2)),
     _pool(pool.max_pool2d, pool.max_pool2d_backward, "3, stride 2", (2, 2, 7, 6, 2), size=3, stride=2),

@@ -63,6 +63,8 @@ MUTANTS = (
     Mutant("conv2d", "dW with rows and columns exchanged", wrong.conv_kernel_transposed),
     Mutant("conv2d", "dx not cropped by the padding", wrong.conv_padding_not_removed),
     Mutant("conv2d", "dx overwritten where patches overlap", wrong.conv_overwritten),
+    Mutant("conv2d", "dx of one tile where two meet", wrong.conv_tile_shared_rows_once),
+    Mutant("conv2d", "dW without the last point of minimal filtering", wrong.conv_point_left_out),
     Mutant("conv2d", "db as a mean over pixels", wrong.conv_bias_mean_over_pixels),
     Mutant("conv2d", "dW divided by the batch a second time", wrong.conv_weight_mean),
     Mutant("max_pool2d", "gradient spread over the window", wrong.max_pool_spread),

@@ -1,9 +1,16 @@
-"""2-d convolution (cross-correlation, as everywhere in deep learning), NHWC, as one product with patches."""
+"""2-d convolution (cross-correlation, as everywhere in deep learning), NHWC, as products of large matrices.
 
-from minifl.backend import get_xp, on_cpu
+A kernel of kh x kw pixels is taken apart by its axes. Along the height the map is unfolded: what kh neighbouring rows
+hold is laid side by side, (kh, C) numbers for each column of pixels; along the width nothing is copied, since in this
+layout the kw columns under a kernel lie in memory one after the other: they are a window of kw*kh*C numbers, and the
+windows of one output column over all rows are a matrix whose rows overlap (`slide`). Where it pays, minimal filtering
+takes the place of unfolding (minifl/layers/filtering.py); it computes the same y and gradients with fewer products.
+"""
 
-CACHE_BYTES = 3 << 19   # 1.5 MB of patches at a time; 1 to 2.5 MB are equally fast on a core with 1 MB of L2
+from minifl.backend import get_xp
+from minifl.layers import filtering
 
+FEW = 4   # channels that are copied one at a time: a pixel of so few numbers is too short a piece of memory
 
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     """Slide a kernel over each example's map.
@@ -16,19 +23,23 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     returns y (K, N, OH, OW, F) with OH = (H + 2*padding - kh)//stride + 1, OW likewise; cache
     Raises ValueError if the kernel is larger than the padded map.
     """
-    k, n = x.shape[:2]
+    k, n, h, w, c = x.shape
     kh, kw, _, f = weight.shape[1:]
-    padded = _pad(x, padding)
-    patches = _patches(padded, kh, kw, stride)
-    oh, ow = patches.shape[2:4]
-    kernel = weight.reshape(k, -1, f)
-    xp = get_xp(x)
-    y = xp.empty((k, n, oh, ow, f), dtype=xp.result_type(x, weight))
-    for block in _blocks(patches):
-        y[:, block] = (_rows(patches[:, block]) @ kernel).reshape(k, -1, oh, ow, f)
+    h, w = h + 2 * padding, w + 2 * padding
+    if kh > h or kw > w:
+        raise ValueError(f"a kernel of {kh}x{kw} does not fit into a map of {h}x{w}, padding included")
+    oh, ow = (h - kh) // stride + 1, (w - kw) // stride + 1
+    tile = filtering.outputs_of_tile(kh, oh, c) if stride == 1 else 0
+    if tile:
+        rows = -(-oh // tile) * tile + kh - 1
+        columns = filtering.map_at_points(_pad(x, padding, rows - h), kh, oh)
+        y = filtering.outputs(slide(columns, filtering.kernel_at_points(weight)), kh, n, oh)
+    else:
+        columns = _unfold(_pad(x, padding), kh, stride)
+        y = slide(columns, _unfolded(weight), stride).reshape(k, n, oh, ow, f)
     if bias is not None:
         y = y + bias[:, None, None, None, :]
-    return y, (padded, weight, bias is not None, stride, padding)
+    return y, (columns, weight, x.shape, bias is not None, stride, padding, tile)
 
 
 def conv2d_backward(dy, cache, *, input_gradient=True):
@@ -37,76 +48,139 @@ def conv2d_backward(dy, cache, *, input_gradient=True):
     dL/dbias is None without bias; dL/dx is None if input_gradient is False (a network's first layer, whose
     input is data).
 
-    Derivation, one client: with m running over (example, o, q) and r over (i, j, c), y_mf = sum_r P_mr W_rf is
-    a linear layer on the patches P, so dW = P' dy and db_f = sum_m dy_mf as there. An input pixel enters every
-    patch that covers it, once for each kernel position (i, j):
-        dL/dx[a, b, c] = sum_{i, j} sum_f W[i, j, c, f] dy[o, q, f]   where a = o*stride + i, b = q*stride + j
-    in padded coordinates. So dx is a sum over kernel positions: at each, one product dy W[i, j]' over all
-    output pixels, added to the pixels of x that this position touched in the forward pass.
+    Derivation, one client: y[o, q, f] = sum_{i, j, c} x[o*stride + i, q*stride + j, c] W[i, j, c, f] + b[f] in padded
+    coordinates is linear in each of x, W and b, so each gradient is dy times what the factor was multiplied with:
+        dL/dW[i, j, c, f] = sum_{n, o, q} x[o*stride + i, q*stride + j, c] dy[o, q, f]
+        dL/dx[a, b, c]    = sum_{i, j, f} W[i, j, c, f] dy[o, q, f]   over all o*stride + i = a, q*stride + j = b
+        dL/db[f]          = sum_{n, o, q} dy[o, q, f]
+    In matrices, with E the unfolded map and ~ for what `slide` does along the width: y = E ~ W, hence dW = E ~' dy, and
+    dE = dy ~' W, of which a pixel of x receives the sum over the kh places where E holds it.
     """
-    xp = get_xp(dy)
-    padded, weight, has_bias, stride, padding = cache
-    kh, kw, _, f = weight.shape[1:]
-    k, n, oh, ow = dy.shape[:4]
-
-    dkernel = xp.zeros((k, weight[0, ..., 0].size, f), dtype=dy.dtype)
-    patches = _patches(padded, kh, kw, stride)
-    for block in _blocks(patches):
-        dkernel += xp.swapaxes(_rows(patches[:, block]), 1, 2) @ dy[:, block].reshape(k, -1, f)
-    dweight = dkernel.reshape(weight.shape)
+    columns, weight, shape, has_bias, stride, padding, tile = cache
+    k, n, h, w, c = shape
+    kh, kw = weight.shape[1:3]
     dbias = dy.sum(axis=(1, 2, 3)) if has_bias else None
+    if tile:
+        dproducts = filtering.outputs_transposed(dy, kh)
+        dweight = filtering.kernel_at_points_transposed(slide_kernel_gradient(dproducts, columns, kw), kh)
+    else:
+        dproducts = dy.reshape(k, 1, -1, *dy.shape[3:])
+        dweight = _unfolded_transposed(slide_kernel_gradient(dproducts, columns, kw, stride), weight.shape)
     if not input_gradient:
         return None, dweight, dbias
 
-    dx = xp.zeros(padded.shape, dtype=dy.dtype)
-    dy_rows = dy.reshape(k, -1, f)
-    for i in range(kh):
-        for j in range(kw):
-            share = dy_rows @ xp.swapaxes(weight[:, i, j], 1, 2)
-            dx[:, :, i:i + stride * oh:stride, j:j + stride * ow:stride] += share.reshape(k, n, oh, ow, -1)
-    h, w = padded.shape[2:4]
-    return dx[:, :, padding:h - padding, padding:w - padding], dweight, dbias
+    w += 2 * padding
+    if tile:
+        dcolumns = slide_input_gradient(dproducts, filtering.kernel_at_points(weight), w)
+        dx = filtering.map_at_points_transposed(dcolumns, kh, n)
+    else:
+        dcolumns = slide_input_gradient(dproducts, _unfolded(weight), w, stride)
+        dx = _unfold_transposed(dcolumns, (k, n, h + 2 * padding, w, c), stride)
+    return dx[:, :, padding:padding + h, padding:w - padding], dweight, dbias
 
 
-def _pad(x, padding):
-    if padding == 0:
-        return x
-    return get_xp(x).pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding), (0, 0)))
+def slide(columns, kernel, stride=1):
+    """Slide kernels along the width: out[r, q, f] = sum_{j, d} columns[r, q*stride + j, d] kernel[j, d, f].
 
-
-def _patches(x, kh, kw, stride):
-    """View of x (K, N, H, W, C) as its patches (K, N, OH, OW, kh, kw*C), without a copy.
-
-    In NHWC a kernel row is kw*C numbers that lie side by side, so that the copy made by the product's reshape
-    moves whole rows. The view overlaps itself: it must not be written to.
+    columns  (K, P, R, W, D)
+    kernel   (K, P, kw, D, F)
+    returns  (K, P, R, OW, F): for each output column q one product of its windows (R, kw*D) with the kernel
     """
+    xp = get_xp(columns)
+    k, p, kw, d, f = kernel.shape
+    windows = _windows(columns, kw, stride)
+    out = xp.empty((k, p, columns.shape[2], windows.shape[2], f), dtype=xp.result_type(columns, kernel))
+    xp.matmul(windows, kernel.reshape(k, p, 1, kw * d, f), out=xp.swapaxes(out, 2, 3))
+    return out
+
+
+def slide_kernel_gradient(dout, columns, kw, stride=1):
+    """dL/dkernel (K, P, kw, D, F) of `slide`: the windows of each output column, transposed, times its gradients."""
+    xp = get_xp(dout)
+    k, p, _, _, d = columns.shape
+    windows = _windows(columns, kw, stride)
+    return (xp.swapaxes(windows, 3, 4) @ xp.swapaxes(dout, 2, 3)).sum(axis=2).reshape(k, p, kw, d, -1)
+
+
+def slide_input_gradient(dout, kernel, width, stride=1):
+    """dL/dcolumns (K, P, R, W, D) of `slide`.
+
+    Input column b met the kernel's column j in output column q, where q*stride + j = b: as q rises by 1, j falls by
+    stride. So its gradient is one product of neighbouring output columns q with every stride-th column of the kernel
+    taken backwards; near the edges some of them are missing.
+    """
+    xp = get_xp(dout)
+    k, p, r, ow, f = dout.shape
+    kw, d = kernel.shape[2:4]
+    flat = dout.reshape(k, p, r, ow * f)
+    kernel = xp.swapaxes(kernel, 3, 4)                                                       # (K, P, kw, F, D)
+    backwards = [xp.ascontiguousarray(kernel[:, :, first::stride][:, :, ::-1]) for first in range(stride)]
+    out = xp.empty((k, p, r, width, d), dtype=dout.dtype)
+    for b in range(width):
+        taps = backwards[b % stride]
+        before = b // stride - taps.shape[2] + 1      # output column of the first of these taps; it may not exist
+        low, high = max(before, 0), min(b // stride + 1, ow)
+        if low >= high:
+            out[:, :, :, b] = 0
+            continue
+        some = taps[:, :, low - before:high - before].reshape(k, p, -1, d)
+        xp.matmul(flat[..., low * f:high * f], some, out=out[:, :, :, b])
+    return out
+
+
+def _windows(columns, kw, stride):
+    """View of columns (K, P, R, W, D) as windows (K, P, OW, R, kw*D), without a copy; they overlap."""
+    xp = get_xp(columns)
+    k, p, r, w, d = columns.shape
+    sk, sp, sr, sw, sd = columns.strides
+    return xp.lib.stride_tricks.as_strided(columns, shape=(k, p, (w - kw) // stride + 1, r, kw * d),
+                                           strides=(sk, sp, stride * sw, sr, sd))
+
+
+def _unfold(x, kh, stride):
+    """(K, N, H, W, C) -> (K, 1, N*OH, W, kh*C): under every output row the kh rows that the kernel sees there."""
     xp = get_xp(x)
-    x = xp.ascontiguousarray(x)
     k, n, h, w, c = x.shape
-    if kh > h or kw > w:
-        raise ValueError(f"a kernel of {kh}x{kw} does not fit into a map of {h}x{w}, padding included")
-    oh, ow = (h - kh) // stride + 1, (w - kw) // stride + 1
-    sk, sn, sh, sw, sc = x.strides
-    return xp.lib.stride_tricks.as_strided(
-        x, shape=(k, n, oh, ow, kh, kw * c), strides=(sk, sn, sh * stride, sw * stride, sh, sc))
+    oh = (h - kh) // stride + 1
+    out = xp.empty((k, n, oh, w, kh, c), dtype=x.dtype)
+    for i in range(kh):
+        rows = x[:, :, i:i + stride * (oh - 1) + 1:stride]
+        for channels in [slice(None)] if c > FEW else range(c):
+            out[..., i, channels] = rows[..., channels]
+    return out.reshape(k, 1, n * oh, w, kh * c)
 
 
-def _rows(patches):
-    """Patches (K, n, OH, OW, kh, kw*C) copied to the rows of a matrix for each client: (K, n*OH*OW, kh*kw*C)."""
-    return patches.reshape(patches.shape[0], -1, patches.shape[4] * patches.shape[5])
+def _unfold_transposed(d, shape, stride):
+    """The transpose, (K, 1, N*OH, W, kh*C) -> `shape`: each row is added to where it came from."""
+    k, n, h, w, c = shape
+    d = d.reshape(k, n, -1, w, d.shape[4] // c, c)
+    oh, kh = d.shape[2], d.shape[4]
+    out = get_xp(d).zeros(shape, dtype=d.dtype)
+    for i in range(kh):
+        out[:, :, i:i + stride * (oh - 1) + 1:stride] += d[..., i, :]
+    return out
 
 
-def _blocks(patches):
-    """Slices of examples whose patches, copied, stay in a CPU core's cache; on a GPU one slice of all.
+def _unfolded(weight):
+    """The kernel in the order of the unfolded map: (K, kh, kw, C, F) -> (K, 1, kw, kh*C, F)."""
+    k, kh, kw, c, f = weight.shape
+    return get_xp(weight).swapaxes(weight, 1, 2).reshape(k, 1, kw, kh * c, f)
 
-    All patches of a 5x5 convolution are 25 times its input. Made a few examples at a time they never leave the
-    cache, which is faster than reading them back from memory, and nothing that large has to be kept for the
-    backward pass.
-    """
-    n = patches.shape[1]
-    example = patches[0, 0].size * patches.itemsize
-    size = max(1, CACHE_BYTES // example) if on_cpu(patches) else n
-    return [slice(start, start + size) for start in range(0, n, size)]
+
+def _unfolded_transposed(d, shape):
+    """The transpose, (K, 1, kw, kh*C, F) -> `shape` (K, kh, kw, C, F)."""
+    k, kh, kw, c, f = shape
+    return get_xp(d).swapaxes(d.reshape(k, kw, kh, c, f), 1, 2)
+
+
+def _pad(x, padding, below=0):
+    """A frame of `padding` zeros around each map, and so many rows more below it."""
+    if padding == below == 0:
+        return x
+    k, n, h, w, c = x.shape
+    out = get_xp(x).zeros((k, n, h + 2 * padding + below, w + 2 * padding, c), dtype=x.dtype)
+    out[:, :, padding:padding + h, padding:padding + w] = x
+    return out
 
 
 def conv2d_naive(x, weight, bias=None, *, stride=1, padding=0):

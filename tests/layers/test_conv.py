@@ -5,20 +5,25 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from minifl.layers import conv
+from minifl.layers import filtering
 from minifl.layers.conv import conv2d, conv2d_backward, conv2d_naive
 from minifl.layers.linear import linear
 
 
 @st.composite
 def problems(draw):
-    """x, weight, bias or None, options: any kernel, stride, padding and size that give an output pixel."""
+    """x, weight, bias or None, options: any kernel, stride, padding and size that give an output pixel.
+
+    A third of them has the kernel and channels that minimal filtering takes.
+    """
     def size(low, high):
         return draw(st.integers(low, high))
 
     k, n, c, f = size(1, 3), size(1, 3), size(1, 3), size(1, 3)
     kh, kw, h, w = size(1, 5), size(1, 5), size(1, 8), size(1, 8)
     options = {"stride": size(1, 4), "padding": size(0, 3)}
+    if draw(st.integers(0, 2)) == 0:
+        c, kh, h, options["stride"] = filtering.FEWEST_CHANNELS, draw(st.sampled_from((3, 5))), size(5, 20), 1
     assume(min(h - kh, w - kw) + 2 * options["padding"] >= 0)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     bias = rng.standard_normal((k, f)) if draw(st.booleans()) else None
@@ -30,7 +35,7 @@ def problems(draw):
 def test_forward_is_four_plain_loops(problem):
     x, weight, bias, options = problem
     expected = conv2d_naive(x, weight, bias, **options)
-    np.testing.assert_allclose(conv2d(x, weight, bias, **options)[0], expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(conv2d(x, weight, bias, **options)[0], expected, rtol=0, atol=1e-12)
 
 
 @settings(max_examples=80, deadline=None)
@@ -54,29 +59,6 @@ def test_backward_is_the_adjoint_of_the_plain_loops(problem):
         assert dbias is None
     else:
         np.testing.assert_allclose(dbias, dy.sum(axis=(1, 2, 3)), atol=1e-12)
-
-
-@pytest.mark.parametrize("cache_bytes", [1, 5000, 1 << 40])
-@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}])
-def test_the_size_of_the_blocks_changes_nothing(cache_bytes, options, monkeypatch):
-    rng = np.random.default_rng(0)
-    x, weight, bias = (rng.standard_normal(shape) for shape in ((2, 7, 9, 8, 3), (2, 3, 3, 3, 4), (2, 4)))
-    y, cache = conv2d(x, weight, bias, **options)
-    dy = rng.standard_normal(y.shape)
-    expected = conv2d_backward(dy, cache)
-    monkeypatch.setattr(conv, "CACHE_BYTES", cache_bytes)
-    y2, cache2 = conv2d(x, weight, bias, **options)
-    np.testing.assert_allclose(y2, y, rtol=0, atol=1e-13)
-    for a, b in zip(conv2d_backward(dy, cache2), expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
-
-
-def test_the_blocks_cover_every_example_once(monkeypatch):
-    patches = conv._patches(np.zeros((2, 7, 6, 6, 1)), 3, 3, 1)
-    for cache_bytes, blocks in ((1, 7), (2 * 4 * 4 * 9 * 8, 4), (1 << 40, 1)):
-        monkeypatch.setattr(conv, "CACHE_BYTES", cache_bytes)
-        slices = conv._blocks(patches)
-        assert len(slices) == blocks and [n for s in slices for n in range(7)[s]] == list(range(7))
 
 
 def test_without_input_gradient_the_rest_is_the_same():
