@@ -1,9 +1,7 @@
 """minifl: federated learning with layer and feature normalization under label skew, every gradient by hand.
 
-Clients are trained in parallel threads, each with products on one BLAS thread: that is faster here than one
-client at a time on several, and it makes every bit of a run independent of the machine's number of cores.
-The BLAS reads these variables when numpy is first imported, so they are set before; a value that the user
-has set is respected.
+The BLAS reads these variables when numpy is first imported, so they are set before; a value that is there already stays.
+Why one thread, and what a run does where numpy came first: minifl/blas.py.
 """
 
 import os

@@ -49,7 +49,6 @@ def choose_device(name):
     if name not in DEVICES:
         raise InputError(f"--device {name!r} is unknown; valid are {', '.join(DEVICES)}.")
     if name == "cpu":
-        _keep_freed_memory()
         return np, "cpu (NumPy)"
     cupy, problem = _working_cupy()
     if cupy is not None:
@@ -57,7 +56,6 @@ def choose_device(name):
         return cupy, f"cuda ({properties['name'].decode()}, CuPy {cupy.__version__})"
     if name == "cuda":
         raise InputError(f"--device cuda does not work here: {problem}. Valid here: --device cpu.")
-    _keep_freed_memory()
     return np, f"cpu (NumPy; no GPU: {problem})"
 
 
@@ -85,7 +83,7 @@ def _first_line(error):
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _keep_freed_memory():
+def keep_freed_memory():
     """Have glibc reuse the memory of freed arrays instead of giving it back to the system at once.
 
     A local step allocates and frees the same arrays of a few megabytes over and over; by default each is mapped

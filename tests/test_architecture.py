@@ -12,7 +12,7 @@ from minifl.models import MODELS, build
 
 PACKAGE = Path(minifl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-BASE = {"backend", "errors", "params", "rng", "atomic"}
+BASE = {"backend", "blas", "errors", "params", "rng", "atomic"}
 MAY_IMPORT = {                                   # part of the package -> parts below it
     "base": BASE,
     "layers": {"backend"},

@@ -6,18 +6,23 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from minifl.backend import keep_freed_memory
+from minifl.blas import one_thread
+
 
 @contextmanager
 def in_order(workers, check=lambda: None):
     """Yield a map(function, items) that runs in `workers` threads and yields results in the order of the items.
 
-    At most 2*workers results wait to be taken, so memory does not grow with the number of items. workers = 0: no
-    threads. `check` is called before each result is given out; what it raises stops the work.
+    The BLAS has one thread for each of them meanwhile (minifl/blas.py), and memory that is freed stays with the process.
+    At most 2*workers results wait to be taken, so memory does not grow with the number of items. workers = 0: no threads.
+    `check` is called before each result is given out; what it raises stops the work.
     """
     if not workers:
         yield lambda function, items: _checked(map(function, items), check)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    keep_freed_memory()
+    with one_thread(), ThreadPoolExecutor(workers) as pool:
         def ordered(function, items):
             waiting = deque()
             try:
