@@ -26,7 +26,13 @@ def make_cifar(version, labels, given):
         text = f"{version.title} (A. Krizhevsky, 2009), binary version, {source.phrase}"
         if source.path.is_dir():
             text += f", whose records have the sha256 {cifar.records_hash(version, files)}"
-        return cifar.convert(version, files, source.path, text, labels)
+        dataset = cifar.convert(version, files, source.path, text, labels)
+        others = cifar.other_counts(version, files)
+        if others:
+            click.secho(f"WARNING: {source.path} is not {version.title} as published: {', '.join(others)}.\n"
+                        "WARNING: if that is not on purpose, copy or unpack it anew, then give --force.",
+                        fg="red", bold=True, err=True)
+        return dataset
 
     common.make(version.labels[labels].name, given, get, convert, version.genuine)
 

@@ -5,12 +5,15 @@ was given. Layers and algorithms never move data between host and device.
 """
 
 import ctypes
+import warnings
+from functools import lru_cache
 
 import numpy as np
 
 from minifl.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("fp32", "tf32")
 
 
 def on_cpu(x):
@@ -35,17 +38,72 @@ def erf(x):
     return special.erf(x)
 
 
+def constant(rows, like):
+    """The matrix of these rows, a tuple of tuples, with the dtype of `like` and where it lies. Not to be written to.
+
+    It is made once: a copy from the host in the middle of a step would make a GPU wait, and in a CUDA graph it would be
+    recorded with an address that soon holds something else.
+    """
+    return _constant(rows, get_xp(like), like.dtype, getattr(getattr(like, "device", None), "id", None))
+
+
+@lru_cache(maxsize=64)
+def _constant(rows, xp, dtype, gpu):   # the number of the GPU that is in use
+    return xp.asarray(rows, dtype=dtype)
+
+
 def to_host(x):
     """x as a numpy array; a copy only if it lies on a GPU."""
     return x if on_cpu(x) else x.get()
 
 
-def choose_device(name):
-    """Return (xp, description) for name in auto, cpu, cuda.
+def choose_device(name, precision="fp32"):
+    """Return (xp, description) for name in auto, cpu, cuda, with products of that precision (`choose_precision`).
 
     auto takes a working GPU if there is one and the CPU otherwise; the description says which.
-    Raises InputError if the name is unknown or if cuda was asked for and does not work.
+    Raises InputError if the name is unknown, if cuda was asked for and does not work, and as `choose_precision`.
     """
+    xp, description = _choose(name)
+    choose_precision(xp, precision)
+    return xp, description
+
+
+DEFAULT_MATH, TF32_MATH = 0, 3     # cublasMath_t in cublas_api.h; CuPy names only the first
+
+
+def choose_precision(xp, name):
+    """What products of float32 matrices on xp's device are computed in, from now on and in all threads.
+
+    fp32  float32, as on the CPU, whatever CUPY_TF32 says
+    tf32  tensor cores: factors rounded to 10 bits of mantissa instead of 23, sums in float32 (a relative error of about
+          1e-3 instead of 1e-7); only on GPUs from compute capability 8.0 (Ampere) on
+    Nothing but products changes. Raises InputError if the name is unknown or xp's device has no such products.
+    """
+    if name not in PRECISIONS:
+        raise InputError(f"--precision {name!r} is unknown; valid are {', '.join(PRECISIONS)}.")
+    if xp is np:
+        if name == "tf32":
+            raise InputError("--precision tf32 is of NVIDIA's tensor cores, and this runs on the CPU, which has fp32 "
+                             "only; valid here: --precision fp32.")
+        return
+    linalg = xp._core._routines_linalg
+    wanted = linalg.COMPUTE_TYPE_TF32 if name == "tf32" else linalg.COMPUTE_TYPE_DEFAULT
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # of an older GPU: said below, as an error
+        linalg.set_compute_type(xp.float32, wanted)
+    if linalg.get_compute_type(xp.float32) != wanted:
+        raise InputError(f"--precision {name} is not to be had on this GPU: it takes compute capability 8.0 (Ampere) "
+                         f"or newer; valid here: --precision fp32.")
+    _set_cublas_mode(xp, TF32_MATH if name == "tf32" else DEFAULT_MATH)
+
+
+def _set_cublas_mode(xp, mode):
+    """What the batched products go by (matmul of more than two axes, all of ours): CuPy's compute type is for the others."""
+    xp.cuda.cublas.setMathMode(xp.cuda.get_cublas_handle(), mode)
+
+
+def _choose(name):
+    """(xp, description) of the device of that name."""
     if name not in DEVICES:
         raise InputError(f"--device {name!r} is unknown; valid are {', '.join(DEVICES)}.")
     if name == "cpu":

@@ -4,25 +4,29 @@ import json
 import shlex
 import signal
 import sys
+from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 
 import click
 import numpy as np
 
-from minifl.backend import DEVICES, choose_device
+from minifl.backend import choose_device
 from minifl.data import registry, table
-from minifl.data.partition import clients_of_domains
-from minifl.display import show_network, show_progress, show_result, show_start, show_sweep
+from minifl.data.counts import check_counts
+from minifl.data.partition import class_sizes, clients_of_domains
+from minifl.display import profiling, show_network, show_progress, show_result, show_start, show_sweep
 from minifl.errors import InputError
-from minifl.fl import record, summary
+from minifl.fl import memory, record, summary
 from minifl.fl.advice import advice
 from minifl.fl.client import Diverged
 from minifl.fl.participation import clients_per_round
 from minifl.fl.run import Placement, default_workers, reevaluate, reopen, resume, split, train
-from minifl.fl.settings import BELONGS, EITHER, TABLE, settings_for
+from minifl.fl.settings import BELONGS, EITHER, TABLE, Settings, settings_for
 from minifl.fl.sweep import grid
-from minifl.options import (Several, Shape, algorithm_options, data_dir_option, data_options, device_options, group,
-                            model_options, partition_options, placement_options, several, training_options)
+from minifl.options import (FileName, Several, Shape, algorithm_options, data_dir_option, data_options, device_option,
+                            device_options, group, model_options, partition_options, placement_options,
+                            precision_option, profile_option, several, training_options)
 
 
 class Commands(click.Group):
@@ -37,7 +41,8 @@ class Commands(click.Group):
         except InputError as error:
             click.echo(f"Error: {error}", err=True)
         except MemoryError as error:
-            click.echo(f"Error: not enough memory ({error}); make --width or --batch-size smaller.", err=True)
+            click.echo(f"Error: not enough memory ({error}); make --width, --batch-size, --local-steps or "
+                       "--local-epochs smaller.", err=True)
         ctx.exit(2)
 
 
@@ -55,31 +60,36 @@ def main():
 @training_options
 @device_options
 @placement_options
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: a new one in runs/]")
+@profile_option
+@click.option("--out", type=FileName(), help="Run directory.  [default: a new one in runs/]")
 @click.option("--force", is_flag=True, help="Overwrite the run in --out.")
-@click.option("--resume", "resumed", type=click.Path(path_type=Path), metavar="RUN",
+@click.option("--resume", "resumed", type=FileName(), metavar="RUN",
               help="Go on with a stopped run from its newest checkpoint.")
-def train_command(data_dir, table_file, config_file, device, workers, clients_per_call, checkpoint_every, out, force,
-                  resumed, **chosen):
+def train_command(data_dir, table_file, config_file, device, precision, workers, clients_per_call, checkpoint_every,
+                  out, force, resumed, profiled, **chosen):
     """Train a network federatedly and keep the run's record."""
     chosen = _merge(_read_settings(config_file), chosen)
     if resumed is None:
-        settings_for(chosen.get("data") or "auto", chosen)   # what is invalid fails before the data are read or made
-    xp, where = choose_device(device)
-    place = Placement(xp, where, workers or default_workers(), clients_per_call, checkpoint_every)
+        settings_for(_data_name(chosen), chosen)   # what is invalid fails before the data are read or made
+    xp, where = choose_device(device, precision or "fp32")
+    if profiled and xp is not np:
+        raise InputError(f"--profile is for the CPU, and this is {where}, where kernels run while Python goes on; give "
+                         f"--device cpu, or look with a profiler for CUDA, such as nsys.")
+    place = Placement(xp, where, workers or default_workers(), clients_per_call, checkpoint_every, precision)
     if resumed is not None:
         if out is not None or force:
             raise InputError("--resume goes on in its own directory; leave --out and --force out.")
         config, dataset, partition = reopen(resumed, data_dir)
         settings = settings_for(dataset.name, config["settings"])
         _refuse_differences(resumed, settings, chosen, partition, table_file, dataset)
+        memory.check_fits(settings, dataset, partition, place)
         out, (lines, messages) = resumed, resume(resumed, config, dataset, partition, place)
     else:
-        dataset, messages = registry.load(chosen.get("data") or "auto", data_dir), []
+        dataset, messages = registry.load(_data_name(chosen), data_dir), []
         counts = _read_table(table_file, dataset, chosen)
         settings = settings_for(dataset.name, chosen)
         partition = split(settings, dataset, counts)
-        _check_fits(settings, dataset, partition)
+        _check_fits(settings, dataset, partition, place)
         if out is None:
             out = record.new_folder("runs", f"{settings.data}-{settings.setting}-{settings.algorithm}-"
                                             f"{settings.norm}-seed{settings.seed}")
@@ -89,7 +99,8 @@ def train_command(data_dir, table_file, config_file, device, workers, clients_pe
     for message in messages:
         click.echo(message)
     try:
-        show_progress(lines, settings)
+        with profiling(settings, dataset, place.workers) if profiled else nullcontext():
+            show_progress(lines, settings)
     except KeyboardInterrupt as interrupt:
         click.echo(f"Interrupted; the record up to here is in {out}. Go on with: "
                    f"python cli.py train --resume {_pasteable(out, data_dir)}", err=True)
@@ -104,13 +115,14 @@ def train_command(data_dir, table_file, config_file, device, workers, clients_pe
 @main.command("sweep")
 @several(group(data_options, model_options, algorithm_options, partition_options, training_options))
 @click.option("--seeds", "seeds", type=Several(int), help="The same as --seed.")
-@click.option("--device", default="auto", type=click.Choice(DEVICES), help="Where to compute.")
+@device_option
+@precision_option
 @placement_options
 @click.option("--jobs", type=click.IntRange(min=1),
               help="Runs at a time, of one thread each.  [default: all cores; 1 on a GPU]")
-@click.option("--out", default=Path("runs/sweep"), type=click.Path(path_type=Path), help="Folder of the runs.")
-def sweep_command(data_dir, table_file, config_file, seeds, device, clients_per_call, checkpoint_every, jobs, out,
-                  **chosen):
+@click.option("--out", default=Path("runs/sweep"), type=FileName(), help="Folder of the runs.")
+def sweep_command(data_dir, table_file, config_file, seeds, device, precision, clients_per_call, checkpoint_every, jobs,
+                  out, **chosen):
     """Train for every combination of settings, several runs at a time, and print a table of their results.
 
     Every option of a run takes several values, separated by commas (whole numbers also as 0-4). Complete runs in
@@ -121,21 +133,26 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, clients_per_
             raise InputError("--seeds and --seed are the same; give one of them.")
         chosen["seed"] = seeds
     chosen = _merge(_read_settings(config_file), chosen)
-    _, where = choose_device(device)
-    dataset = registry.load(chosen.pop("data", None) or "auto", data_dir)
+    xp, where = choose_device(device, precision or "fp32")
+    place = Placement(xp, where, 1, clients_per_call)
+    jobs = jobs or (1 if where.startswith("cuda") else default_workers())
+    dataset = registry.load(_data_name(chosen), data_dir)
+    chosen.pop("data", None)
     counts = _read_table(table_file, dataset, chosen)
     several_of = {name: value if isinstance(value, list) else [value] for name, value in chosen.items()}
     runs = grid(dataset.name, several_of, out)
     click.echo(f"Data: {dataset.source}. Device: {where}. {len(runs)} runs in {out}, "
                f"{sum(run.status in record.COMPLETE for run in runs)} of them complete.")
-    for sentence, names in _advice_for_all(runs, dataset, counts).items():
+    for sentence, names in _advice_for_all(runs, dataset, counts, place, jobs).items():
         click.echo(f"Note on {len(names)} of the runs ({names[0]}{', ...' if len(names) > 1 else ''}): {sentence}")
 
+    if any(run.status not in record.COMPLETE for run in runs):
+        record.check_folder(out)
     options = ["--data", dataset.name, "--device", device, "--workers", "1", "--checkpoint-every", checkpoint_every]
     options += ["--data-dir", data_dir] if data_dir else []
     options += ["--partition", table_file] if table_file else []
     options += ["--clients-per-call", clients_per_call] if clients_per_call else []
-    jobs = jobs or (1 if where.startswith("cuda") else default_workers())
+    options += ["--precision", precision] if precision else []
     failed = show_sweep(runs, jobs, [str(option) for option in options])
     for path, error in failed.items():
         click.echo(f"{path}: {error}", err=True)
@@ -149,9 +166,9 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, clients_per_
 @click.argument("run", type=click.Path(path_type=Path))
 @data_dir_option
 @device_options
-def eval_command(run, data_dir, device, workers):
+def eval_command(run, data_dir, device, precision, workers):
     """Test the saved model of a run again."""
-    xp, where = choose_device(device)
+    xp, where = choose_device(device, precision or "fp32")
     config, dataset, result = reevaluate(run, data_dir=data_dir, xp=xp, workers=workers or default_workers())
     click.echo(f"Run: {run} ({config['command']}). Device: {where}.")
     show_result(result, dataset)
@@ -168,10 +185,10 @@ def compare_command(runs, mean):
 @main.command("partition")
 @data_options
 @partition_options
-@click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there.")
+@click.option("--csv", "csv_file", type=FileName(dir_okay=False), help="Write the table there.")
 def partition_command(data_dir, table_file, csv_file, **chosen):
     """Print the table of label counts of a partition, with its hash."""
-    dataset = registry.load(chosen.pop("data") or "auto", data_dir)
+    dataset = registry.load(_data_name(chosen), data_dir)
     counts = _read_table(table_file, dataset, chosen)
     settings = settings_for(dataset.name, chosen)
     partition = split(settings, dataset, counts)
@@ -232,14 +249,25 @@ def _read_settings(path):
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        settings = content.get("settings", content)
-        if not isinstance(settings, dict):
-            raise ValueError(f"settings are {settings!r:.40}")
     except OSError as error:
         raise InputError(f"--config {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"--config {path} is not a JSON object of settings: {error}.") from error
+    settings = content.get("settings", content) if isinstance(content, dict) else content
+    if not isinstance(settings, dict):
+        where = "its settings are" if isinstance(content, dict) else "it holds"
+        raise InputError(f"--config {path} is not a JSON object of settings: {where} {json.dumps(settings):.40}; valid "
+                         f'is, for example, {{"lr": 0.1, "norm": "fn"}}.')
+    known = sorted(field.name for field in fields(Settings))
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise InputError(f"--config {path}: unknown setting {unknown[0]!r}; valid are {', '.join(known)}.")
     return settings
+
+
+def _data_name(chosen):
+    """The --data that was chosen, else auto."""
+    return "auto" if chosen.get("data") is None else chosen["data"]
 
 
 def _pasteable(run, data_dir):
@@ -276,10 +304,13 @@ def _refuse_differences(run, settings, chosen, partition, table_file, dataset):
                          f"out, or begin a new run.")
 
 
-def _check_fits(settings, dataset, partition):
-    """InputError if the network does not fit the images, or more clients are wanted than there are."""
+def _check_fits(settings, dataset, partition, place, processes=1):
+    """InputError if the network does not fit the images, more clients are wanted than there are, or the run takes more
+    memory than there is at its place, where so many processes share it; None: it will not be done."""
     settings.network(dataset.num_classes, dataset.image_shape).spec
     clients_per_round(settings, int((partition.counts.sum(axis=1) > 0).sum()))
+    if place is not None:
+        memory.check_fits(settings, dataset, partition, place, processes=processes)
 
 
 def _read_table(path, dataset, chosen):
@@ -290,17 +321,19 @@ def _read_table(path, dataset, chosen):
         raise InputError(f"--partition and --setting {chosen['setting']}: give one of them.")
     chosen["setting"] = TABLE
     counts = table.read_csv(path, dataset.class_names)
+    check_counts(counts, class_sizes(dataset.y_train, dataset.num_classes), f"--partition {path}", dataset.class_names)
     if chosen.get("num_clients") is None:
         chosen["num_clients"] = len(counts)
     return counts
 
 
-def _advice_for_all(runs, dataset, counts):
+def _advice_for_all(runs, dataset, counts, place, jobs):
     """Check all runs against the data; returns advice: sentence -> names of the runs that it is about."""
     about = {}
     for run in runs:
         partition = split(run.settings, dataset, counts)
-        _check_fits(run.settings, dataset, partition)
+        complete = run.status in record.COMPLETE
+        _check_fits(run.settings, dataset, partition, None if complete else place, min(jobs, len(runs)))
         for sentence in advice(run.settings, partition):
             about.setdefault(sentence, []).append(run.path.name)
     return about

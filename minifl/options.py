@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from minifl.backend import DEVICES
+from minifl.backend import DEVICES, PRECISIONS
 from minifl.data import registry
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.counts import SETTINGS
@@ -13,6 +13,7 @@ from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.settings import (ACTIVATION, BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES, OTHERS, SCAFFOLD_OPTIONS,
                                 Settings)
 from minifl.fl.statistics import POLICIES
+from minifl.fl.sweep import MOST_RUNS
 from minifl.models import MODELS, TOKENS
 from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS, WHERE
 
@@ -43,12 +44,39 @@ class Several(click.ParamType):
     def convert(self, value, param, ctx):
         values = []
         for part in value.split(","):
-            first, dash, last = part.partition("-")
-            if self.kind is click.INT and dash and first.isdigit() and last.isdigit() and int(first) <= int(last):
-                values += range(int(first), int(last) + 1)
-            else:
+            ends = self._range(part)
+            if ends is None:
                 values.append(self.kind.convert(part.strip(), param, ctx))
-        return list(dict.fromkeys(values))
+            elif ends[1] - ends[0] < MOST_RUNS:
+                values += range(ends[0], ends[1] + 1)
+            else:
+                self._refuse(part, ends[1] - ends[0] + 1, param, ctx)
+        values = list(dict.fromkeys(values))
+        if len(values) > MOST_RUNS:
+            self._refuse(value, len(values), param, ctx)
+        return values
+
+    def _refuse(self, text, count, param, ctx):
+        self.fail(f"{text[:50]!r} are {count:,} values; at most {MOST_RUNS:,} are valid.", param, ctx)
+
+    def _range(self, part):
+        """First and last of a range of whole numbers, None for anything else."""
+        first, _, last = part.partition("-")
+        if self.kind is click.INT and first.isdecimal() and last.isdecimal() and len(part) < 100:
+            return (int(first), int(last)) if int(first) <= int(last) else None
+        return None
+
+
+class FileName(click.Path):
+    """A path; an empty one, as an unset variable of a shell gives it, would be the current folder."""
+
+    def __init__(self, **options):
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value, param, ctx):
+        if value == "":
+            self.fail("'' is no path; name a file or folder (. is the current one).", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Shape(click.ParamType):
@@ -113,7 +141,7 @@ def _shown(value):
     return value if isinstance(value, str) else format(value, "g")
 
 
-data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path),
+data_dir_option = click.option("--data-dir", type=FileName(),
                                help="Folder of the data files.  [default: $MINIFL_DATA, else ./data]")
 data_options = group(
     click.option("--data", metavar="NAME",
@@ -147,7 +175,7 @@ partition_options = group(
     setting("dirichlet_alpha", float, "Of --setting dirichlet."),
     setting("by_domain", bool, "Split each domain over clients of its own, as many for each."),
     setting("min_size", int, "Of --setting dirichlet: fewest training examples of a client."),
-    click.option("--partition", "table_file", type=click.Path(path_type=Path),
+    click.option("--partition", "table_file", type=FileName(),
                  help="Table of label counts (CSV, from `partition --csv`) instead of --setting."),
     setting("data_seed", int, "Of the partition."),
 )
@@ -187,11 +215,16 @@ training_options = group(
     setting("eval_every", int, "Rounds between tests of the global model."),
     setting("local_eval_every", int, "Rounds between tests of the clients' own models before averaging; 0: none."),
     setting("seed", int, "Of parameters, batches, augmentation, sampling and failures of clients."),
-    click.option("--config", "config_file", type=click.Path(path_type=Path),
+    click.option("--config", "config_file", type=FileName(),
                  help="JSON file of settings, or a run's config.json; the command line goes before it."),
 )
+device_option = click.option("--device", default="auto", type=click.Choice(DEVICES), help="Where to compute.")
+precision_option = click.option("--precision", type=click.Choice(PRECISIONS),
+                                help="Of matrix products on a GPU; tf32 rounds their factors to 10 bits and is faster. "
+                                     "A resumed run keeps its own.  [default: fp32]")
 device_options = group(
-    click.option("--device", default="auto", type=click.Choice(DEVICES), help="Where to compute."),
+    device_option,
+    precision_option,
     click.option("--workers", type=click.IntRange(min=1),
                  help="Threads over clients on the CPU; changes no result.  [default: all cores]"),
 )
@@ -201,3 +234,6 @@ placement_options = group(
                       "the CPU, all on a GPU]"),
     click.option("--checkpoint-every", type=click.IntRange(min=1), default=10, help="Rounds between checkpoints."),
 )
+profile_option = click.option("--profile", "profiled", is_flag=True,
+                              help="At the end print where the rounds' time went, layer by layer, against the floor; "
+                                   "changes no result. On the CPU.")

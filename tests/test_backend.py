@@ -1,16 +1,33 @@
 """--device: what is taken, what is said about it, and never a silent fallback."""
 
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minifl.backend import choose_device, get_xp, on_cpu, to_host
+from minifl import backend
+from minifl.backend import choose_device, choose_precision, get_xp, on_cpu, to_host
 from minifl.errors import InputError
 
 
-def fake_cupy(devices=1, *, ones=np.ones, broken=None):
+def fake_linalg(capability):
+    """What CuPy has about products, on a GPU of that compute capability: an older one warns and keeps the default."""
+    types = {}
+
+    def set_compute_type(dtype, compute_type):
+        if compute_type == 7 and capability < 80:
+            warnings.warn("only available on GPUs with compute capability 8.0 or higher")
+            compute_type = 1
+        types[dtype] = compute_type
+
+    return SimpleNamespace(COMPUTE_TYPE_DEFAULT=1, COMPUTE_TYPE_TF32=7, set_compute_type=set_compute_type,
+                           get_compute_type=types.get)
+
+
+def fake_cupy(devices=1, *, ones=np.ones, broken=None, capability=90):
     """A module that answers as CuPy does on a machine with so many GPUs."""
     def count():
         if broken:
@@ -18,7 +35,11 @@ def fake_cupy(devices=1, *, ones=np.ones, broken=None):
         return devices
 
     runtime = SimpleNamespace(getDeviceCount=count, getDeviceProperties=lambda i: {"name": b"Testing 9000"})
-    return SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), ones=ones, __version__="99.0")
+    modes = []
+    cublas = SimpleNamespace(setMathMode=lambda handle, mode: modes.append((handle, mode)), modes=modes)
+    cuda = SimpleNamespace(runtime=runtime, cublas=cublas, get_cublas_handle=lambda: "handle")
+    return SimpleNamespace(cuda=cuda, ones=ones, __version__="99.0", float32=np.float32,
+                           _core=SimpleNamespace(_routines_linalg=fake_linalg(capability)))
 
 
 PROBLEMS = {
@@ -73,6 +94,43 @@ def test_a_working_gpu_is_taken_and_named(name, monkeypatch):
     cupy = fake_cupy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     assert choose_device(name) == (cupy, "cuda (Testing 9000, CuPy 99.0)")
+
+
+@pytest.mark.parametrize("precision, compute_type", [("fp32", 1), ("tf32", 7)])
+def test_the_precision_of_products_is_set_on_a_gpu(precision, compute_type, monkeypatch):
+    cupy = fake_cupy()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    assert choose_device("auto", precision)[0] is cupy
+    assert cupy._core._routines_linalg.get_compute_type(np.float32) == compute_type
+    assert cupy.cuda.cublas.modes == [("handle", 3 if precision == "tf32" else 0)]
+    choose_precision(cupy, "fp32")
+    assert cupy._core._routines_linalg.get_compute_type(np.float32) == 1 and cupy.cuda.cublas.modes[-1] == ("handle", 0)
+
+
+def test_a_precision_that_the_device_has_not_is_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy(capability=75))
+    with pytest.raises(InputError, match="--precision tf32 .* 8.0 .* valid here: --precision fp32"):
+        choose_device("cuda", "tf32")
+    with pytest.raises(InputError, match="--precision tf32 .* CPU, .* valid here: --precision fp32"):
+        choose_device("cpu", "tf32")
+    with pytest.raises(InputError, match="--precision 'fp16' is unknown; valid are fp32, tf32"):
+        choose_device("cpu", "fp16")
+    assert choose_device("cuda", "fp32")[0] is sys.modules["cupy"] and choose_device("cpu", "fp32")[0] is np
+
+
+def test_the_real_cupy_has_what_sets_the_precision(monkeypatch):
+    """Without a GPU its compute capability is unknown, so the default is set here, tf32 on a GPU only."""
+    cupy = pytest.importorskip("cupy", reason="CuPy's wheel is not installed (cupy-cuda12x; no GPU needed)")
+    linalg = cupy._core._routines_linalg
+    assert linalg.COMPUTE_TYPE_TF32 != linalg.COMPUTE_TYPE_DEFAULT and callable(cupy.cuda.get_cublas_handle)
+    monkeypatch.setattr(backend, "_set_cublas_mode", lambda xp, mode: None)     # cuBLAS is not to be had without CUDA
+    monkeypatch.setenv("CUPY_TF32", "1")
+    choose_precision(cupy, "fp32")
+    assert linalg.get_compute_type(cupy.float32) == linalg.COMPUTE_TYPE_DEFAULT
+    linalg.set_compute_type(cupy.float32, linalg.COMPUTE_TYPE_PEDANTIC)
+    with ThreadPoolExecutor(1) as pool:     # it is the process's, not the thread's
+        assert pool.submit(linalg.get_compute_type, cupy.float32).result() == linalg.COMPUTE_TYPE_PEDANTIC
+    choose_precision(cupy, "fp32")
 
 
 def test_the_real_cupy_without_a_gpu():

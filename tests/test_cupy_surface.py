@@ -101,10 +101,24 @@ def uses(source):
         if path is not None:
             found = cupy
             for name in path:
-                found = getattr(found, name, None)
+                found = _looked_up(found, name)
             yield node.lineno, f"xp.{'.'.join(path)}", found, call, False
         elif of_array(node, imported):
             yield node.lineno, f"ndarray.{node.attr}", getattr(cupy.ndarray, node.attr, None), call, True
+
+
+def _looked_up(module, name):
+    """The attribute, None if there is none; what CuPy loads from CUDA's own libraries (cupy.cuda.cublas) is taken as it is
+    where these are not installed."""
+    try:
+        return getattr(module, name, None)
+    except ImportError:
+        return Unloadable()
+
+
+class Unloadable:
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: None
 
 
 def problems(source):

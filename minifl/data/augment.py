@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from minifl.backend import get_xp
+from minifl.backend import get_xp, on_cpu
 from minifl.rng import AUGMENT, address
 
 AUGMENTATIONS = ("none", "crop", "crop-flip", "resized-crop")
@@ -23,17 +23,25 @@ BITS = 11               # of a bilinear weight: two of them and a byte fill 30 b
 CHUNK = 32              # images stretched at a time: bounds the temporaries, 80 MB at 224x224x3
 
 
-def augment(name, images, seed, round_, client):
-    """A client's images (M, H, W, C) uint8 of one round, augmented as `name` in AUGMENTATIONS says."""
-    xp, count = get_xp(images), len(images)
+def augment(name, images, seed, round_, *clients):
+    """Images (M, H, W, C) uint8 of one round, augmented as `name` in AUGMENTATIONS says.
+
+    They belong to these clients, as many to each, one client after the other; no client's depend on another one.
+    """
+    xp, count = get_xp(images), len(images) // len(clients)
     if name == "none":
         return images
     if name == "resized-crop":
-        return resized_crop(images, *draw_boxes(seed, round_, client, count, images.shape[1:3]))
-    offsets, flips = draw(seed, round_, client, count)
+        return resized_crop(images, *_join(draw_boxes(seed, round_, k, count, images.shape[1:3]) for k in clients))
+    offsets, flips = _join(draw(seed, round_, k, count) for k in clients)
     if name == "crop":
         flips = np.zeros_like(flips)
     return crop_and_flip(images, xp.asarray(offsets), xp.asarray(flips))
+
+
+def _join(draws):
+    """What each client drew, one client after the other."""
+    return [np.concatenate(parts) for parts in zip(*draws)]
 
 
 def draw(seed, round_, client, count, padding=PADDING):
@@ -58,6 +66,8 @@ def crop_and_flip(images, offsets, flips, padding=PADDING):
     crops = xp.lib.stride_tricks.as_strided(framed, shape=(m, steps, steps, h, w, c),
                                             strides=(s0, s1, s2, s1, s2, s3))
     out = crops[xp.arange(m), offsets[:, 0], offsets[:, 1]]
+    if not on_cpu(out):     # a GPU would have to count them first, and wait for that
+        return xp.where(flips[:, None, None, None], out[:, :, ::-1], out)
     out[flips] = out[flips][:, :, ::-1]
     return out
 

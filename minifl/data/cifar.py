@@ -49,6 +49,12 @@ class Version:
         return len(self.labels) + PIXELS
 
     @property
+    def genuine_of(self):
+        """Images in each of the published files of records: name -> number."""
+        train, test = self.genuine
+        return dict.fromkeys(self.train, train // len(self.train)) | {self.test: test}
+
+    @property
     def files(self):
         return (*self.train, self.test, *(labels.names for labels in self.labels.values()))
 
@@ -108,6 +114,13 @@ def _complete(version, files, path, seen):
     return files
 
 
+def other_counts(version, files):
+    """A phrase for each file of records that has another number of images than the published one."""
+    found = {name: len(files[name]) // version.record for name in version.genuine_of}
+    return [f"{name} has {found[name]:,} images instead of {genuine:,}" for name, genuine in version.genuine_of.items()
+            if found[name] != genuine]
+
+
 def records_hash(version, files):
     """sha256 (hexadecimal) of the record files one after another, training files first."""
     digest = hashlib.sha256()
@@ -120,7 +133,7 @@ def convert(version, files, path, source, labels="fine"):
     """`Dataset` of {file name: bytes}, with labels "fine" or "coarse"; `path` names their place in messages.
 
     Raises InputError for a file that is not a whole number of records, a label that is too large, or a wrong
-    number of class names. The number of records is free: see `genuine`.
+    number of class names. The number of records is free: see `other_counts`.
     """
     chosen = version.labels[labels]
     train = [parse_records(version, chosen, files[name], f"{path}: {name}") for name in version.train]

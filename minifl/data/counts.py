@@ -207,7 +207,7 @@ def _preset(setting, num_clients, num_classes):
     return (np.array(PAPER_2CLASS)[:, :, None] == np.arange(10)).any(axis=1)
 
 
-def check_counts(counts, labels_per_class, source="--partition"):
+def check_counts(counts, labels_per_class, source="--partition", class_names=None):
     """InputError if the table counts (K, C) does not fit data with labels_per_class (C,); less is allowed."""
     counts, sizes = np.asarray(counts), np.asarray(labels_per_class)
     if counts.ndim != 2 or len(counts) == 0 or counts.shape[1] != len(sizes):
@@ -216,7 +216,8 @@ def check_counts(counts, labels_per_class, source="--partition"):
     if counts.dtype.kind not in "iu" or counts.min() < 0:
         raise InputError(f"{source}: the counts must be whole numbers of at least 0")
     for c in np.flatnonzero(counts.sum(axis=0) > sizes):
-        raise InputError(f"{source}: class {c}: {counts[:, c].sum()} examples asked for, at most {sizes[c]} "
+        name = f" ({class_names[c]})" if class_names else ""
+        raise InputError(f"{source}: class {c}{name}: {counts[:, c].sum()} examples asked for, at most {sizes[c]} "
                          f"available")
 
 

@@ -39,6 +39,8 @@ def load(name, data_dir=None):
     file in the folder, a folder that was named and does not exist, and a file that is missing or damaged (under
     "auto" too: a damaged file is no reason to train on something else).
     """
+    if not isinstance(name, str) or not name:
+        raise InputError(f"--data {name!r} is invalid; it must be one of {', '.join(names())}, or the name of your own")
     check_name(name, "--data")
     folder, named_by = data_folder(data_dir)
     needs_folder = name != "embedded" or data_dir is not None

@@ -22,19 +22,27 @@ def stream(examples, seed, client, start, count):
     return examples[order[first:first + count]]
 
 
-def local_batches(images, labels, examples, seed, round_, client, *, steps, batch_size, augment, dtype=np.float32):
-    """The batches of one client in one round.
+def local_batches(images, labels, examples, seed, round_, client, **options):
+    """The batches of one client in a round: x (steps, batch_size, H, W, C), y (steps, batch_size); see joint_batches."""
+    x, y = joint_batches(images, labels, [examples], seed, round_, [client], **options)
+    return x[0], y[0]
+
+
+def joint_batches(images, labels, examples, seed, round_, clients, *, steps, batch_size, augment, dtype=np.float32):
+    """The batches of K clients with as many steps each in one round, all at once: for a GPU few calls are fast.
 
     images    (M, H, W, C) uint8 of the whole training set, on the device or, where they are too many for it, on the
               host: then the chosen ones are moved
     labels    (M,) of the same, on the device; they say which that is
-    examples  (n,) the client's indices into it, on the host
+    examples  for each client (n,), its indices into it, on the host
+    clients   their K numbers
     augment   a name in AUGMENTATIONS
-    returns   x (steps, batch_size, H, W, C) in [0, 1] and y (steps, batch_size), on the device
+    returns   x (K, steps, batch_size, H, W, C) in [0, 1] and y (K, steps, batch_size), on the device
     """
     xp = get_xp(labels)
-    count = steps * batch_size
-    chosen = stream(examples, seed, client, round_ * count, count)
-    x = xp.asarray(images[chosen]) if on_cpu(images) else images[xp.asarray(chosen)]
-    x = to_float(augmented(augment, x, seed, round_, client), dtype)
-    return x.reshape(steps, batch_size, *images.shape[1:]), labels[xp.asarray(chosen)].reshape(steps, batch_size)
+    count, shape = steps * batch_size, (len(clients), steps, batch_size)
+    chosen = np.concatenate([stream(own, seed, k, round_ * count, count) for k, own in zip(clients, examples)])
+    there = xp.asarray(chosen)
+    x = xp.asarray(images[chosen]) if on_cpu(images) else images[there]
+    x = to_float(augmented(augment, x, seed, round_, *clients), dtype)
+    return x.reshape(*shape, *images.shape[1:]), labels[there].reshape(shape)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from minifl.backend import get_xp, to_host
+from minifl.backend import get_xp, on_cpu, to_host
 from minifl.fl import statistics
 from minifl.fl.algorithms.fedavg import Work
-from minifl.fl.batches import local_batches
+from minifl.fl.batches import joint_batches, local_batches
 from minifl.fl.local import learning_rate, local_sgd, weight_of_steps
 from minifl.fl.participation import steps_of
 
@@ -14,11 +14,12 @@ class Diverged(ArithmeticError):
     """A client's loss or parameters are not finite: says which client, round and step."""
 
 
-def local_work(settings, model, algorithm, data, partition, state, clients):
+def local_work(settings, model, algorithm, data, partition, state, clients, graphs=None):
     """The local work of K clients in round state.round, together along axis 0.
 
     data     Dataset whose arrays lie on the device of state.w
     clients  their K numbers
+    graphs   Graphs that do the local steps (graph.py); None: step by step
     returns  theta (K, P), running statistics (K, S), message: name -> (K, ...), kept: name -> (K, ...), mean losses
              (K,) on the host
     Raises Diverged when a loss or a parameter is not finite.
@@ -38,14 +39,19 @@ def local_work(settings, model, algorithm, data, partition, state, clients):
         x=x, y=y, active=xp.asarray(active), lr=lr,
         steps=xp.asarray(weight_of_steps(steps, settings.momentum).astype(dtype)[:, None]))
 
+    def local_steps(work, running):
+        return local_sgd(lambda theta, x, y: algorithm.gradient(work, theta, x, y), work.w, work.x, work.y, lr=work.lr,
+                         running=running, active=None if active.all() else work.active, momentum=settings.momentum,
+                         weight_decay=settings.weight_decay)
+
     with np.errstate(over="ignore", invalid="ignore"):   # what comes of it is found below
-        theta, losses, running = local_sgd(
-            lambda theta, x, y: algorithm.gradient(work, theta, x, y), w, x, y, lr=lr, running=running,
-            active=None if active.all() else work.active, momentum=settings.momentum,
-            weight_decay=settings.weight_decay)
-        losses = to_host(losses)
-        _check_finite(losses, theta, steps, clients, state.round + 1)
+        if graphs is None:
+            theta, losses, running = local_steps(work, running)
+        else:
+            key = algorithm, model, bool(active.all()), settings.momentum, settings.weight_decay
+            theta, losses, running = graphs(local_steps, key, work, running)
         message, kept = statistics.send(settings, model, algorithm, work, theta, running)
+        losses = _finite_losses(losses, theta, steps, clients, state.round + 1)
     # each over its own steps: zeros after them would change how NumPy pairs the numbers that it adds
     return theta, running, message, kept, np.array([own[:n].sum() for own, n in zip(losses, steps)]) / steps
 
@@ -53,9 +59,12 @@ def local_work(settings, model, algorithm, data, partition, state, clients):
 def _batches(settings, data, partition, state, clients, steps, dtype):
     """x (K, E, N, H, W, C) and y (K, E, N), E the most steps of any client; zeros where a client has fewer."""
     xp = get_xp(state.w)
+    options = {"batch_size": settings.batch_size, "augment": settings.augment, "dtype": dtype}
+    if not on_cpu(state.w) and (steps == steps[0]).all():
+        return joint_batches(data.x_train, data.y_train, [partition.train[k] for k in clients], settings.seed,
+                             state.round, clients, steps=int(steps[0]), **options)
     batches = [local_batches(data.x_train, data.y_train, partition.train[k], settings.seed, state.round, k,
-                             steps=int(n), batch_size=settings.batch_size, augment=settings.augment, dtype=dtype)
-               for k, n in zip(clients, steps)]
+                             steps=int(n), **options) for k, n in zip(clients, steps)]
 
     def padded(array):
         missing = int(steps.max()) - array.shape[0]
@@ -66,9 +75,15 @@ def _batches(settings, data, partition, state, clients, steps, dtype):
     return xp.stack([padded(x) for x, _ in batches]), xp.stack([padded(y) for _, y in batches])
 
 
-def _check_finite(losses, theta, steps, clients, round_):
-    """losses (K, E) on the host and parameters theta (K, P) of the clients in this round (from 1)."""
-    finite = to_host(get_xp(theta).isfinite(theta).all(axis=1))
+def _finite_losses(losses, theta, steps, clients, round_):
+    """losses (K, E) on the host, if they and the clients' parameters theta (K, P) in this round (from 1) are finite.
+
+    This waits for the device: all of it in one copy, after all else was asked of it.
+    """
+    xp = get_xp(theta)
+    finite = xp.isfinite(theta).all(axis=1, keepdims=True).astype(losses.dtype)
+    found = to_host(xp.concatenate([losses, finite], axis=1))
+    losses, finite = found[:, :-1], found[:, -1]
     for k, own, good, n in zip(clients, losses, finite, steps):
         bad = np.flatnonzero(~np.isfinite(own))
         if len(bad):
@@ -77,3 +92,4 @@ def _check_finite(losses, theta, steps, clients, round_):
         if not good:
             raise Diverged(f"the parameters of client {k} are not finite after local step {n} of round {round_}; a "
                            f"smaller --lr may help")
+    return losses

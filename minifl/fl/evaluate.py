@@ -21,37 +21,49 @@ And of the clients' own models, after their local steps and before averaging (ro
 
 import numpy as np
 
-from minifl.backend import get_xp, to_host
+from minifl.backend import get_xp, on_cpu, to_host
 from minifl.data.augment import to_float
 from minifl.layers.loss import softmax_cross_entropy
 
-CHUNK = 250   # test images a forward pass
+CHUNK = 250          # test images a forward pass
+CHUNK_ON_CPU = 25    # there their maps stay in a core's cache: 1.2 s of one core for 10 000 images of the CNN, not 1.7
 
 
-def predict(model, p, images, labels, *, pool_map=map, chunk=CHUNK):
+def chunk_size(on_gpu, by_chunk):
+    """Test images a forward pass; by_chunk: batch norm normalizes by them, so that they are a part of the result."""
+    return CHUNK if on_gpu or by_chunk else CHUNK_ON_CPU
+
+
+def predict(model, p, images, labels, *, pool_map=map, chunk=None):
     """Predicted class (M,) and cross-entropy summed over the M images, on the host.
 
     p         named views of one network, as of `statistics.tested`
     images    (M, H, W, C) uint8, on p's device or on the host; labels (M,) on p's device
     pool_map  maps a function over chunks of images, possibly in threads; the chunks do not depend on it
+    chunk     default: chunk_size
 
     Every chunk takes each n-th image, n their number, so that it is a mixture even where a test set is sorted by class:
     a batch norm without running statistics normalizes by its chunk.
     """
     some = next(iter(p.values()))
     xp, dtype = get_xp(some), some.dtype.type
+    chunk = chunk or chunk_size(not on_cpu(some), by_chunk=not model.statistics.slices.keys() <= p.keys())
     chunks = -(-len(images) // chunk)
 
     def run(first):
         x, y = xp.asarray(images[first::chunks])[None], labels[None, first::chunks]
         logits, _ = model.forward(p, to_float(x, dtype))
         loss, _ = softmax_cross_entropy(logits, y)
-        return to_host(logits[0].argmax(axis=1)), float(loss[0]) * x.shape[1]
+        return logits[0].argmax(axis=1), loss
 
     predicted, total = np.empty(len(images), dtype=np.int64), 0.0
-    for first, (classes, loss) in enumerate(pool_map(run, range(chunks))):
-        predicted[first::chunks] = classes
-        total += loss
+    if chunks:
+        classes, losses = zip(*pool_map(run, range(chunks)))
+        classes, losses = to_host(xp.concatenate(classes)), to_host(xp.concatenate(losses))   # a GPU is waited for once
+        for first, loss in enumerate(losses.tolist()):
+            part = predicted[first::chunks]
+            part[...], classes = classes[:len(part)], classes[len(part):]
+            total += loss * len(part)
     return predicted, total
 
 

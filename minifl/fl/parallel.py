@@ -1,10 +1,12 @@
 """Work in threads with results in order, and signals taken between two pieces of it."""
 
+import os
 import signal
+import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from minifl.backend import keep_freed_memory
 from minifl.blas import one_thread
@@ -59,7 +61,7 @@ class Signals:
 
     An exception at any other place could leave a lock of the thread pool taken or a state half changed. So the same
     signal once more ends the process at once, without an exception. Signals that the process was told to ignore
-    stay ignored.
+    stay ignored. The first one says on stderr what it waits for.
     """
 
     def __enter__(self):
@@ -75,9 +77,19 @@ class Signals:
             signal.signal(signum, handler)
 
     def _handle(self, signum, _):
-        self.signum = signum
+        first, self.signum = self.signum is None, signum
         signal.signal(signum, signal.SIG_DFL)
+        if first:
+            _say("Stopping after the clients at work; the same signal once more ends at once.")
 
     def check(self):
         if self.signum is not None:
             raise Interrupted(self.signum)
+
+
+def _say(line):
+    """Write a line to stderr, past Python's buffers: what a handler interrupts may be writing to them."""
+    with suppress(AttributeError, OSError, ValueError):     # no stderr, or a closed one
+        stderr = sys.__stderr__.fileno()
+        progress = "\n" if os.isatty(stderr) else ""        # the cursor may stand behind a bar
+        os.write(stderr, f"{progress}{line}\n".encode())

@@ -1,6 +1,5 @@
 """Who takes part in a round, who of them answers, and how many steps they do."""
 
-import math
 
 from minifl.errors import InputError
 from minifl.rng import DROPOUT, SAMPLE, address
@@ -41,4 +40,4 @@ def steps_of(settings, examples):
     """Local steps of a client with that many examples: local_steps, or enough batches for local_epochs passes."""
     if settings.local_epochs is None:
         return settings.local_steps
-    return math.ceil(settings.local_epochs * examples / settings.batch_size)
+    return -(-settings.local_epochs * examples // settings.batch_size)

@@ -1,6 +1,6 @@
 """A run directory: what was run, one line per round, the model; written so that nothing is lost or half-written.
 
-    config.json    settings, command, versions, commit, device, hashes of data and partition
+    config.json    settings, command, versions, commit, device and precision, hashes of data and partition
     partition.csv  the table of label counts
     rounds.jsonl   one JSON object per round, flushed as it happens
     model.npz      parameters and running statistics by name (statistics.py), replaced at every evaluation
@@ -19,6 +19,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def new_folder(folder, stem):
             path, number = Path(folder) / f"{stem}-{number}", number + 1
         except OSError as error:
             raise InputError(f"{path} cannot be made: {error.strerror}; name a folder with --out.") from error
+
+
+def check_folder(folder):
+    """Make the folder of many runs, if it does not exist; InputError if runs cannot be put there."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except FileExistsError as error:
+        raise InputError(f"--out {folder} exists and is not a folder; name another one.") from error
+    except OSError as error:
+        raise InputError(f"--out {folder} cannot be written: {error.strerror}; name another folder.") from error
 
 
 @contextlib.contextmanager
@@ -117,7 +129,7 @@ def append(path, record, seconds):
     _append(Path(path) / TIMES, {"round": record["round"], "seconds": seconds})
 
 
-def cut(path, rounds, device):
+def cut(path, rounds, device, precision="fp32"):
     """Leave only the first `rounds` rounds in the record, and note that the run is resumed after them."""
     path = Path(path)
     _remove_temporary(path)
@@ -125,7 +137,7 @@ def cut(path, rounds, device):
     times = [line for line in _read_lines(path / TIMES, missing_ok=True) if line.get("round", 0) <= rounds]
     _write_lines(path / ROUNDS, lines)
     _write_lines(path / TIMES, times)
-    _append(path / TIMES, {"resumed_after": rounds, **environment(device)})
+    _append(path / TIMES, {"resumed_after": rounds, **environment(device, precision)})
     (path / END).unlink(missing_ok=True)
     return lines
 
@@ -140,7 +152,7 @@ def read_end(path):
     file = Path(path) / END
     try:
         end = json.loads(file.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read: {error}.") from error
@@ -206,7 +218,7 @@ def load_model(path, expected):
     return found
 
 
-def environment(device):
+def environment(device, precision="fp32"):
     """Where and by what a run was made."""
     return {
         "command": shlex.join(["python", *_program(), *sys.argv[1:]]),
@@ -215,6 +227,7 @@ def environment(device):
                      "numpy": np.__version__, "scipy": scipy.__version__},
         "commit": _commit(),
         "device": device,
+        "precision": precision,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
     }
 

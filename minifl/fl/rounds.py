@@ -20,6 +20,7 @@ from minifl.backend import get_xp, to_host
 from minifl.fl import statistics
 from minifl.fl.client import Diverged, local_work
 from minifl.fl.evaluate import evaluate, predict
+from minifl.fl.graph import Graphs
 from minifl.fl.local import learning_rate
 from minifl.fl.parallel import in_order
 from minifl.fl.participation import failed, sample
@@ -40,7 +41,7 @@ def start(algorithm, w, statistics=None):
 
 
 def federated_rounds(settings, model, algorithm, state, data, partition, *, workers=1, clients_per_call=None,
-                     check=lambda: None):
+                     cuda_graphs=True, check=lambda: None):
     """Train from `state` to the last of settings.rounds and yield after every round (state, record).
 
     state      array module and dtype of its w are those of the whole run
@@ -52,6 +53,7 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
                in rounds divisible by eval_every and in the last one the entries of `evaluate`, in those divisible by
                local_eval_every and in the last one (0: in none) local_accuracy and local_own_accuracy, a number for
                each client that answered; seconds, with the tests of the clients' models, without that of the global one
+    cuda_graphs  whether the local steps of a call run as a CUDA graph (graph.py); on the CPU there are none
     check      called between two pieces of work; what it raises ends the rounds
 
     Raises Diverged when a loss, a client's result or the server's is not finite, before that round counts.
@@ -60,6 +62,7 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
     sizes = np.array([len(part) for part in partition.train], dtype=float)
     total = sizes.sum()
     on_cpu = get_xp(state.w) is np
+    graphs = Graphs() if cuda_graphs and not on_cpu else None
     with in_order(workers if on_cpu else 0, check) as pool_map:
         while state.round < settings.rounds:
             begin = perf_counter()
@@ -68,7 +71,8 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             answered, record = _line_up(settings, trained, state.round)
 
             def work(clients, state=state, test_locals=test_locals):
-                theta, running, *results = local_work(settings, model, algorithm, data, partition, state, clients)
+                theta, running, *results = local_work(settings, model, algorithm, data, partition, state, clients,
+                                                      graphs)
                 return *results, [_local_accuracies(settings, model, theta[i:i + 1], running[i:i + 1], data,
                                                     partition.test[k])
                                   for i, k in enumerate(clients) if test_locals]
@@ -129,7 +133,8 @@ def _server_step(algorithm, model, state, mean, own, share):
     gathered = mean.pop("statistics", state.statistics)
     with np.errstate(over="ignore", invalid="ignore"):
         w, server = algorithm.server(model, state.w, mean, state.server, share)
-    if not all(bool(get_xp(array).isfinite(array).all()) for array in (w, gathered, *server.values())):
+    xp = get_xp(w)
+    if not xp.stack([xp.isfinite(array).all() for array in (w, gathered, *server.values())]).all().item():
         raise Diverged(f"the server's state is not finite after round {state.round + 1}; a smaller --server-lr or "
                        f"--lr may help")
     return State(state.round + 1, w, server, {**state.own, **own}, gathered)

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minifl.backend import choose_precision
 from minifl.data.partition import make_partition
 from minifl.data.registry import load
 from minifl.data.table import partition_hash, read_csv
 from minifl.errors import InputError
-from minifl.fl import checkpoint, record, statistics
+from minifl.fl import checkpoint, memory, record, statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate
 from minifl.fl.parallel import Signals, in_order
@@ -26,9 +27,13 @@ def default_workers():
 
 
 def split(settings, dataset, counts=None):
-    """The partition of the data set: by its setting, or by a table of label counts (K, C)."""
+    """The partition of the data set: by its setting, or by a table of label counts (K, C).
+
+    Raises InputError for settings that allow none, or none that fits into memory.
+    """
     if settings.setting == TABLE and counts is None:
         raise InputError(f"--setting {TABLE}: the label counts were read from a file, which --partition must name.")
+    memory.check_partition(settings.num_clients, dataset.num_classes)
     domains = None
     if settings.by_domain:
         if not dataset.domain_names:
@@ -53,12 +58,13 @@ def on_device(dataset, xp):
 
 
 class Placement(NamedTuple):
-    """Where and how a run computes. None of it changes a bit of the result, but for the array module."""
+    """Where and how a run computes. None of it changes a bit of the result, but for the array module and precision."""
     xp: object = np
     device: str = "cpu"
     workers: int = 1
     clients_per_call: int | None = None
     checkpoint_every: int = 10
+    precision: str | None = None   # of products on a GPU; None: fp32, or the one that a resumed run began with
 
 
 def train(settings, dataset, partition, out, place=Placement(), *, force=False, table_file=None):
@@ -67,15 +73,17 @@ def train(settings, dataset, partition, out, place=Placement(), *, force=False, 
     Nobody else can write the directory until the iterator is done or closed. However it ends, `out` is readable: at
     an interruption or a failure the state of the last finished round is saved and end.json says what happened, then
     the exception goes on.
-    Raises InputError if `out` cannot be used, Diverged if a loss is not finite.
+    Raises InputError if `out` cannot be used or the device has no such precision, Diverged if a loss is not finite.
     """
+    precision = place.precision or "fp32"
+    choose_precision(place.xp, precision)
     model = settings.network(dataset.num_classes, dataset.image_shape)
     config = {
         "settings": asdict(settings),
         "partition": {"sha256": partition_hash(partition.counts), "file": table_file},
         "data": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
         "parameters": model.spec.size,
-        **record.environment(place.device),
+        **record.environment(place.device, precision),
     }
     with ExitStack() as lock:
         out = lock.enter_context(record.locked(out))
@@ -90,13 +98,18 @@ def resume(out, config, dataset, partition, place=Placement()):
     config, dataset, partition   from `reopen`
     returns  an iterator as of `train` over the rounds that are missing, sentences about where it goes on
     What the run holds at its end is the same to the bit as if it had never stopped, its times apart. Raises
-    InputError if it has ended, if it was made on another kind of device, and as `train`.
+    InputError if it has ended, if it was made on another kind of device or with another precision, and as `train`.
     """
     settings = settings_for(config["settings"].get("data"), config["settings"])
     kind = str(config.get("device")).split()[0]
     if kind != place.device.split()[0]:
         raise InputError(f"{out} was begun on {config.get('device')}, which rounds differently from {place.device}; "
                          f"resume it with --device {kind}.")
+    precision = config.get("precision", "fp32")
+    if place.precision not in (None, precision):
+        raise InputError(f"{out} was begun with --precision {precision}, which rounds differently from "
+                         f"{place.precision}; resume it with --precision {precision}, or leave that out.")
+    choose_precision(place.xp, precision)
     model = settings.network(dataset.num_classes, dataset.image_shape)
     with ExitStack() as lock:
         out = lock.enter_context(record.locked(out))
@@ -110,7 +123,7 @@ def resume(out, config, dataset, partition, place=Placement()):
         state, messages = checkpoint.latest(out, _first_state(settings, model, place), record.count_rounds(out),
                                             statistics.kept_sizes(settings, model, settings.method()))
         messages.append(f"Resuming after round {state.round} of {settings.rounds}.")
-        tested = [line for line in record.cut(out, state.round, place.device) if "accuracy" in line]
+        tested = [line for line in record.cut(out, state.round, place.device, precision) if "accuracy" in line]
         return _rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state,
                        tested[-1] if tested else None), messages
 

@@ -189,7 +189,8 @@ class Settings:
 def settings_for(data, chosen):
     """Settings for the data set `data`: what was chosen (name -> value, None = not chosen), else its defaults."""
     if not isinstance(data, str) or not data:
-        raise InputError(f"--data {data!r} is invalid; it must be the name of a data set.")
+        raise InputError(f"--data {data!r} is invalid; it must be the name of a data set: auto, "
+                         f"{', '.join(DEFAULTS)}, or one of your own.")
     known = {field.name for field in fields(Settings)}
     unknown = sorted(set(chosen) - known)
     if unknown:

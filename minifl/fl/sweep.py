@@ -6,6 +6,7 @@ complete are skipped, others resumed.
 """
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from minifl.fl import record
 from minifl.fl.settings import BELONGS, DEFAULTS, OTHERS, TABLE, Settings, settings_for
 
 ALWAYS_NAMED = ("algorithm", "norm", "setting")   # parts of a run's name, with what else varies, and the seed
+MOST_RUNS = 10_000                                # more are a slip of the keyboard: checking them takes minutes
 POLL = 0.2                                        # seconds between looks at the processes
 
 
@@ -35,20 +37,27 @@ def grid(data, several, out):
 
     several  name -> list of values
     What belongs to a value of another setting is left out elsewhere (--mu without fedprox). Raises InputError for
-    invalid settings, for a combination that comes twice, and for a run directory that holds other settings.
+    invalid settings, for a combination that comes twice, for a run directory that holds other settings, and for more
+    than MOST_RUNS combinations.
     """
+    count = math.prod(map(len, several.values()))
+    if count > MOST_RUNS:
+        sizes = " x ".join(f"{len(values):,} of --{name.replace('_', '-')}" for name, values in several.items()
+                           if len(values) > 1)
+        raise InputError(f"the sweep has {count:,} combinations ({sizes}); at most {MOST_RUNS:,} are valid.")
     names = sorted(several, key=lambda name: name == "seed")
     varied = [name for name in names if len(several[name]) > 1 and name not in (*ALWAYS_NAMED, "seed")]
-    runs = {}
+    runs, seen = {}, set()
     for values in itertools.product(*(several[name] for name in names)):
         chosen = dict(zip(names, values))
         left_out = {name for name in chosen if not _fits(name, data, chosen)}
         chosen = {name: value for name, value in chosen.items() if name not in left_out}
         settings = settings_for(data, chosen)
-        if settings in (run.settings for run in runs.values()):
+        if settings in seen:
             if any(len(several.get(BELONGS[name][0], ())) > 1 for name in left_out):   # they make no difference here
                 continue
             raise InputError(f"the sweep has a combination twice: {_shown(chosen)}.")
+        seen.add(settings)
         parts = [getattr(settings, name) for name in ALWAYS_NAMED]
         parts += [f"{name.replace('_', '-')}{getattr(settings, name)}" for name in varied if name in chosen]
         path = Path(out) / "-".join(map(str, [*parts, f"seed{settings.seed}"]))
@@ -126,7 +135,7 @@ def _fits(name, data, chosen):
 
 def _status(path, settings):
     """new, begun, or the status in end.json of a run directory, whose settings must be these."""
-    if not (path / record.CONFIG).exists():
+    if not os.path.exists(path / record.CONFIG):
         return "new"
     found = record.read_config(path)["settings"]
     found = settings_for(found.get("data"), found)

@@ -5,9 +5,13 @@ hold is laid side by side, (kh, C) numbers for each column of pixels; along the 
 layout the kw columns under a kernel lie in memory one after the other: they are a window of kw*kh*C numbers, and the
 windows of one output column over all rows are a matrix whose rows overlap (`slide`). Where it pays, minimal filtering
 takes the place of unfolding (minifl/layers/filtering.py); it computes the same y and gradients with fewer products.
+
+On a GPU the windows are copied, for all output columns at once: CuPy copies operands of batched products that are not
+contiguous anyway, and for factors that stand for several products it makes lists of addresses, a launch for each axis
+(cupy/_core/_routines_linalg.pyx, matmul). One product for each client and point is what is fast there.
 """
 
-from minifl.backend import get_xp
+from minifl.backend import get_xp, on_cpu
 from minifl.layers import filtering
 
 FEW = 4   # channels that are copied one at a time: a pixel of so few numbers is too short a piece of memory
@@ -89,6 +93,9 @@ def slide(columns, kernel, stride=1):
     xp = get_xp(columns)
     k, p, kw, d, f = kernel.shape
     windows = _windows(columns, kw, stride)
+    if not on_cpu(columns):
+        rows = xp.swapaxes(windows, 2, 3).reshape(k, p, -1, kw * d)                          # (K, P, R*OW, kw*D)
+        return (rows @ kernel.reshape(k, p, kw * d, f)).reshape(k, p, columns.shape[2], -1, f)
     out = xp.empty((k, p, columns.shape[2], windows.shape[2], f), dtype=xp.result_type(columns, kernel))
     xp.matmul(windows, kernel.reshape(k, p, 1, kw * d, f), out=xp.swapaxes(out, 2, 3))
     return out
@@ -99,6 +106,9 @@ def slide_kernel_gradient(dout, columns, kw, stride=1):
     xp = get_xp(dout)
     k, p, _, _, d = columns.shape
     windows = _windows(columns, kw, stride)
+    if not on_cpu(columns):
+        rows = xp.swapaxes(windows, 2, 4).reshape(k, p, kw * d, -1)                          # (K, P, kw*D, R*OW)
+        return (rows @ dout.reshape(k, p, rows.shape[3], -1)).reshape(k, p, kw, d, -1)
     return (xp.swapaxes(windows, 3, 4) @ xp.swapaxes(dout, 2, 3)).sum(axis=2).reshape(k, p, kw, d, -1)
 
 
@@ -107,11 +117,20 @@ def slide_input_gradient(dout, kernel, width, stride=1):
 
     Input column b met the kernel's column j in output column q, where q*stride + j = b: as q rises by 1, j falls by
     stride. So its gradient is one product of neighbouring output columns q with every stride-th column of the kernel
-    taken backwards; near the edges some of them are missing.
+    taken backwards; near the edges some of them are missing. On a GPU one product for all columns of both, and each
+    column of the kernel adds its part to the input columns that it met.
     """
     xp = get_xp(dout)
     k, p, r, ow, f = dout.shape
     kw, d = kernel.shape[2:4]
+    if not on_cpu(dout):
+        parts = dout.reshape(k, p, r * ow, f) @ xp.swapaxes(kernel.reshape(k, p, kw * d, f), 2, 3)
+        parts = parts.reshape(k, p, r, ow, kw, d)
+        out = xp.zeros((k, p, r, width, d), dtype=dout.dtype)
+        for j in range(kw):
+            met = out[:, :, :, j:j + stride * (ow - 1) + 1:stride]
+            met += parts[..., j, :]
+        return out
     flat = dout.reshape(k, p, r, ow * f)
     kernel = xp.swapaxes(kernel, 3, 4)                                                       # (K, P, kw, F, D)
     backwards = [xp.ascontiguousarray(kernel[:, :, first::stride][:, :, ::-1]) for first in range(stride)]
@@ -145,7 +164,7 @@ def _unfold(x, kh, stride):
     out = xp.empty((k, n, oh, w, kh, c), dtype=x.dtype)
     for i in range(kh):
         rows = x[:, :, i:i + stride * (oh - 1) + 1:stride]
-        for channels in [slice(None)] if c > FEW else range(c):
+        for channels in range(c) if c <= FEW and on_cpu(x) else [slice(None)]:
             out[..., i, channels] = rows[..., channels]
     return out.reshape(k, 1, n * oh, w, kh * c)
 

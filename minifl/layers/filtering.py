@@ -23,7 +23,7 @@ for the 3: 1.3e-6 and 4e-7 of y in float32, 3e-15 and 1e-15 in float64 (TF32 on 
 the smallest error among small halves.
 """
 
-from minifl.backend import get_xp
+from minifl.backend import constant, get_xp
 
 # taps -> (outputs of a tile, points)
 TILES = {
@@ -41,12 +41,13 @@ def _lagrange(points, p):
         if q != p:   # times (variable - z)/(z_p - z)
             shifted, same = [0.0, *coefficients], [*coefficients, 0.0]
             coefficients = [(a - z * b) / (points[p] - z) for a, b in zip(shifted, same)]
-    return coefficients
+    return tuple(coefficients)
 
 
-# taps -> A (m, n), G (n, k) and B (n, n) of (*), as lists of rows
-MATRICES = {taps: ([[z ** o for z in points] for o in range(m)], [[z ** i for i in range(taps)] for z in points],
-                   [_lagrange(points, p) for p in range(len(points))]) for taps, (m, points) in TILES.items()}
+# taps -> A (m, n), G (n, k) and B (n, n) of (*), as tuples of rows
+MATRICES = {taps: (tuple(tuple(z ** o for z in points) for o in range(m)),
+                   tuple(tuple(z ** i for i in range(taps)) for z in points),
+                   tuple(_lagrange(points, p) for p in range(len(points)))) for taps, (m, points) in TILES.items()}
 
 
 def outputs_of_tile(taps, height, channels):
@@ -129,5 +130,4 @@ def _by_tile(values, n):
 
 def _as(x, taps):
     """The matrices in x's type and place."""
-    xp = get_xp(x)
-    return [xp.asarray(rows, dtype=x.dtype) for rows in MATRICES[taps]]
+    return [constant(rows, x) for rows in MATRICES[taps]]

@@ -67,9 +67,10 @@ def _max_along(x, axis, size, stride):
     """
     xp = get_xp(x)
     parts = [x[cut] for cut in _slices(x.shape, axis, size, stride)]
-    y, winner = parts[0], xp.zeros(parts[0].shape, dtype=xp.int8 if size < 128 else xp.int64)
+    y, winner = parts[0], xp.zeros((1,) * x.ndim, dtype=xp.int8 if size < 128 else xp.int64)
     for position, part in enumerate(parts[1:], start=1):
-        winner = xp.maximum(winner, (part.real > y.real) * winner.dtype.type(position))
+        wins = part.real > y.real
+        winner = wins.view(xp.int8) if size == 2 else xp.maximum(winner, wins * winner.dtype.type(position))
         y = xp.maximum(y, part)
     return y, (x.shape, winner, axis, size, stride)
 

@@ -11,10 +11,11 @@ from minifl.params import Entry, Spec
 class Row(NamedTuple):
     """One step of a network on one example."""
     name: str
-    what: str             # for people
+    what: str             # for people; its words also say what it keeps for the way back (footprint.py)
     shape: tuple          # of its output
     entries: tuple = ()   # its parameter blocks and running statistics
     flops: int = 0        # of its forward pass, see Network.flops
+    stride: int = 1       # of a convolution
 
 
 class Network:
@@ -71,7 +72,7 @@ def conv_row(arrangement, name, image, kernel, channels, *, stride=1, padding=0)
                          f"{height}x{width} at {name}.")
     entries = weight_entries(name, (kernel, kernel, c, channels), arrangement.has_bias())
     what = f"conv {kernel}x{kernel}" + (f", stride {stride}" if stride > 1 else "")
-    return Row(name, what, shape, entries, 2 * math.prod(shape) * kernel * kernel * c)
+    return Row(name, what, shape, entries, 2 * math.prod(shape) * kernel * kernel * c, stride)
 
 
 def dense_row(arrangement, name, shape, units, *, classifier=False):

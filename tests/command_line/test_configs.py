@@ -44,12 +44,12 @@ def test_the_config_of_a_run_repeats_it(cli, small, data_dir):
     (None, "cannot be read"),
     ("", "is not a JSON object of settings"),
     ("{", "is not a JSON object of settings"),
-    ("[1, 2]", "is not a JSON object of settings"),
-    ("3", "is not a JSON object of settings"),
-    ('{"settings": [1]}', "is not a JSON object of settings"),
+    ("[1, 2]", "--config mine.json is not a JSON object of settings: it holds [1, 2]; valid is"),
+    ("3", "--config mine.json is not a JSON object of settings: it holds 3; valid is"),
+    ('{"settings": [1]}', "--config mine.json is not a JSON object of settings: its settings are [1]; valid is"),
     ("\xff\xfe\0", "is not a JSON object of settings"),
     ("[" * 100_000, "is not a JSON object of settings"),
-    ('{"learning_rate": 1}', "unknown setting 'learning_rate'; valid are"),
+    ('{"learning_rate": 1}', "--config mine.json: unknown setting 'learning_rate'; valid are"),
     ('{"lr": "fast"}', "--lr 'fast' is invalid; it must be a finite number above 0"),
     ('{"lr": NaN}', "--lr nan"),
     ('{"lr": 1e999}', "--lr inf"),
@@ -60,6 +60,7 @@ def test_the_config_of_a_run_repeats_it(cli, small, data_dir):
     ('{"setting": [[5]]}', "--setting [[5]]"),
     ('{"data": ["cifar10"]}', "--data ['cifar10']"),
     ('{"data": "mnist"}', "--data"),
+    ('{"data": ""}', "--data '' is invalid; it must be the name of a data set: auto, "),
     ('{"augment": true}', "--augment True"),
 ])
 def test_bad_config_files(cli, data_dir, text, message):
@@ -67,6 +68,12 @@ def test_bad_config_files(cli, data_dir, text, message):
         Path("mine.json").write_text(text, encoding="latin-1")
     refused(cli("train", "--data-dir", data_dir, "--device", "cpu", "--config", "mine.json"), message)
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("data", ["", 3, ["cifar10"]])
+def test_bad_names_of_data_in_the_config_of_a_sweep(cli, data):
+    Path("mine.json").write_text(json.dumps({"data": data}))
+    refused(cli("sweep", "--config", "mine.json"), f"--data {data!r} is invalid; it must be one of auto, embedded, ")
 
 
 def test_a_folder_for_a_config_file(cli, small, tmp_path):

@@ -116,7 +116,7 @@ HEADER = "client," + ",".join(f"class{c}" for c in range(10)) + "\n"
     (HEADER + "0" + ",1" * 9 + "\n", "line 2"),
     (HEADER + "0" + ",1" * 9 + ",-1\n", "'-1'"),
     (HEADER + "0" + ",1" * 9 + ",x\n", "'x'"),
-    (HEADER + "0" + ",1" * 9 + ",41\n", "class 9: 41 examples asked for, at most 40"),
+    (HEADER + "0" + ",1" * 9 + ",41\n", "--partition table.csv: class 9 (class9): 41 examples asked for, at most 40"),
     (HEADER.replace("class3", "cat") + "0" + ",1" * 10 + "\n", "class 'cat'"),
 ])
 def test_bad_tables(cli, small, text, message):

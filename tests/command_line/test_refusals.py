@@ -50,7 +50,8 @@ def test_more_than_fits_into_memory(cli, small, monkeypatch):
         raise MemoryError("Unable to allocate 618 GiB")
 
     monkeypatch.setattr(Spec, "init", init)
-    refused(cli("train", *small), "not enough memory", "618 GiB", "--width")
+    refused(cli("train", *small), "not enough memory", "618 GiB", "--width", "--batch-size", "--local-steps",
+            "--local-epochs")
 
 
 def test_bad_data_files(cli, data_dir, tmp_path):
@@ -80,6 +81,18 @@ def test_an_output_folder_that_cannot_be_written(cli, small):
     Path("runs").write_text("mine")
     refused(cli("train", *small), "runs")
     assert Path("file").read_text() == Path("runs").read_text() == "mine"
+
+
+@pytest.mark.parametrize("option", ["--out", "--resume", "--data-dir", "--partition", "--config"])
+def test_an_empty_path_is_not_the_current_folder(cli, small, option):
+    refused(cli("train", *small, option, ""), f"'{option}'", "'' is no path")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "sweep", "partition"])
+def test_an_empty_name_of_data_is_not_auto(cli, command):
+    refused(cli(command, "--data", ""), "--data ''", "auto", "embedded", "cifar10")
+    assert not Path("runs").exists()
 
 
 def test_no_gpu(cli, small, monkeypatch):

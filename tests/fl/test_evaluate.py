@@ -14,7 +14,7 @@ from minifl.params import Spec
 class Brightness:
     """A model whose logits are the image's channels: the brightest channel is the predicted class."""
     num_classes = 4
-    spec = Spec(())
+    spec = statistics = Spec(())
 
     def forward(self, p, x):
         return x[:, :, 0, 0, :] * 255, None
@@ -80,7 +80,7 @@ def test_chunks_change_no_prediction(case):
 
 
 def test_threads_change_no_bit(case, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 10)
+    monkeypatch.setattr(module, "CHUNK_ON_CPU", 10)
     clients = [np.arange(53)]
     with ThreadPoolExecutor(3) as pool:
         model, p, *test_set = case

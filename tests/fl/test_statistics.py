@@ -14,11 +14,12 @@ from minifl.errors import InputError   # noqa: E402
 from minifl.fl import statistics   # noqa: E402
 from minifl.fl.batches import local_batches   # noqa: E402
 from minifl.fl.client import local_work   # noqa: E402
-from minifl.fl.evaluate import evaluate, predict   # noqa: E402
+from minifl.fl.evaluate import chunk_size, evaluate, predict   # noqa: E402
 from minifl.fl.local import local_sgd   # noqa: E402
 from minifl.fl.participation import failed, sample   # noqa: E402
 from minifl.fl.rounds import federated_rounds, start   # noqa: E402
 from minifl.models import MLP, Arrangement, ResNet, loss_and_grad   # noqa: E402
+from minifl.params import Entry, Spec   # noqa: E402
 
 MODEL = MLP(CLASSES, SHAPE, (5, 3), Arrangement("bn", "before", learnable=True))
 BN = ("dense1.norm.gain", "dense1.norm.bias", "dense2.norm.gain", "dense2.norm.bias")
@@ -197,6 +198,7 @@ def test_neither_workers_nor_clients_per_call_change_a_bit(policy, algorithm):
 class Centred:
     """Batch norm without scale on one pixel: class 1 where it is above the mean, given or the batch's own."""
     num_classes = 2
+    statistics = Spec((Entry("norm.mean", (1,), statistic=True),))
 
     def forward(self, p, x):
         v = x[:, :, 0, 0, :]
@@ -222,6 +224,15 @@ def test_evaluation_with_the_statistics_of_each_test_batch_by_hand():
     np.testing.assert_array_equal(predicted, [0, 0, 0, 1, 1, 1])
     predicted, _ = predict(Centred(), p, IMAGES[[0, 1, 2, 5]], LABELS[:4], chunk=4)     # mean 30
     np.testing.assert_array_equal(predicted, [0, 0, 0, 1])
+
+
+def test_only_batch_statistics_need_the_large_chunks():
+    """60 images of 10 and 12 and one of 255: in one chunk the mean is 15, in chunks without the bright one 11."""
+    images = np.where(np.arange(60) % 2, 12, 10).astype(np.uint8).reshape(60, 1, 1, 1)
+    images[0] = 255
+    predicted, _ = predict(Centred(), {"nothing": np.zeros((1, 0))}, images, np.zeros(60, int))
+    np.testing.assert_array_equal(predicted, np.arange(60) == 0)
+    assert chunk_size(on_gpu=False, by_chunk=False) < chunk_size(on_gpu=False, by_chunk=True) == chunk_size(True, False)
 
 
 def test_local_models_by_hand():

@@ -1,0 +1,114 @@
+"""Bytes that a network takes on its way forward and back, from the shapes of its plan alone: nothing is allocated.
+
+The numbers are those of minifl/layers and minifl/models as they are written, with arrays of float32;
+tests/fl/test_memory.py measures them. The most of it are the caches: the columns of convolutions, kh times their input
+or, filtered, points/m times. On top of all caches comes what the hungriest row of the plan has besides while it computes.
+"""
+
+from math import prod
+from typing import NamedTuple
+
+from minifl.layers import filtering
+
+FLOAT = 4          # bytes of a float32
+MARGIN = 11, 10    # 11/10, in whole numbers: for what is small, and for what is not quite as counted here
+
+# By the words of a row of the plan: bytes that are kept of each number of its output for the backward pass, and bytes
+# that exist of it at the same time while it is computed, forward and backward.
+WORDS = {
+    "relu": (1, 8, 8), "leaky-relu": (1, 16, 16), "elu": (5, 16, 16), "gelu": (8, 12, 20), "silu": (8, 16, 20),
+    "softplus": (4, 16, 24), "tanh": (4, 8, 16), "sigmoid": (4, 16, 16),
+    "s": (0, 12, 12), "n": (4, 12, 16), "mv": (4, 16, 16), "gn": (4, 20, 24), "in": (4, 20, 24), "rms": (4, 12, 16),
+    "bn": (4, 12, 20),
+}
+MAX_POOL = "max-pool 2"
+
+
+class Part(NamedTuple):
+    """Bytes that one row of a plan takes."""
+    kept: int = 0        # for each example until its backward pass is over
+    forward: int = 0     # for each example while it goes forward
+    backward: int = 0    # for each example while it goes backward
+    client: int = 0      # for each client while it goes backward
+
+
+def parts(model, *, on_gpu=False):
+    """The Part of each row of the plan.
+
+    on_gpu: matrices that overlap are copied before a product (layers/conv.py)
+    """
+    shapes = [model.image_shape, *(row.shape for row in model.plan)]
+    found = []
+    for i, row in enumerate(model.plan):
+        pooled = model.arrangement.pool_first and i + 1 < len(model.plan) and model.plan[i + 1].what == MAX_POOL
+        found.append(_part(model, row, shapes[i], shapes[i + 2] if pooled else row.shape, on_gpu, first=i == 0))
+    return found
+
+
+def _part(model, row, before, shape, on_gpu, first):
+    """The Part of one row, from its words, the shape of its input (on a shortcut: of the row before) and the shape at
+    which it is computed."""
+    y, x = FLOAT * prod(row.shape), FLOAT * prod(before)
+    words = row.what.split(", ")
+    kernel = next((entry.shape for entry in row.entries if len(entry.shape) == 4), None)
+    if kernel:
+        return _convolution(row, kernel, y, on_gpu, first)
+    if words[0] == "linear":
+        return Part(x, 2 * y, x + 2 * y)
+    if not row.what:     # flatten: a view, or the copy that the linear layer behind it keeps
+        return Part(0, x, x)
+    if row.what == MAX_POOL:
+        return Part(x // 8 + x // 16, 2 * x, 2 * x)
+    if row.name.endswith(".attention"):
+        scores = FLOAT * model.heads * row.shape[0] ** 2
+        return Part(3 * y + scores, 3 * y + 2 * scores, 6 * y + 3 * scores)
+    found = [WORDS[word] for word in words if word in WORDS]
+    if found:
+        kept, forward, backward = zip(*found)
+        affine = 4 * any(entry.name.endswith(".gain") for entry in row.entries)
+        return Part(*(prod(shape) * size for size in
+                      (sum(kept) + affine, max(forward) + affine + FLOAT, max(backward) + affine + FLOAT)))
+    return Part(0, 2 * (x + y), 2 * (x + y))
+
+
+def _convolution(row, kernel, y, on_gpu, first):
+    """The Part of a convolution (layers/conv.py); the first of a network gives its input no gradient."""
+    kh, kw, c, f = kernel
+    oh, ow = row.shape[:2]
+    height, width = ((side - 1) * row.stride + max(k, row.stride) for side, k in ((oh, kh), (ow, kw)))
+    tile = filtering.outputs_of_tile(kh, oh, c) if row.stride == 1 else 0
+    points = len(filtering.TILES[kh][1]) if tile else 1
+    lines = -(-oh // tile) * points if tile else oh     # of products: `points` for every `tile` of the outputs
+    columns = FLOAT * lines * (1 if tile else kh) * width * c
+    products = FLOAT * lines * ow * f
+    windows = FLOAT * lines * ow * kw * (1 if tile else kh) * c if on_gpu else 0
+    padded = FLOAT * height * width * c
+    partial = FLOAT * ow * (points if tile else kh) * kw * c * f      # of the kernel's gradient, one per output column
+    transposed = columns if tile else 0                               # before the tiles are added where they overlap
+    back = 0 if first else columns + transposed + padded + windows
+    return Part(columns, 2 * padded + products + y + windows,     # x is there as well; back, the gradient of a shortcut
+                3 * y + products + max(windows, back), partial * (2 if tile else 1))
+
+
+def cached(parts):
+    """Bytes that one example's caches take after its forward pass."""
+    return sum(part.kept for part in parts)
+
+
+def forward(parts):
+    """The most bytes of an example on its way forward: what is kept so far, and the row at work."""
+    most = kept = 0
+    for part in parts:
+        kept += part.kept
+        most = max(most, kept + part.forward)
+    return _with_margin(most)
+
+
+def backward(parts, n):
+    """The most bytes of n examples of a client on their way forward and back; all caches live until the end."""
+    back = max(n * part.backward + part.client for part in parts)
+    return max(n * forward(parts), _with_margin(n * cached(parts) + back))
+
+
+def _with_margin(size):
+    return size * MARGIN[0] // MARGIN[1]
