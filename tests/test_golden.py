@@ -23,8 +23,8 @@ from minifl import layers                                                       
 from minifl.fl.local import local_sgd                                           # noqa: E402
 from minifl.models import loss_and_grad                                         # noqa: E402
 from minifl.models.arrangement import ACTIVATIONS, POSITIONS, WHERE             # noqa: E402
-from network_cases import (INSIDE, NETWORKS, NORMS, RESNET18, RESNET18_SGD, SGD, Network,    # noqa: E402
-                           Residual)
+from network_cases import (INSIDE, NETWORKS, NORMALIZED, NORMS, RESNET18, RESNET18_SGD, SGD,    # noqa: E402
+                           Network, Residual)
 
 TOLERANCE = 1e-10
 
@@ -75,7 +75,7 @@ def layer_tensors(name):
 
 def network_tensors(name):
     """Logits, loss and the gradient of every block; with batch norm its running statistics and what they lead to."""
-    case = NETWORKS[name]
+    case = (NETWORKS | NORMALIZED)[name]
     model, theta = _model_and_theta(name, case)
     x, y = case.batch(name)
     logits, _ = model.forward(model.spec.views(theta), x)
@@ -121,6 +121,7 @@ def _with_batch_norm(model, theta, running, x):
 GROUPS = {
     "layers": (LAYERS, layer_tensors),
     "networks": (NETWORKS, network_tensors),
+    "normalized": (NORMALIZED, network_tensors),
     "sgd": (SGD, sgd_tensors),
 }
 CASES = [(group, name) for group, (cases, _) in GROUPS.items() for name in cases]
@@ -219,6 +220,13 @@ def test_resnet_18_has_its_full_size():
     """PAPER section 3; the number by hand is in tests/models/test_resnet.py."""
     for case in (*RESNET18.values(), *RESNET18_SGD.values()):
         assert case.model.spec.size == 11_164_352
+
+
+def test_the_released_cnn_has_its_full_size():
+    """PAPER section 3; with each of the three norms of its Figure 4."""
+    released = {case.arrangement["norm"]: case.model.spec.size for cases, _ in GROUPS.values()
+                for name, case in cases.items() if name.startswith("released-full-size")}
+    assert released == dict.fromkeys(("none", "fn", "ln"), 797_248)
 
 
 def test_running_statistics_are_compared():

@@ -1,6 +1,6 @@
-"""Write PyTorch's answers to the golden cases: layers.npz, networks.npz, sgd.npz, beside it.
+"""Write PyTorch's answers to the golden cases: layers.npz, networks.npz, normalized.npz, sgd.npz, beside it.
 
-    python tests/golden/make_golden.py        (needs PyTorch; CPU, float64)
+    python tests/golden/make_golden.py [FILE...]        (needs PyTorch; CPU, float64; without names all files)
 
 Layers are PyTorch's own functions, gradients its autograd; the networks are written here a second time, in
 convolutional.py and transformer.py, from the paper's description, in its literal order (convolution, activation with
@@ -22,7 +22,7 @@ import convolutional                                                            
 import network_cases                                                            # noqa: E402
 from drawing import condensed, joined, uniform                                          # noqa: E402
 from layer_cases import LAYERS                                                  # noqa: E402
-from network_cases import NETWORKS, SGD                                         # noqa: E402
+from network_cases import NETWORKS, NORMALIZED, SGD                             # noqa: E402
 from minifl.atomic import replacing                                             # noqa: E402
 from pytorch_layers import LAYER                                                # noqa: E402
 from transformer import Transformer                                             # noqa: E402
@@ -112,6 +112,9 @@ def write(file, cases, answers_of):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    write("layers.npz", LAYERS, layer_answers)
-    write("networks.npz", NETWORKS, network_answers)
-    write("sgd.npz", SGD, sgd_answers)
+    files = {"layers.npz": (LAYERS, layer_answers), "networks.npz": (NETWORKS, network_answers),
+             "normalized.npz": (NORMALIZED, network_answers), "sgd.npz": (SGD, sgd_answers)}
+    for file in sys.argv[1:] or files:
+        if file not in files:
+            sys.exit(f"{file}: no such file is made here; valid are {', '.join(files)}.")
+        write(file, *files[file])

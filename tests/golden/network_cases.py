@@ -109,6 +109,12 @@ def _named(prefix, norm, mix, kind=Network, **shape):
     return {name: kind(_arrangement(norm, *mix), **shape)}
 
 
+def _released(norm):
+    """The paper's CNN as released, at its full width."""
+    return _named("released-full-size", norm, MIXES[0], image_shape=(32, 32, 3), channels=(64, 64), widths=(384, 192),
+                  classes=10, examples=2)
+
+
 def _networks():
     cases = {}
     for norm in NORMS:
@@ -122,8 +128,7 @@ def _networks():
         cases |= _named("table7", norm, MIXES[0], widths=(14,))
     cases |= _named("table7", "ln", MIXES[2], widths=(14,))
     for norm in ("none", "fn"):
-        cases |= _named("released-full-size", norm, MIXES[0], image_shape=(32, 32, 3), channels=(64, 64),
-                        widths=(384, 192), classes=10, examples=2)
+        cases |= _released(norm)
     for activation in ACTIVATIONS:
         cases |= _named("cnn-16x20", "fn", ("after", False, "all", activation))
         cases |= _named("mlp", "ln", ("before", True, "none", activation), image_shape=(4, 3, 3), channels=(),
@@ -187,4 +192,5 @@ def _transformers():
 
 RESNET18, RESNET18_SGD = _resnet18()
 NETWORKS = _networks() | _residual() | _transformers() | RESNET18
+NORMALIZED = _released("ln")    # in a file of its own: the others keep their bytes
 SGD = _sgd() | RESNET18_SGD
