@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 from minifl.cli import main
@@ -15,6 +16,7 @@ from minifl.errors import InputError
 from minifl.fl.record import read_config, read_end, read_rounds
 from minifl.fl.settings import settings_for
 from minifl.fl.sweep import grid
+from minifl.options import Several
 
 CLI = Path(__file__).resolve().parent.parent / "cli.py"
 
@@ -148,6 +150,41 @@ def test_what_is_refused(sweep):
         code, _, errors = sweep(*options, "--out", "grid")
         assert code == 2 and text in errors and "Traceback" not in errors
     assert not Path("grid").exists()
+
+
+@pytest.mark.parametrize("seeds", ["0-99999999999", "1-10000,20000", "0-9,10-99999999999999999999999"])
+def test_too_many_values(sweep, seeds):
+    code, _, errors = sweep("--seeds", seeds, "--out", "grid")
+    assert code == 2 and "'--seeds'" in errors and "at most 10,000 are valid" in errors
+
+
+def test_too_many_combinations(sweep):
+    code, _, errors = sweep("--seeds", "0-9999", "--data-seed", "0-9", "--out", "grid")
+    assert code == 2 and "100,000 combinations" in errors and "10,000 of --seed" in errors
+
+
+def test_ranges():
+    whole = Several(int)
+    assert whole.convert("3-5,1,4", None, None) == [3, 4, 5, 1]
+    for text in ("5-3", "0-x", "-3-4", "0-\u00b2", "0-" + "9" * 5000):
+        with pytest.raises(click.BadParameter, match="not a valid integer"):
+            whole.convert(text, None, None)
+
+
+@pytest.mark.parametrize("out, text", [("file/grid", "--out file/grid cannot be written: Not a directory"),
+                                       ("file", "--out file exists and is not a folder")])
+def test_an_output_folder_that_cannot_be_used_is_found_before_anything_starts(sweep, out, text):
+    Path("file").write_text("mine")
+    code, output, errors = sweep("--seeds", "0-1", "--out", out)
+    assert code == 2 and errors.startswith(f"Error: {text}") and errors.count("\n") == 1
+    assert "started" not in output and Path("file").read_text() == "mine"
+
+
+def test_a_file_in_the_place_of_a_run_stops_that_run_only(sweep):
+    Path("grid").mkdir()
+    Path("grid", "fedavg-none-oneclass-seed0").write_text("mine")
+    code, output, errors = sweep("--seeds", "0-1", "--out", "grid")
+    assert code == 1 and "seed0 exists and is not a run directory" in errors and output.count("| cifar10") == 1
 
 
 def test_a_table_of_counts_and_a_config_file(sweep, tmp_path):

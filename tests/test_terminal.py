@@ -88,6 +88,7 @@ def test_ctrl_c_on_a_terminal(data_dir, tmp_path):
     code, written = in_terminal(data_dir, 80, *SMALL, "--rounds", "1000000", "--out", tmp_path / "run",
                                 interrupt_after=b"3/1000000 ")
     assert code == 130 and "Traceback" not in written
+    assert "Stopping after the clients at work; the same signal once more ends at once." in shown_lines(written)
     last = shown_lines(written)[-1]
     assert last.startswith("Interrupted; the record up to here is in ")
     assert last.endswith(f"Go on with: python cli.py train --resume {tmp_path / 'run'} --data-dir {data_dir}")

@@ -91,14 +91,15 @@ def test_every_factor_of_variation_matters():
 
 
 def test_a_linear_classifier_on_raw_pixels_stays_below_60_percent(default):
-    """Ridge regression on the class indicators, with the best of the penalties 10, 100, ..., 10000: 39 %."""
+    """Ridge regression on the class indicators, with the best on the test set of the penalties 10, 100, 1000, 10000."""
     x, x_test = (a.reshape(len(a), -1).astype(np.float32) / 255 - 0.5
                  for a in (default.x_train, default.x_test))
     target = np.eye(10, dtype=np.float32)[default.y_train] - 0.1
-    penalty = 1000 * np.eye(x.shape[1], dtype=np.float32)
-    weights = linalg.solve(x.T @ x + penalty, x.T @ target, assume_a="pos")
-    accuracy = np.mean(np.argmax(x_test @ weights, axis=1) == default.y_test)
-    assert 0.2 < accuracy < 0.6
+    products, right, accuracies = x.T @ x, x.T @ target, []
+    for penalty in (10, 100, 1000, 10000):
+        weights = linalg.solve(products + penalty * np.eye(len(products), dtype=np.float32), right, assume_a="pos")
+        accuracies.append(np.mean(np.argmax(x_test @ weights, axis=1) == default.y_test))
+    assert max(accuracies) == pytest.approx(0.39, abs=0.01)     # as results/README.md says; it must stay below 0.6
 
 
 @pytest.mark.parametrize("name, value", [("seed", -1), ("seed", 0.5), ("seed", "1"), ("n_train", -40),

@@ -1,7 +1,7 @@
 """Decoding: the pixels are right for every kind of image, and what is none is told apart."""
 
 import io
-import os
+import signal
 import tempfile
 import zlib
 
@@ -167,8 +167,12 @@ def test_full_disk_and_interruption_leave_nothing(tmp_path, monkeypatch):
 
     def interrupted():
         yield "0"
-        os.kill(os.getpid(), 2)
+        signal.raise_signal(signal.SIGINT)
         yield "1"
-    with pytest.raises(KeyboardInterrupt):
-        images.decode(interrupted(), files.__getitem__, tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)    # in the background it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            images.decode(interrupted(), files.__getitem__, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert list(tmp_path.iterdir()) == []

@@ -104,13 +104,19 @@ def test_own_sets_by_their_files(tmp_path):
         registry.load("mine")
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "/etc/passwd", "", ".", "..", ".x", "-x", "a b", "a\\b", "x\n",
+@pytest.mark.parametrize("name", ["../x", "a/b", "/etc/passwd", ".", "..", ".x", "-x", "a b", "a\\b", "x\n",
                                   "\x1b[m"])
 def test_names_are_no_paths(tmp_path, name):
     with pytest.raises(InputError, match="--data '.*': a name has letters, digits") as caught:
         registry.load(name)
     assert str(caught.value).isprintable()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", 3, ["cifar10"]])
+def test_what_is_no_name_is_told_the_names(name):
+    with pytest.raises(InputError, match="--data .* is invalid; it must be one of auto, embedded, cifar10, .* your own"):
+        registry.load(name)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -180,6 +180,7 @@ def handler():
 
 
 BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+STOPPING = "Stopping after the clients at work; the same signal once more ends at once.\n"
 
 
 @BOTH
@@ -210,17 +211,37 @@ except BaseException as error:
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert ended.stdout == "first\n" and ended.returncode == -signum
+    assert ended.stderr == STOPPING     # so that nobody wonders whether it was heard
 
 
-def test_the_other_signal_waits_too(handler):
+def test_the_other_signal_waits_too(handler, capfd):
     with Signals() as signals:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Interrupted) as caught:
             signals.check()
-    assert caught.value.signum in (signal.SIGINT, signal.SIGTERM)
+    assert caught.value.signum in (signal.SIGINT, signal.SIGTERM) and capfd.readouterr().err == STOPPING
     signal.raise_signal(signal.SIGINT)
     assert handler == [signal.SIGINT]       # the handlers of before are back
+
+
+@BOTH
+@pytest.mark.parametrize("stderr", ["None", "open(os.devnull)", "open('/dev/full', 'w')", "io.StringIO()"])
+def test_a_signal_is_heard_where_nothing_can_be_written(signum, stderr):
+    program = f"""
+import io, os, signal, sys
+from minifl.fl.parallel import Interrupted, Signals
+signal.signal({signum:d}, signal.SIG_DFL)
+sys.__stderr__ = {stderr}
+with Signals() as signals:
+    signal.raise_signal({signum:d})
+    try:
+        signals.check()
+    except Interrupted:
+        print("heard")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "heard\n", "")
 
 
 @BOTH

@@ -264,7 +264,8 @@ def test_a_signal_leaves_a_readable_record_and_says_how_to_go_on(data_dir, tmp_p
     output, errors = process.communicate(timeout=120)
     assert process.returncode == code
     again = shlex.join(["python", "cli.py", "train", "--resume", str(out), "--data-dir", str(data_dir)])
-    assert errors == f"Interrupted; the record up to here is in {out}. Go on with: {again}\n"
+    assert errors == ("Stopping after the clients at work; the same signal once more ends at once.\n"
+                      f"Interrupted; the record up to here is in {out}. Go on with: {again}\n")
     assert "Traceback" not in output
     lines = record.read_rounds(out)
     assert [line["round"] for line in lines] == list(range(1, len(lines) + 1))

@@ -88,6 +88,29 @@ def test_folder_from_disk(out, inside):
     is_right(out / "cifar10.npz")
 
 
+def test_files_cut_at_a_record_are_named_with_their_counts(out, monkeypatch):
+    whole = {f"data_batch_{i}.bin": len(records(f"data_batch_{i}.bin")) // 3073 for i in range(1, 6)}
+    monkeypatch.setattr(cifar.Version, "genuine_of", property(lambda version: whole | {"test_batch.bin": 13}))
+    folder = out.parent / "cifar-10-batches-bin"
+    folder.mkdir()
+    put(folder, members())
+    assert "WARNING" not in cifar10("--data-dir", out, "--from", folder, "--force").stderr
+    put(folder, members(test_batch_bin=records("test_batch.bin")[:-2 * 3073]))
+    done = cifar10("--data-dir", out, "--from", folder, "--force")
+    assert done.exit_code == 0 and "WARNING" not in done.stdout
+    assert (f"WARNING: {folder} is not CIFAR-10 as published: test_batch.bin has 11 images instead of 13.\n"
+            in done.stderr)
+    assert "data_batch" not in done.stderr and "--force" in done.stderr
+
+
+def test_published_counts():
+    raw = dict.fromkeys(cifar.CIFAR10.genuine_of, bytes(3073 * 10_000))
+    assert len(raw) == 6 and cifar.other_counts(cifar.CIFAR10, raw) == []
+    raw["data_batch_4.bin"] = bytes(3073 * 1_000)
+    assert cifar.other_counts(cifar.CIFAR10, raw) == ["data_batch_4.bin has 1,000 images instead of 10,000"]
+    assert cifar.CIFAR100.genuine_of == {"train.bin": 50_000, "test.bin": 10_000}
+
+
 def test_folder_by_environment_and_by_default(out, monkeypatch):
     path = on_disk(out, genuine())
     assert cifar10("--from", path).exit_code == 0
