@@ -152,7 +152,6 @@ def keep_freed_memory():
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8   # malloc.h
-    mallopt(m_arena_max, 1)             # one heap for all threads: what one frees another can use
+    m_trim_threshold, m_mmap_threshold = -1, -3   # malloc.h
     mallopt(m_mmap_threshold, 1 << 25)  # 32 MB, the largest it takes
     mallopt(m_trim_threshold, 1 << 30)

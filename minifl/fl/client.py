@@ -72,6 +72,8 @@ def _batches(settings, data, partition, state, clients, steps, dtype):
             return array
         return xp.concatenate([array, xp.zeros((missing, *array.shape[1:]), dtype=array.dtype)])
 
+    if len(batches) == 1:     # nothing to pad, nothing to copy
+        return tuple(array[None] for array in batches[0])
     return xp.stack([padded(x) for x, _ in batches]), xp.stack([padded(y) for _, y in batches])
 
 

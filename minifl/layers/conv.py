@@ -14,6 +14,7 @@ contiguous anyway, and for factors that stand for several products it makes list
 from minifl.backend import get_xp, on_cpu
 from minifl.layers import filtering
 
+CACHE_BYTES = 3 << 18   # of what a product writes, 0.75 MB: stays in the cache of a core until all columns are done
 FEW = 4   # channels that are copied one at a time: a pixel of so few numbers is too short a piece of memory
 
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
@@ -96,19 +97,34 @@ def slide(columns, kernel, stride=1):
     if not on_cpu(columns):
         rows = xp.swapaxes(windows, 2, 3).reshape(k, p, -1, kw * d)                          # (K, P, R*OW, kw*D)
         return (rows @ kernel.reshape(k, p, kw * d, f)).reshape(k, p, columns.shape[2], -1, f)
-    out = xp.empty((k, p, columns.shape[2], windows.shape[2], f), dtype=xp.result_type(columns, kernel))
-    xp.matmul(windows, kernel.reshape(k, p, 1, kw * d, f), out=xp.swapaxes(out, 2, 3))
+    ow, r = windows.shape[2:4]
+    out = xp.empty((k, p, r, ow, f), dtype=xp.result_type(columns, kernel))
+    by_column, kernel = xp.swapaxes(out, 2, 3), kernel.reshape(k, p, 1, kw * d, f)
+    for some in _row_blocks(out):
+        xp.matmul(windows[:, :, :, some], kernel, out=by_column[:, :, :, some])
     return out
 
 
 def slide_kernel_gradient(dout, columns, kw, stride=1):
-    """dL/dkernel (K, P, kw, D, F) of `slide`: the windows of each output column, transposed, times its gradients."""
+    """dL/dkernel (K, P, kw, D, F) of `slide`: the windows, transposed, times their gradients.
+
+    One product for each output column, and their sum; or the windows of all columns copied for one product, where that
+    takes less memory, R <= F, and on a GPU.
+    """
     xp = get_xp(dout)
     k, p, _, _, d = columns.shape
     windows = _windows(columns, kw, stride)
     if not on_cpu(columns):
-        rows = xp.swapaxes(windows, 2, 4).reshape(k, p, kw * d, -1)                          # (K, P, kw*D, R*OW)
-        return (rows @ dout.reshape(k, p, rows.shape[3], -1)).reshape(k, p, kw, d, -1)
+        rows = xp.swapaxes(windows, 2, 3).reshape(k, p, -1, kw * d)                          # (K, P, R*OW, kw*D)
+        return (xp.swapaxes(rows, 2, 3) @ dout.reshape(k, p, rows.shape[2], -1)).reshape(k, p, kw, d, -1)
+    if columns.shape[2] <= dout.shape[4]:
+        f = dout.shape[4]
+        out = xp.empty((k, p, kw * d, f), dtype=dout.dtype)
+        rows = xp.empty((k, *windows.shape[3:1:-1], kw * d), dtype=dout.dtype)
+        for point in range(p):
+            rows[...] = xp.swapaxes(windows[:, point], 1, 2)
+            xp.matmul(xp.swapaxes(rows.reshape(k, -1, kw * d), 1, 2), dout[:, point].reshape(k, -1, f), out=out[:, point])
+        return out.reshape(k, p, kw, d, f)
     return (xp.swapaxes(windows, 3, 4) @ xp.swapaxes(dout, 2, 3)).sum(axis=2).reshape(k, p, kw, d, -1)
 
 
@@ -131,20 +147,34 @@ def slide_input_gradient(dout, kernel, width, stride=1):
             met = out[:, :, :, j:j + stride * (ow - 1) + 1:stride]
             met += parts[..., j, :]
         return out
-    flat = dout.reshape(k, p, r, ow * f)
-    kernel = xp.swapaxes(kernel, 3, 4)                                                       # (K, P, kw, F, D)
-    backwards = [xp.ascontiguousarray(kernel[:, :, first::stride][:, :, ::-1]) for first in range(stride)]
+    flat, kernel = dout.reshape(k, p, r, ow * f), xp.swapaxes(kernel, 3, 4)                  # (K, P, kw, F, D)
     out = xp.empty((k, p, r, width, d), dtype=dout.dtype)
-    for b in range(width):
-        taps = backwards[b % stride]
-        before = b // stride - taps.shape[2] + 1      # output column of the first of these taps; it may not exist
-        low, high = max(before, 0), min(b // stride + 1, ow)
-        if low >= high:
-            out[:, :, :, b] = 0
+    for first in range(stride):
+        mine = out[:, :, :, first::stride]
+        taps = xp.ascontiguousarray(kernel[:, :, first::stride][:, :, ::-1])
+        n, taps = taps.shape[2], taps.reshape(k, p, -1, d)                                   # (K, P, n*F, D)
+        if n == 0:             # a kernel narrower than the stride leaves these out
+            mine[...] = 0
             continue
-        some = taps[:, :, low - before:high - before].reshape(k, p, -1, d)
-        xp.matmul(flat[..., low * f:high * f], some, out=out[:, :, :, b])
+        if n <= ow:
+            windows, inside = _windows(dout, n, 1), xp.swapaxes(mine[:, :, :, n - 1:ow], 2, 3)
+            for some in _row_blocks(mine):
+                xp.matmul(windows[:, :, :, some], taps[:, :, None], out=inside[:, :, :, some])
+        for i in (*range(min(n - 1, mine.shape[3])), *range(max(ow, n - 1), mine.shape[3])):     # near the edges
+            before = i - n + 1     # output column of the first of these taps; it may not exist
+            low, high = max(before, 0), min(i + 1, ow)
+            if low < high:
+                some = taps[:, :, (low - before) * f:(high - before) * f]
+                xp.matmul(flat[..., low * f:high * f], some, out=mine[:, :, :, i])
+            else:
+                mine[:, :, :, i] = 0
     return out
+
+
+def _row_blocks(out):
+    """Slices of the rows R of out (K, P, R, ...): all columns of some rows, which stay in a core's cache, then the next."""
+    together = max(1, CACHE_BYTES // (out[0, 0, 0].size * out.itemsize))
+    return [slice(first, first + together) for first in range(0, out.shape[2], together)]
 
 
 def _windows(columns, kw, stride):

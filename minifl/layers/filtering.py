@@ -61,8 +61,8 @@ def map_at_points(x, taps, height):
     """B x for every tile of rows: (K, N, T*m + k - 1, W, C) -> (K, n, N*T, W, C), with T tiles for `height` outputs."""
     xp = get_xp(x)
     k, n, _, w, c = x.shape
-    a, _, b = _as(x, taps)
-    m, points = a.shape
+    b = _matrix("B", taps, x)
+    m, points = TILES[taps][0], len(b)
     tiles = -(-height // m)
     x = xp.ascontiguousarray(x)
     sk, sn, sh, _, sc = x.strides
@@ -75,8 +75,8 @@ def map_at_points(x, taps, height):
 def map_at_points_transposed(d, taps, n):
     """The transpose, (K, points, N*T, W, C) -> (K, N, T*m + k - 1, W, C): B' d, added where tiles overlap."""
     xp = get_xp(d)
-    a, _, b = _as(d, taps)
-    m, points = a.shape
+    b = _matrix("B", taps, d)
+    m, points = TILES[taps][0], len(b)
     k, _, rows, w, c = d.shape
     tiles, layers = rows // n, -(-points // m)
     parts = xp.swapaxes(b, 0, 1) @ _by_tile(d, n)                       # (K, N, T, points, W*C)
@@ -89,21 +89,21 @@ def map_at_points_transposed(d, taps, n):
 
 def kernel_at_points(weight):
     """G w: (K, kh, kw, C, F) -> (K, points, kw, C, F)."""
-    g = _as(weight, weight.shape[1])[1]
+    g = _matrix("G", weight.shape[1], weight)
     k, kh, *rest = weight.shape
     return (g @ weight.reshape(k, kh, -1)).reshape(k, -1, *rest)
 
 
 def kernel_at_points_transposed(d, taps):
     """The transpose, G' d: (K, points, kw, C, F) -> (K, kh, kw, C, F)."""
-    g = _as(d, taps)[1]
+    g = _matrix("G", taps, d)
     k, points, *rest = d.shape
     return (get_xp(d).swapaxes(g, 0, 1) @ d.reshape(k, points, -1)).reshape(k, -1, *rest)
 
 
 def outputs(products, taps, n, height):
     """A M: (K, points, N*T, W, F) -> the first `height` of the (K, N, T*m, W, F) rows."""
-    a = _as(products, taps)[0]
+    a = _matrix("A", taps, products)
     k, _, _, w, f = products.shape
     return (a @ _by_tile(products, n)).reshape(k, n, -1, w, f)[:, :, :height]
 
@@ -111,7 +111,7 @@ def outputs(products, taps, n, height):
 def outputs_transposed(dy, taps):
     """The transpose, A' dy: (K, N, height, W, F) -> (K, points, N*T, W, F)."""
     xp = get_xp(dy)
-    a = _as(dy, taps)[0]
+    a = _matrix("A", taps, dy)
     m, points = a.shape
     k, n, height, w, f = dy.shape
     tiles = -(-height // m)
@@ -128,6 +128,6 @@ def _by_tile(values, n):
     return get_xp(values).moveaxis(values.reshape(k, points, n, rows // n, w * c), 1, 3)
 
 
-def _as(x, taps):
-    """The matrices in x's type and place."""
-    return [constant(rows, x) for rows in MATRICES[taps]]
+def _matrix(name, taps, x):
+    """A, G or B for so many taps, in x's type and place."""
+    return constant(MATRICES[taps]["AGB".index(name)], x)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from minifl.layers import filtering
 
 FLOAT = 4          # bytes of a float32
-MARGIN = 11, 10    # 11/10, in whole numbers: for what is small, and for what is not quite as counted here
+MARGIN = 23, 20    # 23/20, in whole numbers: for what is small, and for what is not quite as counted here
 
 # By the words of a row of the plan: bytes that are kept of each number of its output for the backward pass, and bytes
 # that exist of it at the same time while it is computed, forward and backward.
@@ -30,6 +30,9 @@ class Part(NamedTuple):
     forward: int = 0     # for each example while it goes forward
     backward: int = 0    # for each example while it goes backward
     client: int = 0      # for each client while it goes backward
+    parts: int = 0       # and that, of its kernel's gradient,
+    copied: int = 0      # or for each example instead, if these are at most
+    most: int = 0        # so many
 
 
 def parts(model, *, on_gpu=False):
@@ -83,11 +86,14 @@ def _convolution(row, kernel, y, on_gpu, first):
     products = FLOAT * lines * ow * f
     windows = FLOAT * lines * ow * kw * (1 if tile else kh) * c if on_gpu else 0
     padded = FLOAT * height * width * c
-    partial = FLOAT * ow * (points if tile else kh) * kw * c * f      # of the kernel's gradient, one per output column
+    window = FLOAT * ow * (1 if tile else kh) * kw * c      # the windows of one line
+    partial = window * points * f                           # of the kernel's gradient, one per output column
     transposed = columns if tile else 0                               # before the tiles are added where they overlap
     back = 0 if first else columns + transposed + padded + windows
     return Part(columns, 2 * padded + products + y + windows,     # x is there as well; back, the gradient of a shortcut
-                3 * y + products + max(windows, back), partial * (2 if tile else 1))
+                3 * y + products + max(windows, back), partial // ow * (2 if tile else 1),
+                partial * (2 if tile else 1), window * lines // points,
+                f * points // lines)                                  # slide_kernel_gradient copies where R <= F
 
 
 def cached(parts):
@@ -106,7 +112,7 @@ def forward(parts):
 
 def backward(parts, n):
     """The most bytes of n examples of a client on their way forward and back; all caches live until the end."""
-    back = max(n * part.backward + part.client for part in parts)
+    back = max(n * part.backward + part.client + (n * part.copied if n <= part.most else part.parts) for part in parts)
     return max(n * forward(parts), _with_margin(n * cached(parts) + back))
 
 
