@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import multiprocessing
 import os
 import platform
 import shlex
@@ -60,17 +61,63 @@ def seconds(function):
     return perf_counter() - begin
 
 
-def alternating(sides, repetitions, *, say=lambda text: None):
+class Elsewhere:
+    """Sides in a process of their own, so that memory, threads and settings of one library do not meet the other's.
+
+    make  () -> {name: function} and what is to be closed at the end; it is called there, and may import what it likes
+    """
+
+    def __init__(self, make):
+        context = multiprocessing.get_context("fork")
+        self.pipe, there = context.Pipe()
+        self.process = context.Process(target=_serve, args=(there, make))
+        self.process.start()
+        self.names = self.pipe.recv()
+
+    def result(self, name):
+        """What the function of that name returns there. Raises RuntimeError with the reason if it fails."""
+        return self._ask(name, True)
+
+    def seconds(self, name):
+        """How long one call of it takes there."""
+        return self._ask(name, False)
+
+    def _ask(self, name, wanted):
+        self.pipe.send((name, wanted))
+        good, answer = self.pipe.recv()
+        if not good:
+            raise RuntimeError(answer)
+        return answer
+
+    def close(self):
+        self.pipe.send(None)
+        self.process.join()
+
+
+def _serve(pipe, make):
+    sides, closing = make()
+    pipe.send(list(sides))
+    while (asked := pipe.recv()) is not None:
+        name, wanted = asked
+        try:
+            pipe.send((True, sides[name]() if wanted else seconds(sides[name])))
+        except Exception as error:     # torch.compile needs a compiler, and fails in many ways without one
+            pipe.send((False, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"))
+    for each in closing:
+        each.close()
+
+
+def alternating(sides, repetitions, *, clock=seconds, say=lambda text: None):
     """Median and all seconds of each side, {name: function}, a call of each in turn: what else the machine does meets
-    all alike. Each is called once before, unmeasured."""
+    all alike. Each is called once before, unmeasured. clock(function) gives the seconds of a call."""
     for name, function in sides.items():
         say(f"warming up: {name}")
-        function()
+        clock(function)
     taken = {name: [] for name in sides}
     for repetition in range(repetitions):
         say(f"repetition {repetition + 1} of {repetitions}")
         for name, function in sides.items():
-            taken[name].append(seconds(function))
+            taken[name].append(clock(function))
     return {name: {"median": median(all_), "all": all_} for name, all_ in taken.items()}
 
 

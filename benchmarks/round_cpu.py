@@ -6,15 +6,19 @@ The work: 10 clients with a class each x 10 local steps x batches of 32, uint8 i
 and flips and the server's mean included, evaluation excluded; the paper's released CNN with feature norm, or ResNet-18 with
 16 channels in its first stage. First both must end at the same parameters from the same start, in float64 to 1e-10 of each
 block's largest number, and all sides in float32 to 1e-4; then they are timed in turn. (With all classes in a batch the first
-steps are steeper, and ReLUs and pools that rounding tips over the edge move any two float32 programs apart by 1e-3.) The opponents: PyTorch's default and channels_last layout, one and two threads, one process and
-one for each core, threads over clients, torch.func.vmap over clients, torch.compile. The best of them counts.
+steps are steeper, and ReLUs and pools that rounding tips over the edge move any two float32 programs apart by 1e-3.)
 
-It also times the multiply-adds of the same round as plain BLAS products of the same sizes, without anything around them,
-on as many threads as minifl has: with minimal filtering minifl may be faster than these.
+The opponents: PyTorch's default and channels_last layout, one and two threads, one process and one for each core, threads
+over clients, torch.func.vmap over clients, torch.compile. The best of them counts. The two libraries run in processes of
+their own, each told to keep freed memory.
+
+It also times the multiply-adds of the same round as plain BLAS products of the same sizes, without anything around them, on
+as many threads as minifl has: with minimal filtering minifl may be faster than these.
 """
 
 import argparse
 from dataclasses import replace
+from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from threading import get_ident
@@ -22,6 +26,7 @@ from threading import get_ident
 import numpy as np
 
 import measure
+from minifl.backend import keep_freed_memory
 from minifl.data.partition import make_partition
 from minifl.data.registry import load
 from minifl.fl.parallel import in_order
@@ -83,12 +88,20 @@ class Work:
                 list(pool_map(local_work, range(self.settings.num_clients)))
         return round_
 
+    def ours(self):
+        """name -> side of minifl, and nothing to close."""
+        cores = default_workers()
+        sides = {f"minifl, {cores} workers": self.minifl(cores)}
+        if cores > 1:
+            sides["minifl, 1 worker"] = self.minifl(1)
+        return sides | {"products": self.products(cores), "float64": self.minifl(1, np.float64)}, []
+
     def opponents(self, model, quick):
-        """name -> (w -> w) of PyTorch, and what is to be closed at the end. torch is imported here, after minifl has
-        set the threads of its own libraries."""
+        """name -> side of PyTorch, and what is to be closed at the end."""
         import torch
 
         import pytorch
+        keep_freed_memory()     # as minifl does for itself
         data = pytorch.Data(self.data, self.partition, self.settings, model)
         default, last = torch.contiguous_format, torch.channels_last
         cores = default_workers()
@@ -110,16 +123,10 @@ class Work:
                 f"torch.func.vmap over clients, {cores} threads": pytorch.vmapped(data, default, cores),
             }
         w = data.parameters(self.start)
-        return {name: (lambda side=side: pytorch.blocks_of(side(w))) for name, side in sides.items()}, closing
-
-    def exact_difference(self, model):
-        """(block, difference) of minifl and PyTorch's usual loop, both in float64."""
-        import torch
-
-        import pytorch
-        data = pytorch.Data(self.data, self.partition, self.settings, model, torch.float64)
-        theirs = pytorch.loop(data, torch.contiguous_format, 1)(data.parameters(self.start))
-        return measure.largest_difference(self.minifl(1, np.float64)(), pytorch.blocks_of(theirs))
+        exactly = pytorch.Data(self.data, self.partition, self.settings, model, torch.float64)
+        exact = pytorch.loop(exactly, default, 1)
+        return ({name: (lambda side=side: pytorch.blocks_of(side(w))) for name, side in sides.items()} |
+                {"float64": lambda: pytorch.blocks_of(exact(exactly.parameters(self.start)))}), closing
 
 
 def main():
@@ -130,28 +137,25 @@ def main():
     parser.add_argument("--json", type=Path, help="Write the record there.")
     arguments = parser.parse_args()
 
-    work, workers = Work(arguments.model), default_workers()
-    opponents, closing = work.opponents(arguments.model, arguments.quick)
-    sides = {f"minifl, {workers} workers": work.minifl(workers)}
-    if workers > 1:
-        sides["minifl, 1 worker"] = work.minifl(1)
-    ours, *_ = sides
-    sides |= opponents
-    exact = work.exact_difference(arguments.model)
-    expected, differences, failures = sides[ours](), {}, {}
-    for name in [name for name in sides if name != ours]:
+    work, model, quick = Work(arguments.model), arguments.model, arguments.quick
+    theirs, ours = measure.Elsewhere(lambda: work.opponents(model, quick)), measure.Elsewhere(work.ours)
+    exact = measure.largest_difference(ours.result("float64"), theirs.result("float64"))
+    sides = {name: (where, name) for where in (ours, theirs) for name in where.names if name != "float64"}
+    fastest, *_ = sides
+    expected, differences, failures = ours.result(fastest), {}, {}
+    for name in [name for name in sides if name not in (fastest, "products")]:
         measure.say(f"verifying: {name}")
         try:
-            differences[name] = measure.largest_difference(sides[name](), expected)
-        except Exception as error:       # torch.compile needs a compiler, and fails in many ways without one
-            failures[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            differences[name] = measure.largest_difference(sides[name][0].result(name), expected)
+        except RuntimeError as error:
+            failures[name] = str(error)
             del sides[name]
-    sides["products"] = work.products(workers)
-    taken = measure.alternating(sides, arguments.repetitions, say=measure.say)
-    for side in closing:
-        side.close()
+    taken = measure.alternating(sides, arguments.repetitions, clock=lambda side: side[0].seconds(side[1]),
+                                say=measure.say)
+    ours.close()
+    theirs.close()
 
-    best = min((name for name in opponents if name in taken), key=lambda name: taken[name]["median"])
+    best = min((name for name in theirs.names if name in taken), key=lambda name: taken[name]["median"])
     machine = measure.machine()
     print(measure.in_words(machine))
     print(f"{arguments.model}: one round of 10 clients x 10 steps x 32; median of {arguments.repetitions} in turn")
@@ -160,8 +164,8 @@ def main():
         print(f"  {1e3 * times['median']:8.0f} ms  {name}{' <- best' if name == best else ''}{difference}")
     for name, why in failures.items():
         print(f"         - ms  {name}: did not work ({why})")
-    ratios = {"to_best_pytorch": taken[ours]["median"] / taken[best]["median"],
-              "to_products": taken[ours]["median"] / taken["products"]["median"]}
+    ratios = {"to_best_pytorch": taken[fastest]["median"] / taken[best]["median"],
+              "to_products": taken[fastest]["median"] / taken["products"]["median"]}
     print(f"minifl / best PyTorch {ratios['to_best_pytorch']:.2f}; minifl / the same multiply-adds as BLAS products "
           f"{ratios['to_products']:.2f}")
     print(f"in float64 minifl and PyTorch differ by {exact[1]:.0e} ({exact[0]})")
@@ -170,8 +174,7 @@ def main():
     for name, (block, d) in wrong.items():
         print(f"NOT THE SAME: {name}, {block} differs by {d:.1e} of its largest number")
     if arguments.json:
-        import torch
-        measure.write(arguments.json, {"command": measure.command(), "machine": machine | {"torch": torch.__version__},
+        measure.write(arguments.json, {"command": measure.command(), "machine": machine | {"torch": version("torch")},
                                        "model": arguments.model, "seconds": taken, "best": best, "ratios": ratios,
                                        "float64_difference": exact, "differences": differences, "did_not_work": failures})
     raise SystemExit(bool(wrong))

@@ -1,24 +1,29 @@
 """README tells the truth: its commands run (here or in .ci/run), its tables come from records, its links exist."""
 
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from minifl.data.registry import load
 from minifl.fl import summary
 from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.record import read_config, read_end
 from minifl.gradcheck.mutants import MUTANTS
 from minifl.models import MODELS, build
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-RECORDS = (ROOT / "results" / "README.md").read_text()
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import tables as bench   # noqa: E402
+
+DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "results/README.md", "benchmarks/README.md")}
+README = DOCUMENTS["README.md"]
 CI = (ROOT / ".ci" / "run").read_text()
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines() if line]
 
@@ -100,20 +105,6 @@ def test_table_of_methods():
             assert f"\ndef {test}(" in (ROOT / "tests/fl/algorithms" / file).read_text()
 
 
-def clients_table():
-    """The lines of the record of benchmarks/clients.py."""
-    record = json.loads((ROOT / "results" / "bench" / "clients.json").read_text())
-    rows = [("registered clients", "ms per round", "peak MB", "of it controls", "peak MB with a control for each",
-             "same bits")]
-    for line in record["lines"]:
-        dense = line.get("dense_peak_bytes")
-        rows.append((f"{line['registered']:,}", f"{1e3 * line['seconds_per_round']:.0f}",
-                     f"{line['peak_bytes'] / 1e6:.1f}", f"{line['controls_bytes'] / 1e6:.1f}",
-                     "-" if dense is None else f"{dense / 1e6:.0f}",
-                     {True: "yes", False: "NO", None: "-"}[line["same_bits_as_dense"]]))
-    return summary.markdown(rows) + "\n"
-
-
 def models_table():
     """A line for each network: what `describe` says of it."""
     rows = [("--model", "what", "parameters", "MFLOP")]
@@ -134,29 +125,56 @@ RUNS = {     # tables with a line for each run
                    (ROOT / "results" / "embedded-lr-grid").glob("*/config.json")),
 }
 STUDIES = ("methods-oneclass", "methods-dir0.1", "datasets", "batchnorm")     # folders of results: a line for equal runs
-TABLES = {f"compare: {name}" for name in (*RUNS, *STUDIES)} | {"clients", "models"}
+TABLES = {f"compare: {name}" for name in (*RUNS, *STUDIES)} | {"models"} | bench.TABLES.keys()
 BLOCK = re.compile(r"(?<=<!-- )(?!end)([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 
 
 def table(name):
     """What belongs between the lines `<!-- name -->` and `<!-- end -->`."""
-    if name in ("clients", "models"):
-        return clients_table() if name == "clients" else models_table()
+    if name == "models":
+        return models_table()
+    if name in bench.TABLES:
+        return bench.TABLES[name]()
     name = name.removeprefix("compare: ")
     if name in STUDIES:
         return summary.mean_table(sorted((ROOT / "results" / name).iterdir())) + "\n"
     return summary.table([ROOT / "results" / run for run in RUNS[name]]) + "\n"
 
 
-@pytest.mark.parametrize("document", ["README.md", "results/README.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_tables_are_made_from_the_records(document):
     """Out of date? `python tests/test_readme.py` writes them anew."""
-    for name, _, content in BLOCK.findall((ROOT / document).read_text()):
+    for name, _, content in BLOCK.findall(DOCUMENTS[document]):
         assert content == table(name), name
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_fn_is_20_points_above_the_plain_network_on_the_embedded_set(seed):
+    none, fn = (ended(f"embedded-oneclass-{norm}-seed{seed}") for norm in ("none", "fn"))
+    assert fn - none >= 0.2
+
+
+def test_the_embedded_set_can_be_learned():
+    """By the CNN trained centrally, which is one client with all the data."""
+    settings = read_config(ROOT / "results" / "embedded-centralized-none-seed0")["settings"]
+    assert (settings["data"], settings["model"], settings["num_clients"]) == ("embedded", "cnn", 1)
+    assert ended("embedded-centralized-none-seed0") >= 0.95
+
+
+def ended(run):
+    """The accuracy at the end of a recorded run on the embedded set."""
+    end = read_end(ROOT / "results" / run)
+    assert end["status"] == "finished" and read_config(ROOT / "results" / run)["data"]["sha256"] == embedded_sha256()
+    return end["last_evaluation"]["accuracy"]
+
+
+@cache
+def embedded_sha256():
+    return load("embedded").sha256
+
+
 def test_every_table_is_shown():
-    assert {name for name, _, _ in BLOCK.findall(README + RECORDS)} == TABLES
+    assert {name for text in DOCUMENTS.values() for name, _, _ in BLOCK.findall(text)} == TABLES
 
 
 def test_the_number_of_mutants():
@@ -175,5 +193,5 @@ def test_paths_in_the_map_exist():
 
 
 if __name__ == "__main__":
-    for document in (ROOT / "README.md", ROOT / "results" / "README.md"):
-        document.write_text(BLOCK.sub(lambda found: f"{found[1]}{found[2]}{table(found[1])}", document.read_text()))
+    for document, text in DOCUMENTS.items():
+        (ROOT / document).write_text(BLOCK.sub(lambda found: f"{found[1]}{found[2]}{table(found[1])}", text))

@@ -1,4 +1,4 @@
-"""The benchmarks of a round on a GPU and of the number of clients: their options and records, not their times."""
+"""The benchmarks: their options, records and comparisons of results, not their times."""
 
 import json
 import subprocess
@@ -43,3 +43,14 @@ def test_without_a_gpu_the_gpu_benchmark_says_what_is_missing(tmp_path):
     ended = run("round_gpu", "--json", tmp_path / "round_gpu.json")
     assert (ended.returncode, ended.stdout) == (2, "") and list(tmp_path.iterdir()) == []
     assert ended.stderr.startswith("round_gpu.py: --device cuda does not work here: ") and ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("program, arguments", [
+    ("round_cpu", ("--quick", "--repetitions", 1)),
+    ("layers", ("--only", "classifier", "--repetitions", 1)),
+])
+def test_minifl_and_pytorch_compute_the_same(program, arguments, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed (pip install -e '.[bench]')")
+    ended = run(program, *arguments, "--json", tmp_path / "record.json")
+    assert ended.returncode == 0 and "NOT THE SAME" not in ended.stdout, ended.stdout + ended.stderr
+    assert program in json.loads((tmp_path / "record.json").read_text())["command"]
