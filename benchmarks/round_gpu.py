@@ -38,7 +38,7 @@ class Minifl:
     def __init__(self, work, xp, precision, cuda_graphs):
         self.xp, self.precision = xp, precision
         settings = replace(work.settings, rounds=10**9, eval_every=10**9)
-        begin = start(work.method, xp.asarray(work.w))
+        begin = start(work.method, xp.asarray(work.w.astype("float32")))
         self.states = federated_rounds(settings, work.model, work.method, begin, on_device(work.data, xp),
                                        work.partition, cuda_graphs=cuda_graphs)
 
