@@ -17,6 +17,7 @@ from minifl.layers import filtering
 CACHE_BYTES = 3 << 18   # of what a product writes, 0.75 MB: stays in the cache of a core until all columns are done
 FEW = 4   # channels that are copied one at a time: a pixel of so few numbers is too short a piece of memory
 
+
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     """Slide a kernel over each example's map.
 
@@ -178,8 +179,10 @@ def _row_blocks(out):
 
 
 def _windows(columns, kw, stride):
-    """View of columns (K, P, R, W, D) as windows (K, P, OW, R, kw*D), without a copy; they overlap."""
+    """View of columns (K, P, R, W, D) as windows (K, P, OW, R, kw*D), without a copy; they overlap.
+    (A gradient may come as a view of something else, whose columns do not lie side by side: that is copied.)"""
     xp = get_xp(columns)
+    columns = xp.ascontiguousarray(columns)
     k, p, r, w, d = columns.shape
     sk, sp, sr, sw, sd = columns.strides
     return xp.lib.stride_tricks.as_strided(columns, shape=(k, p, (w - kw) // stride + 1, r, kw * d),

@@ -71,6 +71,26 @@ def test_without_input_gradient_the_rest_is_the_same():
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("channels", [3, filtering.FEWEST_CHANNELS])
+@pytest.mark.parametrize("view", [
+    lambda a: np.broadcast_to(a[:, :, :1, :1], a.shape),                             # as of a global average pool
+    lambda a: np.pad(a, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))[:, :, 1:-1, 1:-1],   # as of a padded convolution
+    lambda a: np.repeat(a, 2, axis=4)[..., ::2],
+    lambda a: a[..., ::-1],
+])
+def test_views_are_what_they_show(view, channels):
+    """The kernels look at memory by address: a gradient, input or kernel whose numbers lie elsewhere changes nothing."""
+    rng = np.random.default_rng(0)
+    for n in (1, 2):
+        x, weight = view(rng.standard_normal((1, n, 8, 7, channels))), view(rng.standard_normal((1, 3, 3, channels, 4)))
+        y, cache = conv2d(x, weight)
+        expected, expected_cache = conv2d(x.copy(), weight.copy())
+        dy = view(rng.standard_normal(y.shape))
+        pairs = zip((y, *conv2d_backward(dy, cache)[:2]), (expected, *conv2d_backward(dy.copy(), expected_cache)[:2]))
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
 def test_a_kernel_of_one_pixel_is_a_linear_layer_and_a_shifted_one_shifts():
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((2, 3, 4, 5, 2)), rng.standard_normal((2, 1, 1, 2, 3))
