@@ -45,9 +45,9 @@ def _lagrange(points, p):
 
 
 # taps -> A (m, n), G (n, k) and B (n, n) of (*), as tuples of rows
-MATRICES = {taps: (tuple(tuple(z ** o for z in points) for o in range(m)),
-                   tuple(tuple(z ** i for i in range(taps)) for z in points),
-                   tuple(_lagrange(points, p) for p in range(len(points)))) for taps, (m, points) in TILES.items()}
+MATRICES = {taps: {"A": tuple(tuple(z ** o for z in points) for o in range(m)),
+                   "G": tuple(tuple(z ** i for i in range(taps)) for z in points),
+                   "B": tuple(_lagrange(points, p) for p in range(len(points)))} for taps, (m, points) in TILES.items()}
 
 
 def outputs_of_tile(taps, height, channels):
@@ -130,4 +130,4 @@ def _by_tile(values, n):
 
 def _matrix(name, taps, x):
     """A, G or B for so many taps, in x's type and place."""
-    return constant(MATRICES[taps]["AGB".index(name)], x)
+    return constant(MATRICES[taps][name], x)

@@ -12,7 +12,7 @@ TAPS = tuple(filtering.TILES)
 @pytest.mark.parametrize("taps", TAPS)
 def test_the_products_at_the_points_give_every_output(taps):
     """y_o = sum_i x_{o+i} w_i for the unit vectors x and w, which is (*) as an equation of numbers."""
-    a, g, b = map(np.array, filtering.MATRICES[taps])
+    a, g, b = map(np.array, filtering.MATRICES[taps].values())
     m, n = a.shape
     assert n == m + taps - 1 == len(set(filtering.TILES[taps][1]))
     found = np.einsum("op,pi,pr->oir", a, g, b)
