@@ -10,11 +10,6 @@ start, and checks that both end with the same bits.
 """
 
 import argparse
-import json
-import os
-import platform
-import shlex
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minifl.atomic import replacing
+import measure
 from minifl.data.dataset import make_dataset
 from minifl.data.partition import Partition
 from minifl.fl.rounds import State, federated_rounds, start
@@ -97,7 +92,7 @@ def main():
     parser.add_argument("--json", type=Path, help="Write the record there.")
     parser.add_argument("--rounds", type=int, default=30)
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, NumPy {np.__version__}"
+    machine = measure.in_words(measure.machine())
     print(f"{machine}; SCAFFOLD, 20 clients per round, 10 local steps of {EACH} examples, {arguments.rounds} rounds")
     print(f"{'registered':>10} {'ms/round':>9} {'peak MB':>8} {'of it controls':>15} {'controls kept':>14} "
           f"{'dense peak MB':>14}  same bits")
@@ -113,9 +108,7 @@ def main():
               f"{line['controls_kept']:>14} {'-' if dense is None else format(dense / 1e6, '.1f'):>14}  "
               f"{ {True: 'yes', False: 'NO', None: '-'}[line['same_bits_as_dense']]}", flush=True)
     if arguments.json:
-        with replacing(arguments.json) as f:
-            f.write((json.dumps({"command": shlex.join(["python", *sys.argv]), "machine": machine, "lines": lines},
-                               indent=1) + "\n").encode())
+        measure.write(arguments.json, {"command": measure.command(), "machine": machine, "lines": lines})
     raise SystemExit(any(line["same_bits_as_dense"] is False for line in lines))
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import measure
 from minifl.backend import keep_freed_memory
 from minifl.blas import one_thread
-from minifl.layers import activations, conv, linear, loss, norm, pool
+from minifl.layers import activations, conv, linear, norm, pool
 
 TOLERANCE = 1e-4
 N = 32   # examples
