@@ -16,7 +16,7 @@ from minifl.errors import InputError
 from minifl.fl.record import read_config, read_end, read_rounds
 from minifl.fl.settings import settings_for
 from minifl.fl.sweep import grid
-from minifl.options import Several
+from minifl.commands.options import Several
 
 CLI = Path(__file__).resolve().parent.parent / "cli.py"
 

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from refusing import refused   # noqa: E402
 
-from minifl.display import show_result   # noqa: E402
+from minifl.commands.display import show_result   # noqa: E402
 
 
 def test_help_shows_the_defaults_of_the_data_sets(cli):

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from refusing import refused   # noqa: E402
 
-import minifl.cli   # noqa: E402
+import minifl.commands.training   # noqa: E402
 from minifl.fl.profile import AROUND   # noqa: E402
 from minifl.fl.record import read_config, read_rounds   # noqa: E402
 
@@ -33,7 +33,7 @@ def test_an_interrupted_command_prints_what_it_has(cli, small, monkeypatch):
         next(lines)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(minifl.cli, "show_progress", interrupted)
+    monkeypatch.setattr(minifl.commands.training, "show_progress", interrupted)
     code, output, errors = cli("train", *small, "--profile")
     assert code == 130 and "Interrupted" in errors and "Profile of 1 round," in output and "| conv1" in output
 
@@ -44,7 +44,7 @@ def test_a_run_without_a_step_has_no_table(cli, small):
 
 
 def test_no_gpu_is_profiled(cli, small, monkeypatch):
-    monkeypatch.setattr(minifl.cli, "choose_device", lambda *_: (object(), "cuda (a GPU)"))
+    monkeypatch.setattr(minifl.commands.training, "choose_device", lambda *_: (object(), "cuda (a GPU)"))
     for device in ("cuda", "auto"):
         refused(cli("train", *small[:4], "--device", device, "--profile", "--out", "run"), "--profile", "cuda (a GPU)",
                 "--device cpu", "CUDA")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minifl import cli
+from minifl.commands import training
 from minifl.data.registry import load
 from minifl.errors import InputError
 from minifl.fl import record, run
@@ -68,8 +69,8 @@ def test_on_the_cpu_tf32_is_refused(command, tmp_path, data_dir, capsys, monkeyp
 @pytest.mark.parametrize("given, passed", [([], []), (["--precision", "tf32"], ["--precision", "tf32"])])
 def test_a_sweep_passes_it_on(given, passed, tmp_path, data_dir, monkeypatch):
     seen = []
-    monkeypatch.setattr(cli, "choose_device", lambda *chosen: (np, "cuda (Testing 9000)"))
-    monkeypatch.setattr(cli, "show_sweep", lambda runs, jobs, options: seen.append(options) or {})
+    monkeypatch.setattr(training, "choose_device", lambda *chosen: (np, "cuda (Testing 9000)"))
+    monkeypatch.setattr(training, "show_sweep", lambda runs, jobs, options: seen.append(options) or {})
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["sweep", "--data", "cifar10", "--data-dir", str(data_dir), "--width", "0.1", *given])

@@ -1,0 +1,176 @@
+"""`train` and `sweep`."""
+
+import shlex
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+import numpy as np
+
+from minifl.backend import choose_device
+from minifl.commands.choices import data_name, merge, read_settings, read_table
+from minifl.commands.display import profiling, show_progress, show_result, show_start, show_sweep
+from minifl.commands.options import (FileName, Several, algorithm_options, data_options, device_option, device_options,
+                                     group, model_options, partition_options, placement_options, precision_option,
+                                     profile_option, several, training_options)
+from minifl.data import registry, table
+from minifl.errors import InputError
+from minifl.fl import memory, record, summary
+from minifl.fl.advice import advice
+from minifl.fl.client import Diverged
+from minifl.fl.participation import clients_per_round
+from minifl.fl.run import Placement, default_workers, reopen, resume, split, train
+from minifl.fl.settings import settings_for
+from minifl.fl.sweep import grid
+
+
+@click.command("train")
+@data_options
+@model_options
+@algorithm_options
+@partition_options
+@training_options
+@device_options
+@placement_options
+@profile_option
+@click.option("--out", type=FileName(), help="Run directory.  [default: a new one in runs/]")
+@click.option("--force", is_flag=True, help="Overwrite the run in --out.")
+@click.option("--resume", "resumed", type=FileName(), metavar="RUN",
+              help="Go on with a stopped run from its newest checkpoint.")
+def train_command(data_dir, table_file, config_file, device, precision, workers, clients_per_call, checkpoint_every,
+                  out, force, resumed, profiled, **chosen):
+    """Train a network federatedly and keep the run's record."""
+    chosen = merge(read_settings(config_file), chosen)
+    if resumed is None:
+        settings_for(data_name(chosen), chosen)   # what is invalid fails before the data are read or made
+    xp, where = choose_device(device, precision or "fp32")
+    if profiled and xp is not np:
+        raise InputError(f"--profile is for the CPU, and this is {where}, where kernels run while Python goes on; give "
+                         f"--device cpu, or look with a profiler for CUDA, such as nsys.")
+    place = Placement(xp, where, workers or default_workers(), clients_per_call, checkpoint_every, precision)
+    if resumed is not None:
+        if out is not None or force:
+            raise InputError("--resume goes on in its own directory; leave --out and --force out.")
+        config, dataset, partition = reopen(resumed, data_dir)
+        settings = settings_for(dataset.name, config["settings"])
+        _refuse_differences(resumed, settings, chosen, partition, table_file, dataset)
+        memory.check_fits(settings, dataset, partition, place)
+        out, (lines, messages) = resumed, resume(resumed, config, dataset, partition, place)
+    else:
+        dataset, messages = registry.load(data_name(chosen), data_dir), []
+        counts = read_table(table_file, dataset, chosen)
+        settings = settings_for(dataset.name, chosen)
+        partition = split(settings, dataset, counts)
+        _check_fits(settings, dataset, partition, place)
+        if out is None:
+            out = record.new_folder("runs", f"{settings.data}-{settings.setting}-{settings.algorithm}-"
+                                            f"{settings.norm}-seed{settings.seed}")
+        lines = train(settings, dataset, partition, out, place, force=force,
+                      table_file=str(table_file) if table_file else None)
+    show_start(settings, dataset, partition, where, out)
+    for message in messages:
+        click.echo(message)
+    try:
+        with profiling(settings, dataset, place.workers) if profiled else nullcontext():
+            show_progress(lines, settings)
+    except KeyboardInterrupt as interrupt:
+        click.echo(f"Interrupted; the record up to here is in {out}. Go on with: "
+                   f"python cli.py train --resume {_pasteable(out, data_dir)}", err=True)
+        sys.exit(128 + getattr(interrupt, "signum", signal.SIGINT))
+    except Diverged as error:
+        click.echo(f"Diverged: {error}. The record is in {out}.", err=True)
+        sys.exit(1)
+    show_result(record.read_end(out)["last_evaluation"], dataset)
+    click.echo(f"Record: {out}. Test it again: python cli.py eval {_pasteable(out, data_dir)}")
+
+
+@click.command("sweep")
+@several(group(data_options, model_options, algorithm_options, partition_options, training_options))
+@click.option("--seeds", "seeds", type=Several(int), help="The same as --seed.")
+@device_option
+@precision_option
+@placement_options
+@click.option("--jobs", type=click.IntRange(min=1),
+              help="Runs at a time, of one thread each.  [default: all cores; 1 on a GPU]")
+@click.option("--out", default=Path("runs/sweep"), type=FileName(), help="Folder of the runs.")
+def sweep_command(data_dir, table_file, config_file, seeds, device, precision, clients_per_call, checkpoint_every, jobs,
+                  out, **chosen):
+    """Train for every combination of settings, several runs at a time, and print a table of their results.
+
+    Every option of a run takes several values, separated by commas (whole numbers also as 0-4). Complete runs in
+    --out are skipped, stopped ones resumed.
+    """
+    if seeds is not None:
+        if chosen["seed"] is not None:
+            raise InputError("--seeds and --seed are the same; give one of them.")
+        chosen["seed"] = seeds
+    chosen = merge(read_settings(config_file), chosen)
+    xp, where = choose_device(device, precision or "fp32")
+    place = Placement(xp, where, 1, clients_per_call)
+    jobs = jobs or (1 if where.startswith("cuda") else default_workers())
+    dataset = registry.load(data_name(chosen), data_dir)
+    chosen.pop("data", None)
+    counts = read_table(table_file, dataset, chosen)
+    several_of = {name: value if isinstance(value, list) else [value] for name, value in chosen.items()}
+    runs = grid(dataset.name, several_of, out)
+    click.echo(f"Data: {dataset.source}. Device: {where}. {len(runs)} runs in {out}, "
+               f"{sum(run.status in record.COMPLETE for run in runs)} of them complete.")
+    for sentence, names in _advice_for_all(runs, dataset, counts, place, jobs).items():
+        click.echo(f"Note on {len(names)} of the runs ({names[0]}{', ...' if len(names) > 1 else ''}): {sentence}")
+
+    if any(run.status not in record.COMPLETE for run in runs):
+        record.check_folder(out)
+    options = ["--data", dataset.name, "--device", device, "--workers", "1", "--checkpoint-every", checkpoint_every]
+    options += ["--data-dir", data_dir] if data_dir else []
+    options += ["--partition", table_file] if table_file else []
+    options += ["--clients-per-call", clients_per_call] if clients_per_call else []
+    options += ["--precision", precision] if precision else []
+    failed = show_sweep(runs, jobs, [str(option) for option in options])
+    for path, error in failed.items():
+        click.echo(f"{path}: {error}", err=True)
+    done = [run.path for run in runs if (record.read_end(run.path) or {}).get("last_evaluation")]
+    if done:
+        click.echo(summary.mean_table(done))
+    sys.exit(1 if failed else 0)
+
+
+def _pasteable(run, data_dir):
+    """A run directory, and --data-dir if it was given, as arguments for a shell."""
+    return shlex.join([str(run), *(["--data-dir", str(data_dir)] if data_dir else [])])
+
+
+def _refuse_differences(run, settings, chosen, partition, table_file, dataset):
+    """InputError if something was chosen for a resumed run that is not what the run has."""
+    for name, value in chosen.items():
+        if value is not None and not (name == "data" and value == "auto"):
+            if not hasattr(settings, name):
+                raise InputError(f"unknown setting {name!r}.")
+            if getattr(settings, name) != value:
+                raise InputError(f"--resume {run}: --{name.replace('_', '-')} {value} differs from the run's "
+                                 f"{getattr(settings, name)}; leave it out, or begin a new run.")
+    if table_file and not np.array_equal(table.read_csv(table_file, dataset.class_names), partition.counts):
+        raise InputError(f"--resume {run}: the table of --partition {table_file} differs from the run's; leave it "
+                         f"out, or begin a new run.")
+
+
+def _check_fits(settings, dataset, partition, place, processes=1):
+    """InputError if the network does not fit the images, more clients are wanted than there are, or the run takes more
+    memory than there is at its place, where so many processes share it; None: it will not be done."""
+    settings.network(dataset.num_classes, dataset.image_shape).spec
+    clients_per_round(settings, int((partition.counts.sum(axis=1) > 0).sum()))
+    if place is not None:
+        memory.check_fits(settings, dataset, partition, place, processes=processes)
+
+
+def _advice_for_all(runs, dataset, counts, place, jobs):
+    """Check all runs against the data; returns advice: sentence -> names of the runs that it is about."""
+    about = {}
+    for run in runs:
+        partition = split(run.settings, dataset, counts)
+        complete = run.status in record.COMPLETE
+        _check_fits(run.settings, dataset, partition, None if complete else place, min(jobs, len(runs)))
+        for sentence in advice(run.settings, partition):
+            about.setdefault(sentence, []).append(run.path.name)
+    return about
