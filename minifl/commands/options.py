@@ -214,6 +214,8 @@ training_options = group(
                                      "resized-crop: a random part, stretched, mirrored or not."),
     setting("eval_every", int, "Rounds between tests of the global model."),
     setting("local_eval_every", int, "Rounds between tests of the clients' own models before averaging; 0: none."),
+    setting("diagnose", bool, "At each test of the global model write lengths, ranks and margins of features and what "
+                              "clients changed to diagnostics.jsonl; changes no result."),
     setting("seed", int, "Of parameters, batches, augmentation, sampling and failures of clients."),
     click.option("--config", "config_file", type=FileName(),
                  help="JSON file of settings, or a run's config.json; the command line goes before it."),

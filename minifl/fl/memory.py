@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minifl.errors import InputError
+from minifl.fl.diagnostics import MOST_CLIENTS
 from minifl.fl.evaluate import chunk_size
 from minifl.fl.participation import clients_per_round, steps_of
 from minifl.models import footprint
@@ -137,9 +138,12 @@ def _of_run(settings, dataset, sizes, place):
     waiting = 0 if on_gpu else max(0, min(2 * place.workers * at_once, sampled) - calls * at_once)
     images = dataset.x_train.nbytes + dataset.x_test.nbytes
     on_device = images if on_gpu and images <= free(place.xp) // 2 else 0      # else they stay on the host: run.py
-    need = estimate(settings, settings.network(dataset.num_classes, dataset.image_shape), at_once,
+    model = settings.network(dataset.num_classes, dataset.image_shape)
+    need = estimate(settings, model, at_once,
                     steps=steps_of(settings, int(sizes.max())), keeping=min(trained, settings.rounds * sampled),
                     waiting=waiting, data=on_device, on_gpu=on_gpu)
+    if settings.diagnose:   # where these clients ended is kept until the end of the round
+        need = need._replace(state=need.state + FLOAT * model.spec.size * min(MOST_CLIENTS, sampled))
     if on_gpu:      # a CUDA graph has memory of its own, beside that of the ordinary steps that it is compared with
         return need, 2
     return need, max(calls, min(place.workers, -(-len(dataset.x_test) // _chunk(settings, on_gpu))))

@@ -7,6 +7,7 @@
     end.json       how it ended: status finished, interrupted, diverged or failed, with the last evaluation
     times.jsonl    what may differ between two runs of the same config: the seconds of each round, and an object for
                    each time that the run was resumed
+    diagnostics.jsonl  only with --diagnose: a JSON object for each evaluation (diagnostics.py)
     checkpoint-*   see checkpoint.py; a finished run has none
 
 One process at a time writes a run directory (`locked`); reading is always possible.
@@ -37,8 +38,8 @@ try:
 except ImportError:     # Windows: directories are not locked there
     fcntl = None
 
-CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END = (
-    "config.json", "partition.csv", "rounds.jsonl", "times.jsonl", "model.npz", "end.json")
+CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END, DIAGNOSTICS = (
+    "config.json", "partition.csv", "rounds.jsonl", "times.jsonl", "model.npz", "end.json", "diagnostics.jsonl")
 COMPLETE = ("finished", "diverged")     # how a run ended of which nothing is left to do
 
 
@@ -111,7 +112,7 @@ def create(path, config, counts, class_names, *, force=False):
                 raise InputError(f"--out {path} holds a run already; go on with it by --resume, overwrite it with "
                                  f"--force, or choose another name.")
             checkpoint.remove(path)
-            for name in (END, MODEL, ROUNDS, TIMES):    # the config stays until it is replaced: this is a run
+            for name in (END, MODEL, ROUNDS, TIMES, DIAGNOSTICS):   # the config stays until it is replaced: it is a run
                 (path / name).unlink(missing_ok=True)
         elif not _is_free(path):
             raise InputError(f"--out {path} exists and is not a run directory; choose another name.")
@@ -129,6 +130,11 @@ def append(path, record, seconds):
     _append(Path(path) / TIMES, {"round": record["round"], "seconds": seconds})
 
 
+def append_diagnostics(path, found):
+    """Add what was seen at an evaluation (diagnostics.py) to the run, before the round itself is in the record."""
+    _append(Path(path) / DIAGNOSTICS, found)
+
+
 def cut(path, rounds, device, precision="fp32"):
     """Leave only the first `rounds` rounds in the record, and note that the run is resumed after them."""
     path = Path(path)
@@ -137,6 +143,8 @@ def cut(path, rounds, device, precision="fp32"):
     times = [line for line in _read_lines(path / TIMES, missing_ok=True) if line.get("round", 0) <= rounds]
     _write_lines(path / ROUNDS, lines)
     _write_lines(path / TIMES, times)
+    if (path / DIAGNOSTICS).exists():
+        _write_lines(path / DIAGNOSTICS, [line for line in read_diagnostics(path) if line.get("round", 0) <= rounds])
     _append(path / TIMES, {"resumed_after": rounds, **environment(device, precision)})
     (path / END).unlink(missing_ok=True)
     return lines
@@ -191,6 +199,14 @@ def read_config(path):
 def read_rounds(path):
     """The records of a run, in order. A last line cut short by a crash is left out; InputError for other damage."""
     return _read_lines(Path(path) / ROUNDS)
+
+
+def read_diagnostics(path):
+    """What a run with --diagnose saw at each evaluation, in order; InputError if there is nothing or it is damaged."""
+    file = Path(path) / DIAGNOSTICS
+    if not file.exists():
+        raise InputError(f"{file} does not exist: the run has no diagnostics; train gives them with --diagnose.")
+    return _read_lines(file)
 
 
 def count_rounds(path):
@@ -265,7 +281,7 @@ def _remove_temporary(path):
 
 
 def _temporary(path):
-    names = (CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END, "checkpoint-*")
+    names = (CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END, DIAGNOSTICS, "checkpoint-*")
     return [file for name in names for file in path.glob(f".{name}.*.tmp")]
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from minifl.backend import get_xp, to_host
 from minifl.fl import statistics
 from minifl.fl.client import Diverged, local_work
+from minifl.fl.diagnostics import MOST_CLIENTS, Ended, diagnose
 from minifl.fl.evaluate import evaluate, predict
 from minifl.fl.graph import Graphs
 from minifl.fl.local import learning_rate
@@ -52,7 +53,9 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
                the clients that answered weighted by samples, None if none did; lr, unless it is constant;
                in rounds divisible by eval_every and in the last one the entries of `evaluate`, in those divisible by
                local_eval_every and in the last one (0: in none) local_accuracy and local_own_accuracy, a number for
-               each client that answered; seconds, with the tests of the clients' models, without that of the global one
+               each client that answered; with settings.diagnose, where the global model is tested, diagnostics
+               (diagnostics.py); seconds, with the tests of the clients' models, without that of the global one and
+               without diagnostics
     cuda_graphs  whether the local steps of a call run as a CUDA graph (graph.py); on the CPU there are none
     check      called between two pieces of work; what it raises ends the rounds
 
@@ -68,31 +71,36 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             begin = perf_counter()
             last = state.round + 1 == settings.rounds
             test_locals = settings.local_eval_every > 0 and (last or _due(state.round + 1, settings.local_eval_every))
+            test = last or _due(state.round + 1, settings.eval_every)
             answered, record = _line_up(settings, trained, state.round)
+            diagnosed = answered[:MOST_CLIENTS] if settings.diagnose and test else []
 
-            def work(clients, state=state, test_locals=test_locals):
+            def work(clients, state=state, test_locals=test_locals, diagnosed=diagnosed):
                 theta, running, *results = local_work(settings, model, algorithm, data, partition, state, clients,
                                                       graphs)
-                return *results, [_local_accuracies(settings, model, theta[i:i + 1], running[i:i + 1], data,
-                                                    partition.test[k])
-                                  for i, k in enumerate(clients) if test_locals]
+                tests = [_local_accuracies(settings, model, theta[i:i + 1], running[i:i + 1], data, partition.test[k])
+                         for i, k in enumerate(clients) if test_locals]
+                return *results, tests, [Ended(k, theta[i:i + 1].copy(), running[i:i + 1].copy())
+                                         for i, k in enumerate(clients) if k in diagnosed]
 
             per_call = clients_per_call or (1 if on_cpu else max(1, len(answered)))
             groups = [answered[i:i + per_call] for i in range(0, len(answered), per_call)]
-            tests = []
+            before, tests, ended = state, [], []
             if answered:
                 held = sizes[answered].sum()
                 weights = dict(zip(answered, (sizes[answered] / held).tolist()))
-                mean, own, train_loss, tests = _collect(groups, pool_map(work, groups), weights)
+                mean, own, train_loss, tests, ended = _collect(groups, pool_map(work, groups), weights)
                 state = _server_step(algorithm, model, state, mean, own, (held / total).item())
                 record["train_loss"] = train_loss
             else:
                 state = state._replace(round=state.round + 1)
             record["seconds"] = perf_counter() - begin
 
-            if last or _due(state.round, settings.eval_every):
+            if test:
                 models = statistics.global_models(settings, model, state, len(partition.test))
                 record |= evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map)
+                if settings.diagnose:
+                    record["diagnostics"] = diagnose(settings, model, before, state, data, ended, pool_map=pool_map)
             if test_locals:
                 record["local_accuracy"] = [tested[0] for tested in tests]
                 record["local_own_accuracy"] = [tested[1] for tested in tests]
@@ -115,9 +123,9 @@ def _line_up(settings, trained, round_):
 
 
 def _collect(groups, results, weights):
-    """Add up what the clients sent, one after the other: mean message, what each keeps, mean loss, tests."""
-    mean, own, train_loss, tests = {}, {}, 0.0, []
-    for clients, (message, kept, losses, tested) in zip(groups, results):
+    """Add up what the clients sent, one after the other: mean message, what each keeps, mean loss, tests, Ended."""
+    mean, own, train_loss, tests, ended = {}, {}, 0.0, [], []
+    for clients, (message, kept, losses, tested, last) in zip(groups, results):
         for i, k in enumerate(clients):
             for name, sent in message.items():
                 mean[name] = mean.get(name, 0) + weights[k] * sent[i]
@@ -125,7 +133,8 @@ def _collect(groups, results, weights):
                 own[k] = {name: array[i].copy() for name, array in kept.items()}
             train_loss += weights[k] * losses[i].item()
         tests += tested
-    return mean, own, train_loss, tests
+        ended += last
+    return mean, own, train_loss, tests, ended
 
 
 def _server_step(algorithm, model, state, mean, own, share):

@@ -145,6 +145,8 @@ def _rounds(lock, settings, model, dataset, partition, out, place, state, last):
             for state, line in federated_rounds(
                     settings, model, settings.method(), state, on_device(dataset, place.xp), partition,
                     workers=place.workers, clients_per_call=place.clients_per_call, check=signals.check):
+                if "diagnostics" in line:       # before the round is in the record: a kill in between loses nothing
+                    record.append_diagnostics(out, line.pop("diagnostics"))
                 record.append(out, line, line.pop("seconds"))
                 if "accuracy" in line:
                     last = line

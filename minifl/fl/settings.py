@@ -110,6 +110,7 @@ class Settings:
     weight_decay: float = 0.0
     batch_size: int = 32
     eval_every: int = 10
+    diagnose: bool = False
     seed: int = 0
     data_seed: int = 0
 
@@ -140,7 +141,7 @@ class Settings:
         _check("setting", self.setting, str, (*SETTINGS, TABLE).__contains__, f"one of {', '.join(SETTINGS)}")
         for name in ("norm", "norm_position", "bias", "activation", "head"):
             _check(name, getattr(self, name), str, lambda v: True, "the name of a choice")
-        for name in ("by_domain", "standardize_weights"):
+        for name in ("by_domain", "standardize_weights", "diagnose"):
             _check(name, getattr(self, name), bool, lambda v: True, "true or false")
         self._complete()
         self.arrangement()

@@ -137,6 +137,17 @@ def test_on_a_gpu_its_free_memory_counts_and_the_images_are_on_it():
                 memory.check_fits(settings, DATA, partition, place)
 
 
+@pytest.mark.parametrize("clients, kept", [(3, 3), (25, 20)])
+def test_where_diagnosed_clients_ended_is_counted(clients, kept):
+    """Until the end of the round, of 20 of them at most."""
+    plain, diagnosed = (settings_for("cifar10", SMALL | {"num_clients": clients, "diagnose": diagnose})
+                        for diagnose in (False, True))
+    sizes = np.full(clients, 10)
+    (before, _), (after, _) = (memory._of_run(settings, DATA, sizes, Placement()) for settings in (plain, diagnosed))
+    size = plain.network(DATA.num_classes, DATA.image_shape).spec.size
+    assert after.state - before.state == kept * 4 * size
+
+
 def test_where_nobody_knows_nothing_is_checked(monkeypatch):
     settings, partition, _ = of_run(Placement())
     monkeypatch.setattr(memory, "free", lambda xp: None)

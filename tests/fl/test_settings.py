@@ -36,7 +36,7 @@ BAD = {
     **dict.fromkeys(PROBABILITIES, (-0.1, 1.0001, 2, *NO_NUMBER)),
     "spreadout_margin": (0, 0.0, -0.1, 2.0001, 3, *NO_NUMBER),
     **dict.fromkeys(CHOICES, ("", "nonsense", "None", 1, True, ["none"], {"cnn": 1})),
-    **dict.fromkeys(("by_domain", "standardize_weights"), (0, 1, "true", "no", [])),
+    **dict.fromkeys(("by_domain", "standardize_weights", "diagnose"), (0, 1, "true", "no", [])),
 }
 
 

@@ -83,3 +83,43 @@ def test_what_cannot_be_shown(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["compare", str(tmp_path)])
     assert exit_.value.code == 2 and "is not a run directory" in capsys.readouterr().err
+
+
+def test_rounds_to_reach_an_accuracy_by_hand(tmp_path):
+    """20 % first at round 4; the mean of five first at 14, of 0.1, 0.2, 0.2, 0.2, 0.3, those of rounds 6 to 14."""
+    run = write_run(tmp_path / "one", [0.1, 0.2, 0.1, 0.2, 0.2, 0.2, 0.3], None)
+    header, _, row = cells(summary.reach_table([run], [20, 30.0, 30.5]))
+    assert header == ["run", "20 %", "20 %, mean of 5", "30 %", "30 %, mean of 5", "30.5 %", "30.5 %, mean of 5"]
+    assert row == ["one", "4", "14", "14", "-", "-", "-"]
+
+
+def test_fewer_than_five_evaluations_have_no_mean_of_five(tmp_path):
+    runs = [write_run(tmp_path / f"{n}", [0.5] * n, None) for n in (4, 5)]
+    assert [row[1:] for row in cells(summary.reach_table(runs, [50]))[2:]] == [["2", "-"], ["2", "10"]]
+
+
+@pytest.mark.parametrize("level", [0.1, 7, 9.3, 28.6, 57, 58, 99.9, 100])
+def test_an_accuracy_that_equals_the_level_reaches_it(tmp_path, level):
+    """Of 1 000 images; 9.3 / 100 is not the number that 0.093 is."""
+    run = write_run(tmp_path / "one", [round(10 * level) / 1000], None)
+    assert cells(summary.reach_table([run], [level]))[2][1] == "2"
+
+
+def test_rounds_to_reach_an_accuracy_over_seeds_by_hand(tmp_path):
+    """Rounds 2, 4, 8: 4; 2, 4 and never: 4; 2 and twice never: never. Two of lr 0.1, rounds 2 and 4: between them."""
+    accuracies = ([0.1, 0.2, 0.3], [0.0, 0.1, 0.2], [0.0, 0.0, 0.0])
+    runs = [write_run(tmp_path / f"fn{seed}", [*values, 0.1], None, seed=seed)
+            for seed, values in enumerate(accuracies)]
+    runs += [write_run(tmp_path / f"lr{seed}", [*values, 0.1], None, seed=seed, lr=0.1)
+             for seed, values in enumerate(accuracies[:2])]
+    header, _, fn, lr = cells(summary.reach_table(runs, [10, 20, 30], mean=True))
+    assert header == ["data", "setting", "algorithm", "norm", "lr", "rounds", "10 %", "10 %, mean of 5", "20 %",
+                      "20 %, mean of 5", "30 %", "30 %, mean of 5"]
+    assert fn[5:] == ["8", "4 (3/3)", "- (0/3)", "6 (2/3)", "- (0/3)", "- (1/3)", "- (0/3)"]
+    assert lr[5:] == ["8", "3 (2/2)", "- (0/2)", "5 (2/2)", "- (0/2)", "- (1/2)", "- (0/2)"]
+
+
+@pytest.mark.parametrize("levels", [[0], [20, 100.5], [-1], [float("nan")]])
+def test_accuracies_that_cannot_be_reached(tmp_path, levels):
+    with pytest.raises(InputError, match="--reach .* is invalid; it must be accuracies in percent"):
+        summary.reach_table([write_run(tmp_path / "one", [0.5], None)], levels)

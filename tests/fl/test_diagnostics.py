@@ -1,0 +1,582 @@
+"""--diagnose: every number against a plain slow computation, and looking changes nothing."""
+
+import itertools
+import json
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "fl" / "algorithms"), str(TESTS / "fl" / "resume")]
+
+from resuming import SAME, begin, go_on, in_child, interrupted   # noqa: E402
+from small_problem import CLASSES, COUNTS, SHAPE, problem, settings_of   # noqa: E402
+from standin import device   # noqa: E402, F401
+
+from minifl.cli import main   # noqa: E402
+from minifl.errors import InputError   # noqa: E402
+from minifl.fl import diagnostics, record, rounds, summary   # noqa: E402
+from minifl.fl.client import local_work   # noqa: E402
+from minifl.fl.diagnostics import class_means, features, moved, of_features, probe, spectrum   # noqa: E402
+from minifl.fl.rounds import federated_rounds, start   # noqa: E402
+from minifl.fl.run import Placement   # noqa: E402
+from minifl.fl.statistics import POLICIES   # noqa: E402
+from minifl.models import MLP, Arrangement   # noqa: E402
+from minifl.params import Entry, Spec   # noqa: E402
+
+KEYS = {"round", "classifier_norms", "feature_norms", "feature_norms_of_class", "singular_values", "effective_rank",
+        "direction_singular_values", "direction_effective_rank", "margins", "clients", "local_before", "local_after",
+        "drift", "cosines"}
+
+
+def network(norm="none", head="linear"):
+    return MLP(CLASSES, SHAPE, (7, 6), Arrangement(norm, learnable=norm == "bn", bias="hidden", head=head))
+
+
+def run(model, settings, *, dtype=np.float64, of=None, **place):
+    """The state before the first round, and all (state, record)."""
+    data, partition = of or problem()
+    first = start(settings.method(), model.spec.init(3).astype(dtype), model.statistics.init(3).astype(dtype))
+    return first, list(federated_rounds(settings, model, settings.method(), first, data, partition,
+                                        **{"workers": 0} | place))
+
+
+def diagnosed(algorithm="fedavg", **options):
+    return settings_of(algorithm, **{"diagnose": True, "eval_every": 2, "lr": 0.3, "rounds": 5} | options)
+
+
+def seen(results):
+    return [line["diagnostics"] for _, line in results if "diagnostics" in line]
+
+
+# ---- plain computations: one image, one class, one pair at a time
+
+def plain_feature(p, image, norm):
+    """The network written out, for one image."""
+    a = image.reshape(-1) / 255
+    for layer in ("dense1", "dense2"):
+        a = np.maximum(a @ p[f"{layer}.weight"] + p[f"{layer}.bias"], 0)
+    return a * math.sqrt(len(a)) / np.linalg.norm(a) if norm == "fn" else a
+
+
+def plain_classifier(p, head):
+    w = p["classifier.weight"]
+    return np.stack([w[:, c] / (np.linalg.norm(w[:, c]) if head == "cosine" else 1) for c in range(CLASSES)])
+
+
+def plain_rank(values):
+    entropy = 0.0
+    for value in values:
+        share = value / sum(values)
+        entropy -= share * math.log(share)
+    return math.exp(entropy)
+
+
+def plain_blocks(model, w):
+    """name -> block of one flat w (P,), counted along it."""
+    blocks, at = {}, 0
+    for entry in model.spec.entries:
+        blocks[entry.name] = w[at:at + math.prod(entry.shape)].reshape(entry.shape)
+        at += math.prod(entry.shape)
+    return blocks
+
+
+def plain_quantile(values, q):
+    values, at = sorted(values), q * (len(values) - 1)
+    low = math.floor(at)
+    return values[low] + (at - low) * (values[min(low + 1, len(values) - 1)] - values[low])
+
+
+def plain_accuracy(model, w, images, labels, norm, head):
+    p = plain_blocks(model, w)
+    classifier, correct = plain_classifier(p, head), [[] for _ in range(CLASSES)]
+    for image, label in zip(images, labels):
+        feature = plain_feature(p, image, norm)
+        correct[label].append(np.argmax([w_c @ feature for w_c in classifier]) == label)
+    return [sum(own) / len(own) if own else None for own in correct]
+
+
+@pytest.mark.parametrize("norm, head, method, options", [
+    ("none", "linear", "fedavg", {}),
+    ("fn", "linear", "scaffold", {"momentum": 0.5}),
+    ("none", "cosine", "fedyogi", {"participation": 0.6}),
+    ("fn", "cosine", "fednova", {"local_epochs": 1}),
+    ("none", "linear", "fedavg", {"dropout_rate": 0.7, "rounds": 12}),
+], ids=str)
+def test_every_number_by_plain_loops(norm, head, method, options):
+    model, settings = network(norm, head), diagnosed(method, **options)
+    data, partition = problem()
+    before, results = run(model, settings)
+    images, labels = data.x_test, data.y_test       # 15, fewer than 20 of each class: the probe is all of them
+    nobody = 0
+    for (state, line), last in zip(results, [False] * (settings.rounds - 1) + [True]):
+        assert ("diagnostics" in line) == (state.round % 2 == 0 or last)
+        if "diagnostics" in line:
+            found = line["diagnostics"]
+            assert found.keys() == KEYS and found["round"] == state.round
+
+            # the global model
+            p = plain_blocks(model, state.w)
+            g, w = [plain_feature(p, image, norm) for image in images], plain_classifier(p, head)
+            lengths = [math.sqrt(sum(v * v for v in feature)) for feature in g]
+            close(found["classifier_norms"], [math.sqrt(sum(v * v for v in w_c)) for w_c in w])
+            close(found["feature_norms"], [plain_quantile(lengths, q) for q in (0, 0.25, 0.5, 0.75, 1)])
+            of_class = [[i for i, label in enumerate(labels) if label == c] for c in range(CLASSES)]
+            close(found["feature_norms_of_class"], [sum(lengths[i] for i in own) / len(own) for own in of_class])
+            close(found["margins"], [[sum((w[c] - w[k]) @ g[i] for i in of_class[k]) / len(of_class[k])
+                                      for c in range(CLASSES)] for k in range(CLASSES)])
+            for name, rows in (("", np.stack(g)), ("direction_", np.stack([f / n for f, n in zip(g, lengths)]))):
+                values = scipy.linalg.svd(rows.T, lapack_driver="gesvd")[1]
+                close(found[f"{name}singular_values"], values)
+                close(found[f"{name}effective_rank"], plain_rank(values[values > 1e-12 * values[0]]))
+
+            # the clients
+            sampled = set(line.get("sampled", range(5))) - set(line.get("failed", ()))
+            assert found["clients"] == sorted(sampled)
+            assert found["local_before"] == plain_accuracy(model, before.w, images, labels, norm, head)
+            theta = [local_work(settings, model, settings.method(), data, partition, before, [k])[0][0]
+                     for k in found["clients"]]
+            assert found["local_after"] == [plain_accuracy(model, own, images, labels, norm, head) for own in theta]
+            updates = [own - before.w for own in theta]
+            blocks = [plain_blocks(model, update) for update in updates]
+            assert list(found["drift"]) == (list(model.spec.slices) if sampled else [])
+            for name, drift in found["drift"].items():
+                close(drift, [math.sqrt((own[name] ** 2).sum()) for own in blocks])
+            close(found["cosines"], [[a @ b / math.sqrt((a @ a) * (b @ b)) for b in updates] for a in updates])
+            nobody += not sampled
+        before = state
+    assert (nobody > 0) == (options.get("dropout_rate") is not None)
+    assert len({json.dumps(found["local_after"]) for found in seen(results)}) > 1       # rounds, and clients, differ
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+    assert np.shape(found) == np.shape(expected)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_batch_norm_is_tested_as_the_policy_says(policy):
+    """Each image by itself, with the statistics of whose model it is; all 15 at once where the batch's own count."""
+    model, settings = network("bn"), diagnosed(bn_stats=policy, participation=0.6, norm="bn")
+    data, partition = problem()
+    before, results = run(model, settings)
+    x, y = data.x_test / 255, data.y_test
+    affine = [name for name in model.spec.slices if ".gain" in name or ".norm.bias" in name]
+
+    def network_of(w, running):
+        p = model.spec.views(w[None])
+        return p if policy == "batch" else p | model.statistics.views(running[None])
+
+    def logits_and_features(p):
+        if policy == "batch":
+            logits, cache = model.forward(p, x[None])
+            return logits[0], cache[-1][0][0]
+        pairs = [model.forward(p, image[None, None]) for image in x]
+        return np.concatenate([logits[0] for logits, _ in pairs]), np.concatenate([c[-1][0][0] for _, c in pairs])
+
+    def accuracy(p):
+        correct = logits_and_features(p)[0].argmax(axis=1) == y
+        return [correct[y == c].sum() / (y == c).sum() for c in range(CLASSES)]
+
+    def with_own(state, k):
+        """The parameters and statistics that client k has in a state."""
+        w, running = state.w.copy(), state.statistics
+        if policy == "local" and k in state.own:
+            at, running = 0, state.own[k]["statistics"]
+            for name in affine:
+                part = model.spec.slices[name]
+                w[part] = state.own[k]["affine"][at:at + part.stop - part.start]
+                at += part.stop - part.start
+        return w, running
+
+    moved_affine = 0
+    for state, line in results:
+        if "diagnostics" in line:
+            found = line["diagnostics"]
+            _, g = logits_and_features(network_of(*with_own(state, 0)))
+            close(found["feature_norms_of_class"],
+                  [np.linalg.norm(g[y == c], axis=1).mean() for c in range(CLASSES)])
+            assert found["local_before"] == accuracy(network_of(*with_own(before, 0)))
+            assert found["clients"] == line["sampled"] and len(found["clients"]) == 3
+            for i, k in enumerate(found["clients"]):
+                theta, running, *_ = local_work(settings, model, settings.method(), data, partition, before, [k])
+                assert found["local_after"][i] == accuracy(network_of(theta[0], running[0]))
+                update = theta[0] - with_own(before, k)[0]
+                for name, part in model.spec.slices.items():
+                    close(found["drift"][name][i], np.linalg.norm(update[part]))
+                moved_affine += sum(found["drift"][name][i] for name in affine)
+        before = state
+    assert moved_affine > 0.1 and all(own for own in before.own.values())
+
+
+# ---- the parts
+
+def test_the_probe_takes_twenty_of_each_class_and_only_its_seed_changes_it():
+    labels = np.random.default_rng(0).choice(5, 400, p=[0.5, 0.32, 0.15, 0.03, 0])
+    chosen = probe(labels, 6, 7)
+    assert np.bincount(labels[chosen], minlength=6).tolist() == [20, 20, 20, np.sum(labels == 3), 0, 0]
+    assert (labels == 3).sum() < 20
+    assert chosen.tolist() == sorted(set(chosen), key=lambda i: (labels[i], i))      # by class, none twice
+    np.testing.assert_array_equal(probe(labels, 6, 7), chosen)
+    others = probe(labels, 6, 8)
+    assert len(set(others) & set(chosen)) < 60 and np.bincount(labels[others])[0] == 20
+    assert not np.array_equal(chosen[:20], np.flatnonzero(labels == 0)[:20])     # drawn, not the first
+    fewer = np.where(labels == 1, 2, labels)        # another class's images are others, class 0's are not
+    np.testing.assert_array_equal(probe(fewer, 6, 7)[:20], chosen[:20])
+
+
+def test_the_probe_of_a_run_is_of_its_seed(monkeypatch):
+    """Of 200 test images 80 are looked at, in every round the same ones, and no others."""
+    data, partition = problem()
+    rng = np.random.default_rng(1)
+    data = SimpleNamespace(x_train=data.x_train, y_train=data.y_train, y_test=np.arange(200) % CLASSES,
+                           x_test=rng.integers(0, 256, (200, *SHAPE), dtype=np.uint8))
+    shown, original = [], diagnostics.predict
+
+    def predict(model, p, images, labels):
+        shown.append((images.tobytes(), labels.tolist()))
+        return original(model, p, images, labels)
+
+    monkeypatch.setattr(diagnostics, "predict", predict)
+    run(network(), diagnosed(), of=(data, partition))
+    chosen = probe(data.y_test, CLASSES, 11)
+    assert set((images, tuple(labels)) for images, labels in shown) == \
+        {(data.x_test[chosen].tobytes(), tuple(np.repeat(range(CLASSES), 20)))}
+    assert len(shown) == 3 * (1 + 5)
+
+
+@pytest.mark.parametrize("images", [1, 25, 26, 83])
+def test_features_come_back_in_the_order_of_the_images(images):
+    """On the CPU 25 go through the network at a time."""
+    model, x = network(), np.random.default_rng(2).integers(0, 256, (images, *SHAPE), dtype=np.uint8)
+    w = model.spec.init(3)
+    p = plain_blocks(model, w)
+    close(features(model, model.spec.views(w[None]), x), [plain_feature(p, image, "none") for image in x])
+
+
+def test_effective_rank_of_known_matrices():
+    rng = np.random.default_rng(0)
+    line = rng.standard_normal((9, 1)) @ rng.standard_normal((1, 5))
+    assert spectrum(line)[1] == pytest.approx(1, abs=1e-12)
+    for rows in (np.eye(5), np.linalg.qr(rng.standard_normal((8, 5)))[0].T, 3 * np.eye(5, 12)):
+        assert spectrum(rows)[1] == pytest.approx(5, rel=1e-14)
+    assert spectrum(np.diag([2.0, 1.0, 1.0]))[1] == pytest.approx(math.exp(1.5 * math.log(2)), rel=1e-14)
+    assert spectrum(np.zeros((4, 3)))[1] == 0
+
+
+def test_at_most_a_hundred_singular_values_are_written_and_the_rank_is_of_all():
+    labels, weight = np.arange(150) % 3, np.ones((150, 3))
+    found = of_features(np.diag(np.arange(150.0, 0, -1)), labels, weight)
+    np.testing.assert_allclose(found["singular_values"], np.arange(150, 50, -1), rtol=1e-14)
+    assert found["effective_rank"] == pytest.approx(plain_rank(np.arange(1.0, 151)), rel=1e-13)
+    assert found["direction_singular_values"].tolist() == [1.0] * 100
+    assert found["direction_effective_rank"] == pytest.approx(150, rel=1e-13)
+
+
+def test_margins_by_hand():
+    """Two images of class 0, one of class 1, none of class 2."""
+    g, weight = np.array([[1.0, 0], [3, 0], [0, 2]]), np.array([[1.0, -1, 0], [0, 5, 2]])
+    margins = of_features(g, np.array([0, 0, 1]), weight)["margins"]
+    np.testing.assert_array_equal(margins, [[0, -4, -2], [-10, 0, -6], [np.nan] * 3])
+
+
+def test_class_means_by_hand():
+    means = class_means(np.array([1.0, 2, 6]), np.array([0, 2, 2]), 4)
+    np.testing.assert_array_equal(means, [1, np.nan, 4, np.nan])
+
+
+def test_updates_by_hand(monkeypatch):
+    spec = Spec((Entry("a", (2,)), Entry("b", (3, 1))))
+    updates = [np.array([row], dtype=float) for row in ([3, 4, 0, 0, 0], [0, 0, 1, 2, 2], [-6, -8, 0, 0, 0],
+                                                        [3, 4, 4, 0, -3])]
+    for slab in (2 ** 16, 2, 1):
+        monkeypatch.setattr(diagnostics, "SLAB", slab)
+        drift, cosines = moved(updates, spec)
+        np.testing.assert_array_equal(drift["a"], [5, 0, 10, 5])
+        np.testing.assert_array_equal(drift["b"], [0, 3, 0, 5])
+        r, s = 1 / math.sqrt(2), -2 / 3 / math.sqrt(50)
+        np.testing.assert_allclose(cosines, [[1, 0, -1, r], [0, 1, 0, s], [-1, 0, 1, -r], [r, s, -r, 1]], atol=1e-15)
+        assert np.abs(cosines).max() <= 1
+
+
+def test_updates_are_multiplied_in_float64():
+    """Two float32 updates whose angle float32 sums would not show."""
+    size = 200_000
+    a, b = np.ones((1, size), np.float32), np.ones((1, size), np.float32)
+    b[0, 0] = 1 - 1000
+    drift, cosines = moved([a, b], Spec((Entry("all", (size,)),)))
+    np.testing.assert_allclose(drift["all"], [math.sqrt(size), math.sqrt(size - 1 + 999 ** 2)], rtol=1e-14)
+    assert cosines[0, 1] == pytest.approx((size - 1000) / math.sqrt(size * (size - 1 + 999 ** 2)), rel=1e-14)
+
+
+# ---- what there is not
+
+def no_constant(name):
+    raise AssertionError(f"{name} is no JSON")
+
+
+def test_features_of_length_zero_and_clients_that_stay_give_no_nan():
+    """All weights 0: every feature is 0, every gradient too."""
+    model, settings = network(), diagnosed(rounds=1)
+    data, partition = problem()
+    first = start(settings.method(), np.zeros(model.spec.size))
+    (_, line), = federated_rounds(settings, model, settings.method(), first, data, partition)
+    found = json.loads(json.dumps(line["diagnostics"], allow_nan=False))
+    assert found["feature_norms"] == [0] * 5 and found["effective_rank"] == found["direction_effective_rank"] == 0
+    assert found["singular_values"] == found["direction_singular_values"] == [0] * 6
+    assert found["margins"] == [[0] * CLASSES] * CLASSES and found["local_after"] == [[1, 0, 0, 0]] * 5
+    assert set(found["drift"]["dense1.weight"]) == {0}
+    assert found["cosines"] == [[None] * 5] * 5
+
+
+def test_one_feature_of_length_zero_has_no_direction_and_no_nan():
+    found = of_features(np.array([[3.0, 4], [0, 0], [0, 2]]), np.array([0, 1, 1]), np.eye(2))
+    np.testing.assert_allclose(found["direction_singular_values"], np.sqrt([1.8, 0.2]), rtol=1e-14)
+    assert all(np.isfinite(value).all() for value in found.values())
+
+
+def test_a_network_that_overflows_is_written_as_null_and_ends_no_run():
+    """Features of 1e300 and their squares: the run without --diagnose goes on, so this one does."""
+    model = network()
+    w = model.spec.init(3)
+    p = model.spec.views(w[None])
+    p["dense1.weight"][...], p["dense2.weight"][...], p["classifier.weight"][...] = 1e200, 1e200, 0
+    data, partition = problem()
+    settings = diagnosed(rounds=1, lr=1e-300, mu=0.0, algorithm="fedprox")
+    before = start(settings.method(), w)
+    with np.errstate(all="ignore"):
+        found = diagnostics.diagnose(settings, model, before, before._replace(round=1), data, [])
+    found = json.loads(json.dumps(found, allow_nan=False), parse_constant=no_constant)
+    assert found["effective_rank"] is None and found["singular_values"] == [None] * 6
+    assert found["feature_norms"] == [None] * 5
+
+
+def test_classes_without_test_images_are_null():
+    data, partition = problem()
+    data = SimpleNamespace(x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test % 2)
+    found = seen(run(network(), diagnosed(rounds=1), of=(data, partition))[1])[0]
+    assert found["feature_norms_of_class"][2:] == found["local_before"][2:] == [None] * 2
+    assert found["margins"][2:] == [[None] * 4] * 2 and None not in found["margins"][0]
+    assert [accuracy[2:] for accuracy in found["local_after"]] == [[None] * 2] * 5
+
+
+def test_a_round_with_nobody():
+    found = seen(run(network(), diagnosed(dropout_rate=1.0, rounds=2))[1])
+    assert [line["round"] for line in found] == [2]
+    assert (found[0]["clients"], found[0]["local_after"], found[0]["drift"], found[0]["cosines"]) == ([], [], {}, [])
+    assert found[0]["effective_rank"] > 1 and len(found[0]["local_before"]) == CLASSES
+
+
+def test_of_many_clients_the_first_twenty_that_answered():
+    of = problem(np.tile(COUNTS, (5, 1)))
+    chosen = dict(num_clients=25, eval_every=1, rounds=3)
+    for options in ({}, {"dropout_rate": 0.1}):
+        results = run(network(), diagnosed(**chosen, **options), of=of)[1]
+        for _, line in results:
+            answered = [k for k in range(25) if k not in line.get("failed", ())]
+            found = line["diagnostics"]
+            assert len(answered) > 20 and found["clients"] == answered[:20]
+            assert np.shape(found["local_after"]) == (20, CLASSES) and np.shape(found["cosines"]) == (20, 20)
+            assert {len(drift) for drift in found["drift"].values()} == {20}
+        for per_call in (7, 25):
+            assert seen(run(network(), diagnosed(**chosen, **options), of=of, clients_per_call=per_call)[1]) == \
+                seen(results)
+
+
+# ---- looking changes nothing, and sees the same however the work is done
+
+def bits(results):
+    return [(state.w.tobytes(), state.statistics.tobytes(), [a.tobytes() for a in state.server.values()],
+             {k: [a.tobytes() for a in own.values()] for k, own in state.own.items()},
+             {name: value for name, value in line.items() if name not in ("seconds", "diagnostics")})
+            for state, line in results]
+
+
+METHODS = [("none", dict(algorithm="fedavg")), ("none", dict(algorithm="scaffold", dropout_rate=0.3)),
+           ("fn", dict(algorithm="fedyogi", participation=0.6)), ("fn", dict(algorithm="fedaws"))]
+BATCH_NORMS = [("bn", dict(algorithm="scaffold", norm="bn", bn_stats=policy)) for policy in POLICIES]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("norm, options", METHODS + BATCH_NORMS, ids=str)
+def test_no_bit_depends_on_it_and_it_depends_on_no_placement(norm, options, dtype):
+    model, options = network(norm), options | {"local_eval_every": 2}
+    _, plain = run(model, diagnosed(**options, diagnose=False), dtype=dtype)
+    _, reference = run(model, diagnosed(**options), dtype=dtype)
+    assert seen(plain) == [] and [line["round"] for line in seen(reference)] == [2, 4, 5]
+    assert bits(reference) == bits(plain)
+    for place in ({"workers": 1}, {"workers": 2}, {"clients_per_call": 3, "workers": 1},
+                  {"clients_per_call": 3, "workers": 2}, {"clients_per_call": 5}):
+        _, other = run(model, diagnosed(**options), dtype=dtype, **place)
+        assert bits(other) == bits(plain) and seen(other) == seen(reference)
+    _, more = run(model, diagnosed(**options, eval_every=1), dtype=dtype)
+    assert [line for line in seen(more) if line["round"] in (2, 4, 5)] == seen(reference)
+
+
+def test_of_a_call_with_many_clients_no_more_is_kept_than_is_looked_at(monkeypatch):
+    """A view of theta (25, P) would hold all of it."""
+    def diagnose(settings, model, before, after, data, ended, **options):
+        kept.append([(end.client, end.theta.shape, end.theta.base, end.running.base) for end in ended])
+
+    kept, of = [], problem(np.tile(COUNTS, (5, 1)))
+    monkeypatch.setattr(rounds, "diagnose", diagnose)
+    model = network("bn")
+    run(model, diagnosed(norm="bn", num_clients=25, rounds=1), of=of, clients_per_call=25)
+    assert kept == [[(k, (1, model.spec.size), None, None) for k in range(20)]]
+
+
+def test_its_time_is_not_the_rounds(monkeypatch):
+    clock, original = [0.0], rounds.diagnose
+
+    def diagnose(*arguments, **options):
+        clock[0] += 1000
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(rounds, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(rounds, "diagnose", diagnose)
+    _, results = run(network(), diagnosed())
+    assert clock == [3000] and [line["seconds"] for _, line in results] == [0] * 5
+
+
+@pytest.mark.parametrize("clients_per_call", [None, 2])
+@pytest.mark.parametrize("norm, options", METHODS[:2] + BATCH_NORMS, ids=str)
+def test_on_the_device_as_by_numpy(device, norm, options, clients_per_call):     # noqa: F811
+    xp, _ = device
+    model, settings, (data, partition) = network(norm), diagnosed(**options), problem()
+
+    def lines(asarray, images=None, **place):
+        there = SimpleNamespace(**{name: asarray(getattr(data, name)) for name in ("x_train", "y_train", "y_test")},
+                                x_test=(images or asarray)(data.x_test))
+        first = start(settings.method(), asarray(model.spec.init(3)), asarray(model.statistics.init(3)))
+        return seen(federated_rounds(settings, model, settings.method(), first, there, partition, **place))
+
+    expected = lines(np.asarray)
+    for images in (xp.asarray, np.asarray):     # test images that the device has no room for stay on the host
+        for found, line in zip(lines(xp.asarray, images, clients_per_call=clients_per_call), expected, strict=True):
+            assert found.keys() == KEYS
+            for name in ("round", "clients", "local_before", "local_after"):
+                assert found[name] == line[name]
+            assert found["drift"].keys() == line["drift"].keys()
+            for name in line["drift"]:
+                np.testing.assert_allclose(found["drift"][name], line["drift"][name], rtol=1e-10)
+            for name in KEYS - {"round", "clients", "local_before", "local_after", "drift"}:
+                np.testing.assert_allclose(found[name], line[name], rtol=1e-10, atol=1e-10)
+            json.dumps(found, allow_nan=False)
+
+
+# ---- in a run directory
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch, data_dir):
+    """The folder of the data, and no calls of git."""
+    monkeypatch.setenv("MINIFL_DATA", str(data_dir))
+    monkeypatch.setattr(record, "_commit", lambda: "a commit")
+
+
+RUN = dict(rounds=7, eval_every=2, diagnose=True)
+
+
+def files(out, names=(*SAME, record.DIAGNOSTICS)):
+    return {name: (out / name).read_bytes() for name in names if (out / name).exists()}
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "bn", "bn_stats": "local", "algorithm": "scaffold"}], ids=str)
+def test_a_run_has_the_same_files_and_one_more(options, tmp_path):
+    list(begin(tmp_path / "plain", **RUN | options | {"diagnose": False}))
+    lines = list(begin(tmp_path / "diagnosed", Placement(workers=2), **RUN | options))
+    assert files(tmp_path / "diagnosed", SAME) == files(tmp_path / "plain", SAME) == files(tmp_path / "plain")
+    assert not any("diagnostics" in line for line in lines)
+    found = record.read_diagnostics(tmp_path / "diagnosed")
+    assert [line["round"] for line in found] == [2, 4, 6, 7]
+    text = (tmp_path / "diagnosed" / record.DIAGNOSTICS).read_text()
+    assert [json.loads(line, parse_constant=no_constant) for line in text.splitlines()] == found
+    assert all(line.keys() == KEYS for line in found) and text.endswith("\n")
+    with pytest.raises(InputError, match="diagnostics.jsonl does not exist.*--diagnose"):
+        record.read_diagnostics(tmp_path / "plain")
+
+
+def test_force_removes_those_of_the_earlier_run(tmp_path):
+    interrupted(tmp_path / "run", 3, **RUN)
+    assert (tmp_path / "run" / record.DIAGNOSTICS).exists()
+    list(begin(tmp_path / "run", force=True, **RUN | {"diagnose": False}))
+    assert not (tmp_path / "run" / record.DIAGNOSTICS).exists()
+
+
+def test_rounds_that_are_done_again_are_looked_at_once(tmp_path):
+    list(begin(tmp_path / "reference", **RUN))
+    out = interrupted(tmp_path / "run", 6, Placement(checkpoint_every=3), **RUN)
+    (out / "checkpoint-0000006").write_bytes(b"damaged")
+    (out / record.DIAGNOSTICS).write_bytes((out / record.DIAGNOSTICS).read_bytes() + b'{"round": 7, "fea')
+    (out / f".{record.DIAGNOSTICS}.1234.tmp").write_text("left by a process that was killed")
+    lines, messages = go_on(out)
+    assert not list(out.glob("*.tmp"))
+    assert messages[-1] == "Resuming after round 3 of 7."
+    assert [line["round"] for line in record.read_diagnostics(out)] == [2]
+    list(lines)
+    assert files(out) == files(tmp_path / "reference")
+
+
+def test_killed_at_every_step_it_ends_as_one_that_was_not(tmp_path):
+    """Just before each change of a file, with a torn line wherever one could be."""
+    chosen = RUN | {"rounds": 3, "num_clients": 3}
+    list(begin(tmp_path / "reference", **chosen))
+    expected, seen_at = files(tmp_path / "reference"), set()
+    for n in itertools.count():
+        out = tmp_path / str(n)
+
+        def work(n=n, out=out):
+            changes = itertools.count()
+
+            def watch(event, arguments):
+                writing = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+                if writing or event in ("os.mkdir", "os.rename", "os.remove"):
+                    if str(arguments[0]).startswith(str(out)) and next(changes) == n:
+                        os.kill(os.getpid(), signal.SIGKILL)
+            sys.addaudithook(watch)
+            list(begin(out, Placement(checkpoint_every=1), **chosen))
+
+        code = in_child(work)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        if (out / record.CONFIG).exists():
+            seen_at.add((record.count_rounds(out), (out / record.DIAGNOSTICS).exists() and
+                         len(record.read_diagnostics(out))))
+            if (out / record.DIAGNOSTICS).exists() and not (out / record.END).exists():
+                with open(out / record.DIAGNOSTICS, "a") as f:
+                    f.write('{"round": 3, "classifier_no')
+            if not (out / record.END).exists():
+                list(go_on(out)[0])
+        else:
+            list(begin(out, **chosen))
+        assert files(out) == expected
+    assert {(1, 1), (2, 1), (2, 2), (3, 2)} <= seen_at      # before and after the line of the round itself
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    def cli(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        return exit_.value.code, capsys.readouterr().err
+
+    common = ("--data", "cifar10", "--model", "mlp", "--width", "0.02", "--local-steps", "1", "--batch-size", "4",
+              "--rounds", "3", "--eval-every", "2", "--device", "cpu")
+    for name, option in (("with", "--diagnose"), ("without", "--no-diagnose")):
+        assert cli("train", *common, option, "--out", tmp_path / name)[0] == 0
+    assert [line["round"] for line in record.read_diagnostics(tmp_path / "with")] == [2, 3]
+    assert files(tmp_path / "without") == files(tmp_path / "with", SAME)
+    table = summary.mean_table([tmp_path / "with", tmp_path / "without"])
+    assert len(table.splitlines()) == 3 and "diagnose" not in table       # two runs of the same
+
+    out = interrupted(tmp_path / "stopped", 3, **RUN)
+    code, errors = cli("train", "--device", "cpu", "--resume", out, "--no-diagnose")
+    assert code == 2 and "--diagnose False differs from the run's True" in errors
+    assert cli("train", "--device", "cpu", "--resume", out)[0] == 0
+    assert [line["round"] for line in record.read_diagnostics(out)] == [2, 4, 6, 7]
