@@ -1,17 +1,23 @@
-"""Commands that look and train nothing: `eval`, `compare`, `partition`, `describe`."""
+"""Commands that look and train nothing: `eval`, `compare`, `plot`, `partition`, `describe`.
 
+Plots are imported by the commands that make them: the others need not wait for that, nor have matplotlib.
+"""
+
+import sys
 from pathlib import Path
+from shutil import get_terminal_size
 
 import click
 
 from minifl.backend import choose_device
 from minifl.commands.choices import data_name, read_table
 from minifl.commands.display import show_network, show_result
-from minifl.commands.options import (FileName, Shape, data_dir_option, data_options, device_options, model_options,
-                                     partition_options)
+from minifl.commands.options import (FileName, Several, Shape, data_dir_option, data_options, device_options,
+                                     model_options, partition_options)
 from minifl.data import registry, table
 from minifl.data.partition import clients_of_domains
-from minifl.fl import summary
+from minifl.errors import InputError
+from minifl.fl import record, summary
 from minifl.fl.run import default_workers, reevaluate, split
 from minifl.fl.settings import settings_for
 
@@ -31,9 +37,53 @@ def eval_command(run, data_dir, device, precision, workers):
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--mean", is_flag=True, help="A line for runs that differ in their seed only: mean ± standard deviation.")
-def compare_command(runs, mean):
+@click.option("--reach", type=Several(float), metavar="PERCENT,...",
+              help="Also a table of the first evaluated round at which the test accuracy reached each of these, as "
+                   "20,30,40; and, since single evaluations swing, at which the mean of the last 5 did. With --mean "
+                   "the median over the seeds and how many of them did: 120 (2/3).  [default: none]")
+@click.option("--curves", is_flag=True, help="Also draw test accuracy over rounds, in characters.")
+@click.option("--figure", type=FileName(),
+              help="Also draw it there (.png or .svg; both, if the name has no suffix). With --mean: mean, and a band "
+                   "from the worst to the best seed. Needs matplotlib.")
+def compare_command(runs, mean, reach, curves, figure):
     """Print a table of runs, made from their records."""
-    click.echo(summary.mean_table(runs) if mean else summary.table(runs))
+    shown = [summary.mean_table(runs) if mean else summary.table(runs)]
+    if reach:
+        shown.append(summary.reach_table(runs, reach, mean=mean))
+    if curves or figure:
+        from minifl.analysis.curves import accuracy_curves
+        lines = accuracy_curves(runs, mean=mean)
+    if curves:
+        from minifl.analysis.textplot import draw
+        width = get_terminal_size().columns if sys.stdout.isatty() else 80
+        shown.append(draw([line[:3] for line in lines], width=width, x_name="round", y_name="test accuracy in %"))
+    if figure:
+        from minifl.analysis.pictures import accuracy_figure
+        shown.append(_written(accuracy_figure(lines, figure)))
+    click.echo("\n\n".join(shown))
+
+
+@click.command("plot")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=FileName(), default="plots", help="Folder of the pictures.")
+@click.option("--client", type=click.IntRange(min=0),
+              help="Also draw what its local steps did to each class, as Figure 2 of the paper.  [default: none]")
+def plot_command(runs, out, client):
+    """Draw what `train --diagnose` recorded of runs, as PNG and SVG.
+
+    A picture for each run, diagnostics-RUN: lengths of classifier vectors and of features, singular values, effective
+    rank, margins, what local steps do to each class, drift of clients, cosines between their updates. Of several runs
+    also diagnostics-compared, in which they share axes. Needs matplotlib.
+    """
+    from minifl.analysis.curves import read_diagnostics
+    from minifl.analysis.pictures import plot_runs
+    if (out / record.CONFIG).exists():
+        raise InputError(f"--out {out} is a run directory; choose another folder for pictures.")
+    click.echo(_written(plot_runs(read_diagnostics(runs), out, client)))
+
+
+def _written(files):
+    return f"Written to {', '.join(map(str, files))}."
 
 
 @click.command("partition")

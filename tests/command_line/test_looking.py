@@ -1,10 +1,14 @@
-"""Commands and output that only show: gradcheck, describe, help, results."""
+"""Commands and output that only show: gradcheck, describe, compare, plot, help, results."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import pytest   # noqa: E402
 
 from refusing import refused   # noqa: E402
 
@@ -56,3 +60,86 @@ def test_describe_takes_any_shape_and_refuses_what_does_not_fit(cli):
     for shape in ("32x32", "0x32x3", "axbxc"):
         refused(cli("describe", "--image-shape", shape), "--image-shape", repr(shape), "32x32x3")
     refused(cli("describe", "--image-shape", "8x8x3"), "--model cnn", "16x16", "8x8")
+
+
+def write_run(path, accuracies, **settings):
+    """A run directory with an evaluation in every tenth round."""
+    path.mkdir()
+    settings = {"data": "cifar10", "norm": "fn", "seed": 0} | settings
+    (path / "config.json").write_text(json.dumps({"settings": settings, "partition": {}, "data": {}}))
+    lines = [{"round": 10 * i + 10, "accuracy": a, "client_mean_accuracy": a} for i, a in enumerate(accuracies)]
+    (path / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path.name
+
+
+@pytest.fixture
+def runs(cli, tmp_path):
+    """Three runs in the current folder, of which two differ in their seed only."""
+    return [write_run(tmp_path / "fn0", [0.1, 0.2, 0.3]), write_run(tmp_path / "fn1", [0.2, 0.3, 0.4], seed=1),
+            write_run(tmp_path / "plain", [0.1, 0.1, 0.1], norm="none")]
+
+
+def test_compare_with_reach_and_curves(cli, runs):
+    code, plain, _ = cli("compare", *runs)
+    assert code == 0
+    code, out, _ = cli("compare", *runs, "--reach", "20, 30", "--curves")
+    table, reach, plot = out.split("\n\n")
+    assert code == 0 and table + "\n" == plain
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in reach.splitlines()]
+    assert rows[0] == ["run", "20 %", "20 %, mean of 5", "30 %", "30 %, mean of 5"]
+    assert rows[2:] == [["fn0", "20", "-", "30", "-"], ["fn1", "10", "-", "20", "-"], ["plain", "-", "-", "-", "-"]]
+    assert plot.splitlines()[0] == "test accuracy in %" and plot.isascii()
+    assert plot.splitlines()[-4:] == ["  a  fn0", "  b  fn1", "  c  plain", "  *  several of them"]
+    assert max(map(len, plot.splitlines())) <= 80
+    assert cli("compare", *runs, "--reach", "20, 30", "--curves")[1] == out
+
+
+def test_compare_means_with_reach_and_curves(cli, runs):
+    _, reach, plot = cli("compare", "--mean", *runs, "--reach", "30", "--curves")[1].split("\n\n")
+    assert [row.split("|")[6:7] for row in reach.splitlines()[2:]] == [[" 25 (2/2) "], [" - (0/1)  "]]
+    assert "  a  norm fn (2 runs)\n  b  norm none (1 run)" in plot
+
+
+def test_compare_refuses(cli, runs, tmp_path):
+    refused(cli("compare", *runs, "--reach", "20,0"), "--reach 20,0", "at most 100")
+    refused(cli("compare", *runs, "--reach", "20,,30"), "--reach")
+    refused(cli("compare", "fn0", "./fn0", "--curves"), "fn0 is given more than once")
+    pytest.importorskip("matplotlib")
+    refused(cli("compare", *runs, "--figure", "x.pdf"), "x.pdf", ".png and .svg")
+    refused(cli("compare", *runs, "--figure", ""), "--figure")
+    assert {file.name for file in tmp_path.iterdir()} == set(runs)
+
+
+def test_compare_draws(cli, runs, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, out, _ = cli("compare", "--mean", *runs, "--figure", "pictures/x")
+    assert code == 0 and out.endswith("\n\nWritten to pictures/x.png, pictures/x.svg.\n")
+    assert (tmp_path / "pictures" / "x.svg").exists()
+
+
+def test_plot_of_a_run(cli, small, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert cli("train", *small, "--out", "lr0.05", "--diagnose")[0] == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "lr0.05").iterdir()}
+    code, out, errors = cli("plot", "lr0.05", "--client", "3")
+    assert code == 0, errors
+    assert out.split()[2:] == [f"plots/{name}{suffix}" for name in ("diagnostics-lr0.05", "local-lr0.05-client3")
+                               for suffix in (".png,", ".svg,")][:-1] + ["plots/local-lr0.05-client3.svg."]
+    assert {file.name for file in (tmp_path / "plots").iterdir()} == {
+        f"{name}.{suffix}" for name in ("diagnostics-lr0.05", "local-lr0.05-client3") for suffix in ("png", "svg")}
+    assert {file: file.read_bytes() for file in (tmp_path / "lr0.05").iterdir()} == before
+
+
+def test_plot_refuses(cli, runs, tmp_path):
+    refused(cli("plot", *runs), "fn0/diagnostics.jsonl does not exist", "--diagnose")
+    refused(cli("plot", "nowhere"), "nowhere is not a run directory")
+    refused(cli("plot", "fn0", "--out", "fn1"), "--out fn1 is a run directory")
+    refused(cli("plot", "fn0", "--client", "-1"), "--client")
+    assert {file.name for file in tmp_path.iterdir()} == set(runs)
+
+
+def test_the_command_line_does_not_wait_for_plots():
+    names = subprocess.run([sys.executable, "-c", "import sys, minifl.cli; print(*sys.modules)"], capture_output=True,
+                           text=True, check=True).stdout.split()
+    assert "minifl.commands.looking" in names
+    assert [name for name in names if name.startswith(("matplotlib", "minifl.analysis"))] == []
