@@ -2,7 +2,7 @@
 
 import click
 
-from minifl.commands import checking, looking, training
+from minifl.commands import checking, looking, paper, training
 from minifl.errors import InputError
 
 
@@ -30,5 +30,6 @@ def main():
 
 
 for command in (training.train_command, training.sweep_command, looking.eval_command, looking.compare_command,
-                looking.partition_command, looking.describe_command, checking.gradcheck_command):
+                looking.plot_command, looking.partition_command, looking.describe_command, checking.gradcheck_command,
+                checking.theory_command, paper.reproduce_command):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""Commands that prove: `gradcheck`."""
+"""Commands that prove: `gradcheck` and `theory`."""
 
 import sys
 
@@ -32,3 +32,24 @@ def gradcheck_command(layer, seed, quick, mutants):
     for text in bad:
         click.echo(f"  {text}")
     sys.exit(1 if bad else 0)
+
+
+@click.command("theory")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of networks and data.")
+@click.option("--claim", metavar="NAME", help="Only this claim, such as proposition-2.  [default: all]")
+def theory_command(seed, claim):
+    """Check every claim of the paper's theory on random networks; exit code 1 if one fails that should hold, or one
+    holds that should fail.
+
+    Of several networks the worst value is printed; of what must fail, such as a negative control, the smallest.
+    """
+    from minifl.analysis import theory
+    found = []
+    for row in theory.rows(seed, claim):
+        if not found:
+            click.echo(theory.header())
+        click.echo(theory.line(row))
+        found.append(row)
+    counts = theory.verdicts(found)
+    click.echo(f"{len(found)} comparisons: " + "; ".join(f"{name} ({count})" for name, count in counts.items()) + ".")
+    sys.exit(1 if counts[theory.FAILED] else 0)

@@ -117,8 +117,7 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, precision, c
     runs = grid(dataset.name, several_of, out)
     click.echo(f"Data: {dataset.source}. Device: {where}. {len(runs)} runs in {out}, "
                f"{sum(run.status in record.COMPLETE for run in runs)} of them complete.")
-    for sentence, names in _advice_for_all(runs, dataset, counts, place, jobs).items():
-        click.echo(f"Note on {len(names)} of the runs ({names[0]}{', ...' if len(names) > 1 else ''}): {sentence}")
+    show_advice(runs, dataset, counts, place, jobs)
 
     if any(run.status not in record.COMPLETE for run in runs):
         record.check_folder(out)
@@ -164,8 +163,8 @@ def _check_fits(settings, dataset, partition, place, processes=1):
         memory.check_fits(settings, dataset, partition, place, processes=processes)
 
 
-def _advice_for_all(runs, dataset, counts, place, jobs):
-    """Check all runs against the data; returns advice: sentence -> names of the runs that it is about."""
+def show_advice(runs, dataset, counts, place, jobs):
+    """Check all runs on a data set against it, and say what is known of how they will go."""
     about = {}
     for run in runs:
         partition = split(run.settings, dataset, counts)
@@ -173,4 +172,5 @@ def _advice_for_all(runs, dataset, counts, place, jobs):
         _check_fits(run.settings, dataset, partition, None if complete else place, min(jobs, len(runs)))
         for sentence in advice(run.settings, partition):
             about.setdefault(sentence, []).append(run.path.name)
-    return about
+    for sentence, names in about.items():
+        click.echo(f"Note on {len(names)} of the runs ({names[0]}{', ...' if len(names) > 1 else ''}): {sentence}")

@@ -1,0 +1,68 @@
+"""The paper's theory as a program: every row of PAPER section 2 and the Jacobians below its table, in float64.
+
+Each claim is a function of a random generator that yields Rows (theory_rows.py); its docstring says why the claim is
+true, or where it is not. Networks are the package's own, small and random.
+"""
+
+import zlib
+
+from minifl.analysis import claims_errors, claims_jacobians, claims_norms, claims_theorem1, claims_training
+from minifl.analysis.theory_rows import FAILED, HOLDS
+from minifl.errors import InputError
+from minifl.rng import CHECK, address
+
+CLAIMS = {
+    "lemma-1": claims_norms.lemma_1,
+    "proposition-1": claims_norms.proposition_1,
+    "proposition-2": claims_norms.proposition_2,
+    "eps-in-root": claims_norms.eps_in_the_root,
+    "resnet-fn": claims_norms.resnet_fn,
+    "resnet-ln": claims_norms.resnet_ln,
+    "proposition-3a": claims_errors.proposition_3a,
+    "proposition-3b": claims_errors.proposition_3b,
+    "corollary-1": claims_errors.corollary_1,
+    "theorem-1": claims_theorem1.theorem_1,
+    "theorem-1-constant": claims_theorem1.theorem_1_constant,
+    "fn-floor": claims_theorem1.fn_floor,
+    "scale-invariance": claims_training.scale_invariance,
+    "fedavg-one-step": claims_training.fedavg_one_step,
+    "vit": claims_training.vit,
+    "jacobian-fn": claims_jacobians.jacobian_fn,
+    "jacobian-mv": claims_jacobians.jacobian_mv,
+    "jacobian-gn": claims_jacobians.jacobian_gn,
+    "jacobian-affine": claims_jacobians.jacobian_affine,
+}
+COMPARED = 92   # characters of what was compared; longer ones push the rest of their line to the right
+
+
+def rows(seed=0, claim=None):
+    """The Rows of all claims, or of one, as they are found; each claim draws from an address of its own.
+
+    Raises InputError for an unknown claim.
+    """
+    if claim is not None and claim not in CLAIMS:
+        raise InputError(f"--claim {claim!r} is unknown; valid are {', '.join(CLAIMS)}.")
+    for name in CLAIMS if claim is None else [claim]:
+        for row in CLAIMS[name](address(seed, CHECK, zlib.crc32(name.encode()))):
+            yield row._replace(claim=name)
+
+
+def header():
+    """The first line of the table."""
+    return _line("claim", "compared", "value", "expected", "verdict")
+
+
+def line(row):
+    """A Row as a line of the table."""
+    sign = "<=" if row.expects == HOLDS else "> "
+    return _line(row.claim, row.compared, f"{row.value:.2e}", f"{sign} {row.bound:g}", row.verdict)
+
+
+def verdicts(found):
+    """verdict -> how many of the rows have it, FAILED last and always there."""
+    names = [row.verdict for row in found]
+    return {name: names.count(name) for name in dict.fromkeys(names) if name != FAILED} | {FAILED: names.count(FAILED)}
+
+
+def _line(claim, compared, value, expected, verdict):
+    return f"{claim:<18}  {compared:<{COMPARED}}  {value:>9}  {expected:<8}  {verdict}"
