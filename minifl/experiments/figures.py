@@ -1,8 +1,8 @@
 """The figures of the paper that show accuracies of runs, as studies (PAPER section 4: read off the pictures, ±0.5).
 
 Figures 2 and 3 look into a client that begins with the model of a run (collapse.py). The paper's own begins with the
-plain network after one-class FedAvg, 10 000 rounds; where these are too many there are two others, a larger learning
-rate, and central training, whose features have other lengths, on which it depends what n does to a step.
+plain network after one-class FedAvg, 10 000 rounds; where these are too many there are others: a larger learning rate,
+FN, central training.
 """
 
 from minifl.experiments.study import Study
@@ -14,6 +14,7 @@ RATES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 
 PRETRAINED = {"one-class FedAvg": {"setting": "oneclass"},
               "one-class FedAvg, lr 0.1": {"setting": "oneclass", "lr": 0.1},
+              "one-class FedAvg with FN": {"setting": "oneclass", "norm": "fn"},
               "centralized, lr 0.05": {**CENTRALIZED, "lr": 0.05}}
 CLOSEUPS = (
     Study("figure2", "Local overfitting: five steps on class 0", "closeup", PRETRAINED, {"": {}}, {
