@@ -17,7 +17,7 @@ from minifl.models import CNN, MLP, Arrangement, ResNet, ViT
 
 SPREAD = 1e-9     # PAPER section 2
 NETWORKS, EXAMPLES = 20, 30
-MEAN = 0.3        # of weights, whose size is about 1/sqrt(inputs) otherwise
+MEAN = 0.3        # added to weights, whose size is about 1/sqrt(inputs)
 ANY = (MLP(4, (3, 4, 2), (12, 10, 8)), CNN(4, (16, 18, 2), (4, 6), (12, 8)), ResNet(4, (8, 8, 2), (4, 4), (1, 1), 2),
        ViT(4, (6, 4, 2), patch=2, dim=6, depth=1, heads=2))
 
@@ -96,11 +96,12 @@ def proposition_3b(rng):
 
 
 def _with_mean(model, theta):
-    """theta with a bias in the first layer only, whose weights have a mean: P takes it out, so P matters."""
+    """theta with a bias in the first layer only, and with what P takes out added to weights, so that P matters: all
+    the same number, or for norms before activations 1 and -1 in turn from each of the inputs to all outputs."""
     theta = only_first_bias(model, theta)
     for name, view in model.spec.views(theta).items():
         if name.endswith(".weight"):
-            view += MEAN
+            view += MEAN if model.arrangement.position == "after" else (-1.0) ** np.arange(view.shape[1])[:, None]
     return theta
 
 

@@ -8,7 +8,7 @@ become in training. With n_MV = n s the n's go the same way and the shifts s sta
 
 That is so while the last norm removes scales, ||x|| >= eps. Below, n is linear, x -> (sqrt(d)/eps) x, and what the
 inner norms did to the scale is seen: the paper's statement needs this condition (`_below_the_clamp`). In training it
-may end an equality: where ReLUs are about to die, an example's last vector may be shorter than eps in one network alone.
+may end an equality: where ReLUs are about to die, an example's last vector can be shorter than eps in one network only.
 """
 
 from dataclasses import asdict, replace
