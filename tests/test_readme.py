@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from minifl.data.registry import load
+from minifl.experiments import STUDIES as STUDIES_OF_PAPER
+from minifl.experiments import claims, collapse, report
+from minifl.experiments.study import cells
 from minifl.fl import summary
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.record import read_config, read_end
@@ -119,13 +122,24 @@ def models_table():
 
 
 RUNS = {     # tables with a line for each run
-    "headline": [f"cifar10-oneclass-{norm}-seed0" for norm in ("none", "fn", "ln")],
+    "headline": [f"paper/cifar10-cnn-oneclass-fedavg-{norm}-rounds400-seed0" for norm in ("none", "fn", "ln")],
     "all": sorted(path.parent.name for path in (ROOT / "results").glob("*/config.json")),
+    "diagnose": sorted(f"diagnose/{path.parent.name}" for path in (ROOT / "results" / "diagnose").glob("*/config.json")),
     "grid": sorted(f"embedded-lr-grid/{path.parent.name}" for path in
                    (ROOT / "results" / "embedded-lr-grid").glob("*/config.json")),
 }
 STUDIES = ("methods-oneclass", "methods-dir0.1", "datasets", "batchnorm")     # folders of results: a line for equal runs
-TABLES = {f"compare: {name}" for name in (*RUNS, *STUDIES)} | {"models"} | bench.TABLES.keys()
+PAPER = ROOT / "results" / "paper"
+REPRODUCED = {   # what `reproduce` prints: study, --rounds, --seeds, --only
+    "figure4": ("figure4", 400, [0, 1], ()),
+    "figure5": ("figure5", 100, [0], ("0.02", "0.1", "0.5", "2")),
+    "figure7": ("figure7", 100, [0], ()),
+    "figure7 after 2000 rounds": ("figure7", 2000, [0], ("vanilla", "0.1")),
+    **{name: (name, 100, [0], ("1 class",)) for name in ("table3", "table4", "table6", "table12")},
+}
+CLOSEUPS = {file.stem: file for file in sorted(PAPER.glob("figure[23]-*.json"))}
+TABLES = ({f"compare: {name}" for name in (*RUNS, *STUDIES)} | {f"paper: {name}" for name in (*REPRODUCED, *CLOSEUPS)} |
+          {"models", "claims", "learning rates"} | bench.TABLES.keys())
 BLOCK = re.compile(r"(?<=<!-- )(?!end)([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 
 
@@ -135,10 +149,29 @@ def table(name):
         return models_table()
     if name in bench.TABLES:
         return bench.TABLES[name]()
+    if name == "claims":
+        return claims.table(PAPER) + "\n"
+    if name == "learning rates":
+        return report.rates_table(*reproduced("figure7")) + "\n"
+    if name.startswith("paper: "):
+        return paper_table(name.removeprefix("paper: ")) + "\n"
     name = name.removeprefix("compare: ")
     if name in STUDIES:
         return summary.mean_table(sorted((ROOT / "results" / name).iterdir())) + "\n"
     return summary.table([ROOT / "results" / run for run in RUNS[name]]) + "\n"
+
+
+def reproduced(name):
+    study, rounds, seeds, only = REPRODUCED[name]
+    return STUDIES_OF_PAPER[study], cells(STUDIES_OF_PAPER[study], rounds=rounds, seeds=seeds, only=only), PAPER
+
+
+def paper_table(name):
+    if name in REPRODUCED:
+        return report.table(*reproduced(name))
+    study = STUDIES_OF_PAPER[name.split("-")[0]]
+    shown = report.overfitting_table if study.name == "figure2" else report.features_table
+    return shown(study, collapse.read(CLOSEUPS[name]))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
