@@ -23,7 +23,7 @@ from minifl.fl.summary import markdown
 @click.option("--rounds", type=click.IntRange(min=1), help="Instead of the paper's.")
 @click.option("--seeds", type=Several(int), help="Instead of as many as the paper averages, from 0.")
 @click.option("--only", multiple=True, metavar="TEXT",
-              help="Only rows and columns whose labels have this part; may be given several times.")
+              help="Only rows and columns of this label, or whose labels have this part; may be given several times.")
 @click.option("--plan", is_flag=True, help="Run nothing; print the runs, their FLOPs and estimated hours here.")
 @click.option("--data", metavar="NAME",
               help="Instead of the paper's data set, for example embedded; its numbers are left out then.")

@@ -46,17 +46,13 @@ def cells(study, *, rounds=None, seeds=None, only=(), data=None):
     data    instead of the paper's data set; where that is another one, the paper's numbers are not comparable and are
             left out
     seeds   whole numbers; default 0, 1, ... as many as the paper averages
-    only    parts of row or column labels: a cell stays if its row has one of those that are about rows, if there are
-            any, and its column likewise
+    only    row or column labels, or parts of them: a cell stays if its row is meant by one of those that are about
+            rows, if there are any, and its column likewise; a whole label means that one only
     Raises InputError for a part that no label has.
     """
-    rows, columns = set(study.rows), set(study.columns)
-    for labels, others in ((rows, columns), (columns, rows)):
-        wanted = [part for part in only if any(_has(label, part) for label in labels)]
-        if wanted:
-            labels -= {label for label in labels if not any(_has(label, part) for part in wanted)}
+    rows, columns = (_meant(labels, only) for labels in (study.rows, study.columns))
     for part in only:
-        if not any(_has(label, part) for label in (*study.rows, *study.columns)):
+        if not any(_meant(labels, [part], ()) for labels in (study.rows, study.columns)):
             raise InputError(f"--only {part!r} is in no row or column of {study.name}; its rows are "
                              f"{', '.join(study.rows)}; its columns "
                              f"{', '.join(filter(None, study.columns)) or 'none'}.")
@@ -79,5 +75,10 @@ def settings_of(chosen):
     return settings_for(chosen["data"], {name: value for name, value in chosen.items() if name != "data"})
 
 
-def _has(label, part):
-    return part.lower() in label.lower()
+def _meant(labels, only, otherwise=None):
+    """The labels that are meant by one of `only`; if none is, `otherwise`, all labels by default."""
+    found = set()
+    for part in only:
+        whole = {label for label in labels if label.lower() == part.lower()}
+        found |= whole or {label for label in labels if part.lower() in label.lower()}
+    return found or set(labels if otherwise is None else otherwise)

@@ -155,6 +155,13 @@ def test_only_is_about_rows_and_columns_each_for_itself():
     assert places(cells(TINY, only=["plain", "FN", "even"])) == [("plain", "even"), ("FN", "even")]
 
 
+def test_a_whole_label_means_that_one_only():
+    assert {cell.column for cell in cells(STUDIES["figure7"], only=["1"])} == {"1"}
+    assert {cell.column for cell in cells(STUDIES["figure7"], only=["0.1", "0.5"])} == {"0.1", "0.5"}
+    assert {cell.row for cell in cells(STUDIES["figure2"], only=["ONE-class FedAvg"])} == {"one-class FedAvg"}
+    assert len({cell.row for cell in cells(STUDIES["figure2"], only=["one-class"])}) == 3
+
+
 def test_only_of_both():
     """A part that rows and columns have is about both."""
     study = TINY._replace(columns={"plain too": {}, "other": {}})
