@@ -230,6 +230,8 @@ device_options = group(
     click.option("--workers", type=click.IntRange(min=1),
                  help="Threads over clients on the CPU; changes no result.  [default: all cores]"),
 )
+jobs_option = click.option("--jobs", type=click.IntRange(min=1),
+                           help="Runs at a time, of one thread each.  [default: all cores; 1 on a GPU]")
 placement_options = group(
     click.option("--clients-per-call", type=click.IntRange(min=1),
                  help="Clients that go through the network together: bounds memory, changes no result.  [default: 1 on "

@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from minifl.backend import choose_device
-from minifl.commands.display import show_sweep
-from minifl.commands.options import FileName, Several, data_dir_option, device_option, precision_option
-from minifl.commands.training import show_advice
+from minifl.commands.options import (FileName, Several, data_dir_option, device_option, jobs_option,
+                                     precision_option)
+from minifl.commands.training import do_runs, show_advice
 from minifl.data import table
 from minifl.data.counts import label_counts
 from minifl.data.registry import load
@@ -30,8 +30,7 @@ from minifl.fl.summary import markdown
 @data_dir_option
 @device_option
 @precision_option
-@click.option("--jobs", type=click.IntRange(min=1),
-              help="Runs at a time, of one thread each.  [default: all cores; 1 on a GPU]")
+@jobs_option
 @click.option("--out", default=Path("runs/paper"), type=FileName(), help="Folder of the runs, which tables share.")
 @click.option("--pictures", type=FileName(), help="Folder of the figure, as PNG and SVG.  [default: --out]")
 def reproduce_command(name, rounds, seeds, only, plan, data, data_dir, device, precision, jobs, out, pictures):
@@ -67,18 +66,11 @@ def reproduce_command(name, rounds, seeds, only, plan, data, data_dir, device, p
     if plan:
         click.echo(_plan(runs, jobs, cost, data_dir))
         return
-    options = ["--device", device, "--workers", "1", "--checkpoint-every", "20"]
-    options += ["--data-dir", data_dir] if data_dir else []
-    options += ["--precision", precision] if precision else []
     left = [run for run in runs if run.status not in record.COMPLETE]
     for name in dict.fromkeys(run.settings.data for run in left):   # what is missing is found before anything starts
         show_advice([run for run in left if run.settings.data == name], load(name, data_dir), None,
                     Placement(xp, where), jobs)
-    if left:
-        record.check_folder(out)
-    failed = show_sweep(runs, jobs, [str(option) for option in options])
-    for path, error in failed.items():
-        click.echo(f"{path}: {error}", err=True)
+    failed = do_runs(runs, jobs, out, device=device, data_dir=data_dir, precision=precision, checkpoint_every=20)
     click.echo(f"\n{report.standing(study, chosen, out)}" + (f" {study.note}" if study.note else ""))
     if any(cell.settings[0].data != usual.settings[0].data for cell, usual in zip(chosen, cells(study, only=only))):
         click.echo(f"The paper's numbers are of another data set than {data}, so nothing here is comparable with them.")

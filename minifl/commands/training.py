@@ -13,8 +13,8 @@ from minifl.backend import choose_device
 from minifl.commands.choices import data_name, merge, read_settings, read_table
 from minifl.commands.display import profiling, show_progress, show_result, show_start, show_sweep
 from minifl.commands.options import (FileName, Several, algorithm_options, data_options, device_option, device_options,
-                                     group, model_options, partition_options, placement_options, precision_option,
-                                     profile_option, several, training_options)
+                                     group, jobs_option, model_options, partition_options, placement_options,
+                                     precision_option, profile_option, several, training_options)
 from minifl.data import registry, table
 from minifl.errors import InputError
 from minifl.fl import memory, record, summary
@@ -92,8 +92,7 @@ def train_command(data_dir, table_file, config_file, device, precision, workers,
 @device_option
 @precision_option
 @placement_options
-@click.option("--jobs", type=click.IntRange(min=1),
-              help="Runs at a time, of one thread each.  [default: all cores; 1 on a GPU]")
+@jobs_option
 @click.option("--out", default=Path("runs/sweep"), type=FileName(), help="Folder of the runs.")
 def sweep_command(data_dir, table_file, config_file, seeds, device, precision, clients_per_call, checkpoint_every, jobs,
                   out, **chosen):
@@ -118,17 +117,8 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, precision, c
     click.echo(f"Data: {dataset.source}. Device: {where}. {len(runs)} runs in {out}, "
                f"{sum(run.status in record.COMPLETE for run in runs)} of them complete.")
     show_advice(runs, dataset, counts, place, jobs)
-
-    if any(run.status not in record.COMPLETE for run in runs):
-        record.check_folder(out)
-    options = ["--data", dataset.name, "--device", device, "--workers", "1", "--checkpoint-every", checkpoint_every]
-    options += ["--data-dir", data_dir] if data_dir else []
-    options += ["--partition", table_file] if table_file else []
-    options += ["--clients-per-call", clients_per_call] if clients_per_call else []
-    options += ["--precision", precision] if precision else []
-    failed = show_sweep(runs, jobs, [str(option) for option in options])
-    for path, error in failed.items():
-        click.echo(f"{path}: {error}", err=True)
+    failed = do_runs(runs, jobs, out, data=dataset.name, device=device, data_dir=data_dir, precision=precision,
+                     checkpoint_every=checkpoint_every, partition=table_file, clients_per_call=clients_per_call)
     done = [run.path for run in runs if (record.read_end(run.path) or {}).get("last_evaluation")]
     if done:
         click.echo(summary.mean_table(done))
@@ -161,6 +151,19 @@ def _check_fits(settings, dataset, partition, place, processes=1):
     clients_per_round(settings, int((partition.counts.sum(axis=1) > 0).sum()))
     if place is not None:
         memory.check_fits(settings, dataset, partition, place, processes=processes)
+
+
+def do_runs(runs, jobs, out, **options):
+    """Do what is left of runs in the folder `out`, each a process of one thread with these options, None: left out.
+    Says what failed, and returns it: path -> what went wrong."""
+    if any(run.status not in record.COMPLETE for run in runs):
+        record.check_folder(out)
+    given = {"workers": 1, **{name: value for name, value in options.items() if value is not None}}
+    failed = show_sweep(runs, jobs, [part for name, value in given.items()
+                                     for part in (f"--{name.replace('_', '-')}", str(value))])
+    for path, error in failed.items():
+        click.echo(f"{path}: {error}", err=True)
+    return failed
 
 
 def show_advice(runs, dataset, counts, place, jobs):

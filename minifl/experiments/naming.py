@@ -2,9 +2,8 @@
 
 from dataclasses import fields
 
-from minifl.fl.settings import settings_for
+from minifl.fl.settings import LOOKING, settings_for
 
-LOOKING = ("eval_every", "local_eval_every", "diagnose")                  # they change no bit of the training
 ALWAYS = ("data", "model", "setting", "algorithm", "norm")
 LAST = ("rounds", "seed")
 

@@ -15,9 +15,10 @@ def curves(study, cells, folder, path):
     """Accuracy over rounds, mean and range of the runs; circles are the paper's points, as far as our rounds go."""
     with drawing() as (figure, [[ax]]):
         for cell in cells:
-            runs = [{line["round"]: 100 * line["accuracy"] for line in evaluations(where(folder, settings),
-                                                                                  settings.rounds)}
-                    for settings in cell.settings if (where(folder, settings) / record.ROUNDS).exists()]
+            begun = [path for path in (where(folder, settings) for settings in cell.settings)
+                     if (path / record.ROUNDS).exists()]
+            runs = [{line["round"]: 100 * line["accuracy"] for line in evaluations(path, cell.settings[0].rounds)}
+                    for path in begun]
             rounds = sorted(set.intersection(*map(set, runs))) if runs else []
             values = np.array([[run[number] for number in rounds] for run in runs])
             colour = COLOURS[cell.row]

@@ -10,12 +10,11 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from minifl.errors import InputError
-from minifl.experiments.naming import LOOKING, run_name, stem
+from minifl.experiments.naming import run_name, stem
 from minifl.fl import record
-from minifl.fl.settings import settings_for
+from minifl.fl.settings import LOOKING, settings_for
+from minifl.fl.summary import LAST
 from minifl.fl.sweep import Run
-
-LAST = 5   # evaluations whose mean is given beside the last one: single ones swing by several points
 
 
 class Measured(NamedTuple):

@@ -37,7 +37,7 @@ import numpy as np
 from minifl.backend import get_xp, on_cpu, to_host
 from minifl.data.augment import to_float
 from minifl.fl import statistics
-from minifl.fl.evaluate import chunk_size, predict
+from minifl.fl.evaluate import chunk_count, predict
 from minifl.layers.weights import unit_columns
 from minifl.rng import PROBE, address
 
@@ -104,8 +104,7 @@ def features(model, p, images, *, pool_map=map):
     """
     weight = p["classifier.weight"]
     xp, dtype = get_xp(weight), weight.dtype.type
-    chunk = chunk_size(not on_cpu(weight), by_chunk=not model.statistics.slices.keys() <= p.keys())
-    chunks = -(-len(images) // chunk)
+    chunks = chunk_count(model, p, len(images))
 
     def run(first):
         _, cache = model.forward(p, to_float(xp.asarray(images[first::chunks])[None], dtype))

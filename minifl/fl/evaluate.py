@@ -34,6 +34,13 @@ def chunk_size(on_gpu, by_chunk):
     return CHUNK if on_gpu or by_chunk else CHUNK_ON_CPU
 
 
+def chunk_count(model, p, images, chunk=None):
+    """In how many chunks that many images go through the network with the named views p; chunk: their size, default
+    chunk_size."""
+    by_chunk = not model.statistics.slices.keys() <= p.keys()
+    return -(-images // (chunk or chunk_size(not on_cpu(next(iter(p.values()))), by_chunk)))
+
+
 def predict(model, p, images, labels, *, pool_map=map, chunk=None):
     """Predicted class (M,) and cross-entropy summed over the M images, on the host.
 
@@ -47,8 +54,7 @@ def predict(model, p, images, labels, *, pool_map=map, chunk=None):
     """
     some = next(iter(p.values()))
     xp, dtype = get_xp(some), some.dtype.type
-    chunk = chunk or chunk_size(not on_cpu(some), by_chunk=not model.statistics.slices.keys() <= p.keys())
-    chunks = -(-len(images) // chunk)
+    chunks = chunk_count(model, p, len(images), chunk)
 
     def run(first):
         x, y = xp.asarray(images[first::chunks])[None], labels[None, first::chunks]

@@ -51,6 +51,8 @@ SCAFFOLD_OPTIONS = ("II", "I")
 
 ACTIVATION = dict.fromkeys(MODELS, "relu") | {"vit": "gelu"}   # of the network as its authors describe it
 
+LOOKING = ("eval_every", "local_eval_every", "diagnose")   # how much is looked at: no bit of the training depends on it
+
 TABLE = "table"     # the setting of a run whose label counts were read from a file
 REAL, LARGEST = (int, float), sys.float_info.max
 MAX_WIDTH = 1000    # beyond it no network fits into any memory

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from minifl.errors import InputError
 from minifl.fl import record
-from minifl.fl.settings import BELONGS, settings_for
+from minifl.fl.settings import BELONGS, LOOKING, settings_for
 
 FIRST = ("data", "setting", "algorithm", "norm")
-# Rounds done have a column; looking changes nothing.
-NOT_SHOWN = ("seed", "rounds", "eval_every", "local_eval_every", "diagnose")
+NOT_SHOWN = ("seed", "rounds", *LOOKING)   # rounds done have a column
 ACCURACIES = ("accuracy", "mean of last 5", "client mean")
 LAST = 5   # single evaluations swing by several points, so the mean over the last few is shown, too
 

@@ -12,6 +12,7 @@ import pytest   # noqa: E402
 
 from handmade import TINY, cell_of, put, small_embedded   # noqa: E402
 
+from minifl.blas import one_thread   # noqa: E402
 from minifl.errors import InputError   # noqa: E402
 from minifl.experiments import STUDIES, collapse   # noqa: E402
 from minifl.experiments.naming import run_name   # noqa: E402
@@ -174,7 +175,8 @@ def test_a_measurement_begins_with_the_models_of_the_run(tmp_path, data, monkeyp
         begun[run] = model.spec.flatten(blocks, like=np.zeros((1, 1), np.float32))[0]
     for start, theta in begun.items():
         found = collapse.measure(own, settings, start, data)
-        assert {label: found[label] for label in ("vanilla", "FN")} == collapse.features(local, data, theta)
+        with one_thread():      # as `measure` does, also where NumPy was imported before minifl
+            assert {label: found[label] for label in ("vanilla", "FN")} == collapse.features(local, data, theta)
         assert found["begins"] == (start.name if start else "initialization")
         assert (found["lr"], found["batch_size"], found["classes"][0]) == (0.05, 32, "disc")
         collapse.save(file, found)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from minifl.errors import InputError
 from minifl.experiments import STUDIES
-from minifl.experiments.naming import LOOKING, run_name, stem
+from minifl.experiments.naming import run_name, stem
 from minifl.experiments.study import cells
 from minifl.fl.algorithms import ALGORITHMS
-from minifl.fl.settings import BELONGS, Settings, settings_for
+from minifl.fl.settings import BELONGS, LOOKING, Settings, settings_for
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 POSITIVE = st.sampled_from([1e-5, 0.001, 0.01, 0.05, 0.1, 0.5, 0.9])
