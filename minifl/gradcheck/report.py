@@ -1,5 +1,7 @@
 """The report of the gradient checks as text."""
 
+from collections import Counter
+
 from minifl.gradcheck import checks
 from minifl.gradcheck.mutants import MUTANTS, caught
 
@@ -21,10 +23,10 @@ def lines(results):
 
 def _line(group):
     failed = checks.failed(group)
-    errors = "  ".join(f"{result.instrument} {result.error:.0e}" for result in group)
+    errors = "  ".join(f"{r.instrument} {r.error:.0e}" for r in group if r.error or r.instrument not in ("bits", "linear"))
     verdict = "ok" if not failed else "FAILED " + "; ".join(
         f"{result.instrument}, block {result.block}: {result.error:.1e} > {result.tolerance:.0e}" for result in failed)
-    return f"{group[0].name:<52} {group[0].shape:<11} {errors:<54} {verdict}", not failed
+    return f"{group[0].name:<52} {group[0].shape:<11} {errors:<71} {verdict}", not failed
 
 
 def mutant_lines(seed=0, layer=None):
@@ -34,3 +36,10 @@ def mutant_lines(seed=0, layer=None):
             by = caught(mutant, seed)
             verdict = f"caught by {', '.join(by)}" if by else "SURVIVED"
             yield f"{mutant.layer:<48} {mutant.mistake:<50} {verdict}", bool(by)
+
+
+def rates(texts):
+    """How many of the mutants each instrument noticed, from their lines; "error": the backward pass raised."""
+    caught_by = [text.partition("caught by ")[2].split(", ") for text in texts]
+    counts = Counter(name for names in caught_by for name in names if name)
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())

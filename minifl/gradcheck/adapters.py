@@ -1,0 +1,106 @@
+"""Functions that are not written as our pairs, seen as pairs: plain f with vjp, and callables of other libraries.
+
+None of them imports a library: whoever has a PyTorch function has imported PyTorch. Arrays come in as NumPy's, become the
+library's, and what comes back becomes NumPy's again, so a check never sees anything else.
+"""
+
+import sys
+
+import numpy as np
+
+from minifl.errors import InputError
+
+
+def as_numpy(value):
+    """The NumPy array of anything that has one: a number, a tensor (detached and moved to the host first), an array."""
+    for step in ("detach", "cpu"):
+        value = getattr(value, step, lambda value=value: value)()
+    if hasattr(value, "get") and not isinstance(value, dict):   # CuPy's way to the host
+        value = value.get()
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise InputError(f"a function returned {type(value).__name__}, which is no array of numbers")
+    return array
+
+
+def from_vjp(f, vjp, *, convert=lambda array: array):
+    """The pair (forward, backward) of a plain f(*inputs) -> y with vjp(*inputs, dy) -> gradients.
+
+    vjp      returns the gradient of sum(dy*y) for each differentiable input, one array or a tuple
+    convert  NumPy array -> the array that f and vjp take, such as jax.numpy.asarray or torch.from_numpy; what they
+             return becomes a NumPy array by itself
+    """
+    def forward(*inputs):
+        return as_numpy(f(*map(convert, inputs))), inputs
+
+    def backward(dy, inputs):
+        return _arrays(vjp(*map(convert, inputs), convert(dy)))
+
+    return forward, backward
+
+
+def from_torch(function):
+    """The pair of a PyTorch function of tensors, differentiated by autograd: functions, modules (called on their
+    inputs), torch.autograd.Function.apply. For a module's parameters as inputs:
+
+        from_torch(lambda x, weight, bias: torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x,)))
+
+    Raises InputError if nobody has imported torch.
+    """
+    torch = _imported("torch", "from_torch")
+
+    def forward(*inputs):
+        if any(map(np.iscomplexobj, inputs)):     # PyTorch wants all of them to be
+            inputs = [array if np.asarray(array).dtype.kind in "biu" else np.asarray(array, complex) for array in inputs]
+        tensors = [torch.from_numpy(np.array(array)) for array in inputs]
+        for tensor in tensors:
+            tensor.requires_grad_(tensor.is_floating_point() or tensor.is_complex())
+        y = function(*tensors)
+        return as_numpy(y), (y, tensors)
+
+    def backward(dy, cache):
+        y, tensors = cache
+        wanted = [tensor for tensor in tensors if tensor.requires_grad]
+        cotangent = torch.from_numpy(np.array(dy)).to(dtype=y.dtype, device=y.device)
+        return _arrays(torch.autograd.grad(y, wanted, cotangent, retain_graph=True, allow_unused=True))
+
+    return forward, backward
+
+
+def from_jax(function):
+    """The pair of a JAX function of arrays, differentiated by jax.vjp.
+
+    JAX computes in float32 unless jax.config.update("jax_enable_x64", True); the check then has float32's tolerances.
+    Raises InputError if nobody has imported jax.
+    """
+    jax = _imported("jax", "from_jax")
+
+    def forward(*inputs):
+        floats = [i for i, array in enumerate(inputs) if np.asarray(array).dtype.kind in "fc"]
+
+        def of_floats(*chosen):
+            arguments = list(inputs)
+            for i, array in zip(floats, chosen):
+                arguments[i] = array
+            return function(*arguments)
+
+        y, pull = jax.vjp(of_floats, *(jax.numpy.asarray(inputs[i]) for i in floats))
+        return as_numpy(y), (pull, y.dtype)
+
+    def backward(dy, cache):
+        pull, dtype = cache
+        return _arrays(pull(jax.numpy.asarray(dy, dtype=dtype)))
+
+    return forward, backward
+
+
+def _arrays(gradients):
+    """A gradient, or a tuple of them, as a tuple of NumPy arrays; None stays."""
+    gradients = gradients if isinstance(gradients, (tuple, list)) else (gradients,)
+    return tuple(None if gradient is None else as_numpy(gradient) for gradient in gradients)
+
+
+def _imported(library, adapter):
+    if library not in sys.modules:
+        raise InputError(f"{adapter} is for functions of {library}, and nobody has imported {library}.")
+    return sys.modules[library]

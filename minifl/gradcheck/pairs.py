@@ -1,0 +1,129 @@
+"""A pair of functions at one point, in the form that the check works with: named inputs, results that are arrays."""
+
+import inspect
+from typing import NamedTuple
+
+import numpy as np
+
+from minifl.errors import InputError
+
+
+class Point(NamedTuple):
+    """Where a pair is checked."""
+    forward: object     # (*inputs) -> y, cache
+    gradient: object    # (dy, cache) -> name -> gradient of each wanted input, None where there is none
+    inputs: dict        # name -> array, as given
+    wanted: list        # the names to differentiate
+    wide: dict          # inputs in float64 if forward computes in float64 then, else inputs
+    exact: bool         # whether it does
+    v: np.ndarray       # the cotangent, of y's shape and dtype
+    analytic: dict      # what backward says for it
+    eps: float          # of the least precise format between inputs and gradients
+
+    @property
+    def whole(self):
+        """Whether backward gave a finite gradient of the right shape for every input."""
+        return all(a is not None and a.shape == self.inputs[name].shape and bool(np.all(np.isfinite(a)))
+                   for name, a in self.analytic.items())
+
+
+def point(forward, backward, inputs, fixed, rng):
+    """The Point of a pair, cotangent drawn from rng. Raises InputError for inputs or results of another form."""
+    inputs = named(forward, inputs)
+    wanted = [name for name, array in inputs.items() if name not in fixed and array.dtype.kind == "f"]
+    if not wanted or set(fixed) - set(inputs):
+        raise InputError(f"fixed={tuple(fixed)!r} of the inputs {', '.join(inputs)}: there must be a float input that is "
+                         "not fixed, and each fixed one must be an input.")
+    gradient = gradients(backward, inputs, wanted)
+    y, cache = call(forward, _copies(inputs))
+    v = rng.standard_normal(y.shape).astype(y.dtype)
+    analytic = gradient(v.copy(), cache)
+    wide = {name: array.astype(float) if name in wanted else array for name, array in inputs.items()}
+    exact = call(forward, _copies(wide))[0].dtype == np.float64
+    formats = [y.dtype, *(a.dtype for a in analytic.values() if a is not None and a.dtype.kind == "f")]
+    if exact:
+        formats += [inputs[name].dtype for name in wanted]
+    eps = max(float(np.finfo(format).eps) for format in formats)
+    return Point(forward, gradient, inputs, wanted, wide if exact else inputs, exact, v, analytic, eps)
+
+
+def named(forward, inputs):
+    """name -> array; names from forward's arguments where only arrays are given."""
+    if not isinstance(inputs, dict):
+        arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+        inputs = dict(zip(_argument_names(forward, len(arrays)), arrays))
+    inputs = {name: np.asarray(array) for name, array in inputs.items()}
+    for name, array in inputs.items():
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"input {name} has dtype {array.dtype}; valid are real numbers: float, int, bool.")
+    return inputs
+
+
+def _argument_names(forward, count):
+    try:
+        arguments = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):     # of some builtins and ufuncs
+        arguments = ()
+    names = [a.name for a in arguments if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD)]
+    return names[:count] if len(names) >= count else [f"input {i}" for i in range(count)]
+
+
+def call(forward, inputs):
+    """y as an array and cache. Raises InputError for a result of another form."""
+    result = forward(*inputs.values())
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise InputError(f"forward returned {type(result).__name__}; it should return (y, cache). For a plain function "
+                         "with a vjp there is minifl.gradcheck.from_vjp.")
+    y = np.asarray(result[0])
+    if y.dtype.kind not in "fc":
+        raise InputError(f"forward's y has dtype {y.dtype}; it should be an array of floats.")
+    return y, result[1]
+
+
+def gradients(backward, inputs, wanted):
+    """(dy, cache) -> name -> gradient of the wanted inputs; InputError if their number does not fit."""
+    def gradient(dy, cache):
+        result = backward(dy, cache)
+        result = result if isinstance(result, (tuple, list)) else (result,)
+        if len(result) == len(inputs) != len(wanted):
+            result = [g for name, g in zip(inputs, result) if name in wanted]
+        if len(result) > len(wanted) and all(g is None for g in result[len(wanted):]):
+            result = result[:len(wanted)]      # of optional inputs that are not there, as a linear layer's bias
+        if len(result) != len(wanted):
+            raise InputError(f"backward returned {len(result)} gradients for the inputs {', '.join(wanted)}; inputs "
+                             "without a gradient can be named in fixed=(...).")
+        return {name: None if g is None else np.asarray(g) for name, g in zip(wanted, result)}
+
+    return gradient
+
+
+def restricted(forward, inputs, chosen):
+    """forward as a function of the chosen entries alone (name -> flat indices) of some inputs, and these entries."""
+    if not chosen:
+        return forward, inputs
+
+    def of_these(*parts):
+        arrays = []
+        for (name, array), part in zip(inputs.items(), parts):
+            if name in chosen:
+                array = array.astype(np.result_type(array, part))
+                array.reshape(-1)[chosen[name]] = part
+                part = array
+            arrays.append(part)
+        return forward(*arrays)
+
+    return of_these, {name: array.ravel()[chosen[name]] if name in chosen else array for name, array in inputs.items()}
+
+
+def along(forward, inputs, direction):
+    """t -> forward(inputs + t direction), t a number; direction: name -> array."""
+    def on_line(t):
+        return forward(*(array + t * direction[name] if name in direction else array.copy()
+                         for name, array in inputs.items()))
+
+    return on_line
+
+
+def _copies(inputs):
+    """A function that writes into its arguments shall not change the point."""
+    return {name: array.copy() for name, array in inputs.items()}
