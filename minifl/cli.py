@@ -2,7 +2,7 @@
 
 import click
 
-from minifl.commands import checking, looking, paper, training
+from minifl.commands import checking, course, looking, paper, training
 from minifl.errors import InputError
 
 
@@ -31,5 +31,5 @@ def main():
 
 for command in (training.train_command, training.sweep_command, looking.eval_command, looking.compare_command,
                 looking.plot_command, looking.partition_command, looking.describe_command, checking.gradcheck_command,
-                checking.theory_command, paper.reproduce_command):
+                checking.theory_command, paper.reproduce_command, course.course_group):
     main.add_command(command)

@@ -22,10 +22,12 @@ MAY_IMPORT = {                                   # part of the package -> parts 
     "gradcheck": BASE | {"layers", "models"},
     "analysis": BASE | {"layers", "models", "data", "fl", "gradcheck"},
     "experiments": BASE | {"layers", "models", "data", "fl", "analysis"},
+    "course": BASE | {"layers", "models", "data", "fl", "gradcheck", "analysis"},
 }
 ON_TOP = {"__main__.py", "cli.py"}               # with commands/, the command line, which may import everything
 LIBRARIES = {"numpy", "scipy", "cupy", "cupyx"}           # click besides, but only on top
-EXTRAS = {"images.py": {"PIL"}, "plots.py": {"matplotlib"}}   # inside a function that says what is missing
+EXTRAS = {"images.py": {"PIL"}, "plots.py": {"matplotlib"}, "strategies.py": {"hypothesis"}, "pytest.py": {"pytest"},
+          "worker.py": {"wire"}}   # where it says what is missing; and the worker has a copy of wire.py beside it
 STANDARD = set(sys.stdlib_module_names)
 
 
@@ -70,6 +72,10 @@ def test_layers_take_their_array_library_and_dtype_from_their_arrays(file):
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not {name for name in attributes if name.startswith(("float", "complex"))}
     assert not {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def test_nothing_builds_on_the_course():
+    assert {part(file) for file in FILES if "course" in own(file)} == {"course", "commands"}
 
 
 def test_every_model_is_under_the_gradient_checks():

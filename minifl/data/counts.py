@@ -90,6 +90,10 @@ def apportion(shares, totals):
     Equal remainders are served in turn, each class going on where the class before it stopped, so that equal
     shares give clients of equal size (to within 1).
     """
+    # course: hw4, label counts, 4 points
+    # task: Give everyone the whole part of its exact share first, then what is left, one by one, to the largest
+    # task: remainders. Stay in whole numbers: with floats, which of two remainders is larger would be a matter of
+    # task: rounding. Why do those without a share never get anything?
     shares = np.asarray(shares, dtype=np.int64)
     clients, counts, turn = np.arange(len(shares)), np.zeros(shares.shape, np.int64), 0
     for c, total in enumerate(totals):
@@ -102,15 +106,21 @@ def apportion(shares, totals):
         counts[served[:short], c] += 1
         turn += short
     return counts
+    # course: end
 
 
 def _one_class(sizes, num_clients):
+    """held (K, C) of bools, who holds what in `oneclass`; sizes (C,) are the numbers of examples."""
     if num_clients < len(sizes):
         raise InputError(f"--num-clients {num_clients}: --setting oneclass needs a client for each class, "
                          f"at least {len(sizes)}")
+    # course: hw4, label counts, 2 points
+    # task: The setting is described in `label_counts`. Let `_check_holders` see, with option "--num-clients", that no
+    # task: class has more holders than examples.
     held = np.arange(num_clients)[:, None] % len(sizes) == np.arange(len(sizes))
     _check_holders(held.sum(axis=0), sizes, "--num-clients")
     return held
+    # course: end
 
 
 def _n_classes(sizes, num_clients, n, rng):
@@ -178,10 +188,22 @@ def _dirichlet(sizes, num_clients, alpha, min_size, rng):
 
 
 def _top_up(counts, min_size):
-    """Give each client below min_size what it lacks from the largest cell that can spare it, class by class.
+    """Give each client below min_size what it lacks from the largest cells that can spare it.
 
-    Each step completes a client or uses up a cell or a giver, so there are at most K + K*C of them.
+    counts   (K, C), together at least K*min_size; it stays as it is
+    returns  (K, C) with the same sums of columns and no client below min_size
+
+    Those below take in their order, and each as long as it lacks something: from the largest cell of all clients that
+    have more than min_size (of equal cells from that of the lowest client, then of the lowest class), into the same
+    class, as much as it still lacks and the cell holds, but not so much that the giver falls below min_size.
+
+    Derivation. A giver's other cells do not change when one of them gives, and who received has min_size and never
+    gives: a heap of the cells stays in order, and a cell whose giver has nothing to spare any more goes away when it
+    comes up. Each step completes a client or uses up a cell or a giver, so there are at most K + K*C of them.
     """
+    # course: hw4, label counts, 3 points
+    # task: Plain loops will do. To be fast with many clients, ask which cells change in a step, and keep the cells in
+    # task: a heap. Why does it come to an end?
     counts, sizes = counts.copy(), counts.sum(axis=1).tolist()
     cells = [(-int(counts[k, c]), k, c) for k, c in np.argwhere(counts).tolist() if sizes[k] > min_size]
     heapq.heapify(cells)
@@ -196,6 +218,7 @@ def _top_up(counts, min_size):
             if count + given < 0 and sizes[giver] > min_size:
                 heapq.heappush(cells, (count + given, giver, c))
     return counts
+    # course: end
 
 
 def _preset(setting, num_clients, num_classes):

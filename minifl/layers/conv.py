@@ -1,21 +1,23 @@
-"""2-d convolution (cross-correlation, as everywhere in deep learning), NHWC, as products of large matrices.
-
-A kernel of kh x kw pixels is taken apart by its axes. Along the height the map is unfolded: what kh neighbouring rows
-hold is laid side by side, (kh, C) numbers for each column of pixels; along the width nothing is copied, since in this
-layout the kw columns under a kernel lie in memory one after the other: they are a window of kw*kh*C numbers, and the
-windows of one output column over all rows are a matrix whose rows overlap (`slide`). Where it pays, minimal filtering
-takes the place of unfolding (minifl/layers/filtering.py); it computes the same y and gradients with fewer products.
-
-On a GPU the windows are copied, for all output columns at once: CuPy copies operands of batched products that are not
-contiguous anyway, and for factors that stand for several products it makes lists of addresses, a launch for each axis
-(cupy/_core/_routines_linalg.pyx, matmul). One product for each client and point is what is fast there.
-"""
+"""2-d convolution (cross-correlation, as everywhere in deep learning), NHWC."""
 
 from minifl.backend import get_xp, on_cpu
+# course: hw3, not handed out
 from minifl.layers import filtering
+
+# As products of large matrices: a kernel of kh x kw pixels is taken apart by its axes. Along the height the map is
+# unfolded: what kh neighbouring rows hold is laid side by side, (kh, C) numbers for each column of pixels; along the
+# width nothing is copied, since in this layout the kw columns under a kernel lie in memory one after the other: they
+# are a window of kw*kh*C numbers, and the windows of one output column over all rows are a matrix whose rows overlap
+# (`slide`). Where it pays, minimal filtering takes the place of unfolding (minifl/layers/filtering.py); it computes
+# the same y and gradients with fewer products.
+#
+# On a GPU the windows are copied, for all output columns at once: CuPy copies operands of batched products that are not
+# contiguous anyway, and for factors that stand for several products it makes lists of addresses, a launch for each axis
+# (cupy/_core/_routines_linalg.pyx, matmul). One product for each client and point is what is fast there.
 
 CACHE_BYTES = 3 << 18   # of what a product writes, 0.75 MB: stays in the cache of a core until all columns are done
 FEW = 4   # channels that are copied one at a time: a pixel of so few numbers is too short a piece of memory
+# course: end
 
 
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
@@ -29,6 +31,13 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     returns y (K, N, OH, OW, F) with OH = (H + 2*padding - kh)//stride + 1, OW likewise; cache
     Raises ValueError if the kernel is larger than the padded map.
     """
+    # course: hw3, convolution, 4 points
+    # task: Write the sum, for every client with its own kernel, and the error.
+    # task: y of float32 inputs is float32. Plain loops over all of o, q, f, i, j, c would take minutes for a network,
+    # task: so let NumPy do whole arrays at once. Two ways: loop over the kh*kw positions of the kernel only, each a
+    # task: matrix product of a strided slice of the padded map with W[i, j];
+    # task: or copy what lies under the kernel at each output pixel into a row of kh*kw*C numbers and make one matrix
+    # task: product of all of them. Which arrays does conv2d_backward need? They are the cache, whose form is yours.
     k, n, h, w, c = x.shape
     kh, kw, _, f = weight.shape[1:]
     h, w = h + 2 * padding, w + 2 * padding
@@ -43,9 +52,9 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     else:
         columns = _unfold(_pad(x, padding), kh, stride)
         y = slide(columns, _unfolded(weight), stride).reshape(k, n, oh, ow, f)
-    if bias is not None:
-        y = y + bias[:, None, None, None, :]
+    y = y if bias is None else y + bias[:, None, None, None, :]
     return y, (columns, weight, x.shape, bias is not None, stride, padding, tile)
+    # course: end
 
 
 def conv2d_backward(dy, cache, *, input_gradient=True):
@@ -62,6 +71,15 @@ def conv2d_backward(dy, cache, *, input_gradient=True):
     In matrices, with E the unfolded map and ~ for what `slide` does along the width: y = E ~ W, hence dW = E ~' dy, and
     dE = dy ~' W, of which a pixel of x receives the sum over the kh places where E holds it.
     """
+    # course: hw3, convolution, 6 points
+    # task: The sum of conv2d is linear in x, in W and in b.
+    # task: For a linear map y_r = sum_s M_rs z_s, what is dL/dz_s? Write the answer for one weight W[i, j, c, f] (at
+    # task: which output pixels does it occur, and what does it meet there?), for one b[f], and for one pixel of the
+    # task: padded map (which output pixels saw it, and through which weight?). The last is easier the other way
+    # task: round: go through the output pixels and say where each of them sends its gradient; where kernels overlap, a
+    # task: pixel of x is sent several shares. What has to happen to the frame of zeros? Then code it as whole-array
+    # task: operations, in a loop over the positions of the kernel at most. Nothing is averaged, and the sums run over
+    # task: the examples of one client only.
     columns, weight, shape, has_bias, stride, padding, tile = cache
     k, n, h, w, c = shape
     kh, kw = weight.shape[1:3]
@@ -83,8 +101,10 @@ def conv2d_backward(dy, cache, *, input_gradient=True):
         dcolumns = slide_input_gradient(dproducts, _unfolded(weight), w, stride)
         dx = _unfold_transposed(dcolumns, (k, n, h + 2 * padding, w, c), stride)
     return dx[:, :, padding:padding + h, padding:w - padding], dweight, dbias
+    # course: end
 
 
+# course: hw3, not handed out
 def slide(columns, kernel, stride=1):
     """Slide kernels along the width: out[r, q, f] = sum_{j, d} columns[r, q*stride + j, d] kernel[j, d, f].
 
@@ -205,7 +225,7 @@ def _unfold(x, kh, stride):
 def _unfold_transposed(d, shape, stride):
     """The transpose, (K, 1, N*OH, W, kh*C) -> `shape`: each row is added to where it came from."""
     k, n, h, w, c = shape
-    d = d.reshape(k, n, -1, w, d.shape[4] // c, c)
+    d = d.reshape(k, n, d.shape[2] // n, w, d.shape[4] // c, c)
     oh, kh = d.shape[2], d.shape[4]
     out = get_xp(d).zeros(shape, dtype=d.dtype)
     for i in range(kh):
@@ -216,7 +236,8 @@ def _unfold_transposed(d, shape, stride):
 def _unfolded(weight):
     """The kernel in the order of the unfolded map: (K, kh, kw, C, F) -> (K, 1, kw, kh*C, F)."""
     k, kh, kw, c, f = weight.shape
-    return get_xp(weight).swapaxes(weight, 1, 2).reshape(k, 1, kw, kh * c, f)
+    xp = get_xp(weight)
+    return xp.swapaxes(weight, 1, 2).reshape(k, 1, kw, kh * c, f)
 
 
 def _unfolded_transposed(d, shape):
@@ -235,7 +256,7 @@ def _pad(x, padding, below=0):
     return out
 
 
-def conv2d_naive(x, weight, bias=None, *, stride=1, padding=0):
+def conv2d_naive(x, weight, bias=None, *, padding=0, stride=1):
     """conv2d as four plain loops over output pixels and kernel positions: the oracle of the tests."""
     xp = get_xp(x)
     k, n, h, w, _ = x.shape
@@ -249,3 +270,4 @@ def conv2d_naive(x, weight, bias=None, *, stride=1, padding=0):
                 for j in range(kw):
                     y[:, :, o, q] += padded[:, :, o * stride + i, q * stride + j] @ weight[:, i, j]
     return y if bias is None else y + bias[:, None, None, None, :]
+# course: end

@@ -7,7 +7,8 @@ Where eps sits, and why it matters (it decides which of the paper's propositions
     feature_norm, mv_norm,      sqrt(d) x / max(eps, ||x||)    the paper's definition of n, and
     group_norm, instance_norm                                  n_MV(x) = n(x - mean(x)): a clamp, inactive unless
                                                                ||x|| < eps
-    layer_norm, rms_norm        (x - mean) / sqrt(var + eps)   what layer-norm and RMS-norm code does: eps in the root
+    layer_norm, rms_norm        (x - mean) / sqrt(q + eps)     what layer-norm and RMS-norm code does: eps in the root
+                                                               (q is defined there)
 
 Limits of the number format: a length is the root of summed squares, and where these overflow (||x|| beyond
 1.8e19 in float32, 1.3e154 in float64) y becomes 0. And where all numbers of an example agree, x - mean(x) is
@@ -22,73 +23,102 @@ EPS = 1e-5   # the paper's, for all norms
 
 def shift(x):
     """s(x) = x - mean(x) over each example. x (K, N, ...). Returns y, cache."""
-    v = x.reshape(*x.shape[:2], -1)
+    # course: hw2, MV norm, 1 point
+    v = _vectors(x)
     return (v - v.mean(axis=2, keepdims=True)).reshape(x.shape), None
+    # course: end
 
 
 def shift_backward(dy, cache):
-    """Map dL/dy to dL/dx: s is the projection P = I - 11'/d, which is symmetric, so dx = P dy = s(dy)."""
+    """Map dL/dy to dL/dx.
+
+    Derivation: s is the projection P = I - 11'/d, which is symmetric, so dx = P dy = s(dy).
+    """
+    # course: hw2, MV norm, 1 point
+    # task: Write s as a matrix P times x. What is P transposed, and what therefore dx?
     return shift(dy)[0]
+    # course: end
 
 
 def feature_norm(x, *, eps=EPS):
-    """n(x) = sqrt(d) x / max(eps, ||x||), the FN layer: an example's vector on the sphere of radius sqrt(d).
+    """n(x) = sqrt(d) x / max(eps, ||x||), the FN layer: but for eps an example's vector on the
+    sphere of radius sqrt(d).
 
-    x        (K, N, ...)   d numbers an example
+    x        (K, N, ...)   d numbers an example: all of a map's
     returns  y of x's shape, cache
     """
-    v = x.reshape(*x.shape[:2], -1)
+    # course: hw2, feature norm, 2 points
+    # task: Write it for all vectors at once. x may be float32 or complex, and y has its type; for complex numbers take
+    # task: x*x in the length, not |x|², and compare real parts: then the complex step can differentiate it. Put into
+    # task: the cache what feature_norm_backward will need. Zeros are mapped to zeros.
+    v = _vectors(x)
     y, cache = _to_sphere(v, eps)
     return y.reshape(x.shape), cache
+    # course: end
 
 
 def feature_norm_backward(dy, cache):
     """Map dL/dy to dL/dx.
 
-    Derivation, one example, r = sqrt(d)/||x||, y = r x, and d||x||/dx_j = x_j/||x||:
-        dy_i/dx_j = r delta_ij - sqrt(d) x_i x_j/||x||³ = r (delta_ij - y_i y_j / d)
-    J = r (I - yy'/d) is symmetric, hence
-        dx = r (dy - y mean(dy*y))                                                (*)
+    Derivation, a vector x of d entries, l = ||x||, r = c/l with c = sqrt(d), y = r x, and dl/dx_j = x_j/l:
+        dy_i/dx_j = r delta_ij - c x_i x_j/l³ = r (delta_ij - y_i y_j/c²)
+    J = r (I - yy'/c²) is symmetric, hence with m = y'dy/c² = mean(dy*y)
+        dx = r (dy - m y)                                                         (*)
     It has the eigenvalue 0 once (along x: the length is lost) and r otherwise. Below the clamp, ||x|| < eps,
-    y = (sqrt(d)/eps) x is linear: r = sqrt(d)/eps, and the radial term is not there.
+    y = (c/eps) x is linear: r = c/eps, and the radial term m y is not there.
     """
-    v = dy.reshape(*dy.shape[:2], -1)
+    # course: hw2, feature norm, 4 points
+    # task: Find dy_i/dx_j for one vector x of d entries: start with the derivative of ||x|| by x_j, and mind eps and
+    # task: x = 0. Write the result as a matrix J made of the identity, yy' and numbers. Which direction does J shrink
+    # task: most, and by how much? Then dx = J'dy: one sum for each vector, and no matrix in the code.
+    v = _vectors(dy)
     return _to_sphere_backward(v, cache).reshape(dy.shape)
+    # course: end
 
 
 def mv_norm(x, *, eps=EPS):
-    """n_MV(x) = n(x - mean(x)): mean 0 and variance 1 (biased, 1/d) for each example; layer norm as the paper
-    defines it, without gain and bias.
+    """n_MV(x) = n(x - mean(x)): mean 0 and, but for eps, variance 1 (biased, 1/d); layer norm as the paper defines
+    it, without gain and bias.
 
     x        (K, N, ...)   d numbers an example; for a map all of H, W, C
     returns  y of x's shape, cache
     """
+    # course: hw2, MV norm, 1 point
+    # task: Types, complex numbers and zeros as in feature_norm, which you may call (see mv_norm_backward).
     centred, _ = shift(x)
     return feature_norm(centred, eps=eps)
+    # course: end
 
 
 def mv_norm_backward(dy, cache):
     """Map dL/dy to dL/dx.
 
-    Derivation: n_MV = n ∘ s, so J = r (I - yy'/d) P with P = I - 11'/d and sigma = 1/r = ||x - mean||/sqrt(d).
-    As y sums to 0, P commutes with the bracket:  J = (I - 11'/d - yy'/d)/sigma, symmetric, null space {1, y}:
-        dx = (dy - mean(dy) - y mean(dy*y))/sigma                                 (*)
-    Computed as P applied to feature norm's backward, which also covers the clamp.
+    Derivation: n_MV = n ∘ s, so J = r (I - yy'/c²) P with P = I - 11'/d and feature norm's r, c and m at x - mean(x).
+    As y sums to 0, P commutes with the bracket: J = r (I - 11'/d - yy'/c²), symmetric, null space {1, y}:
+        dx = r (dy - mean(dy) - m y)                                              (*)
+    where 1/r is, but for eps, the standard deviation sigma. Computed as P applied to feature norm's backward, which
+    also covers the clamp.
     """
+    # course: hw2, MV norm, 3 points
+    # task: n_MV is s and then n. Multiply their Jacobians in the right order, and simplify with sum(y) = 0: is the
+    # task: product symmetric? Which directions of dy does it remove? You may call your feature_norm_backward, but then
+    # task: this one can only be right if that one is.
     return shift_backward(feature_norm_backward(dy, cache), None)
+    # course: end
 
 
+# course: hw2, not handed out
 def rms_norm(x, *, eps=EPS):
     """x / sqrt(mean(x*x) + eps) over each example (Zhang and Sennrich 2019, eq. 4), without gain.
 
-    x        (K, N, ...)   d numbers an example
+    x        (K, N, ...)   an example has d numbers
     returns  y of x's shape, cache
 
     It is the paper's n but for where eps sits: sqrt(mean(x*x)) = ||x||/sqrt(d), so with q = mean(x*x)
         rms_norm(x) = sqrt(q/(q + eps)) n(x)
     which is n for eps = 0, and not quite scale-invariant for eps > 0.
     """
-    v = x.reshape(*x.shape[:2], -1)
+    v = _vectors(x)
     sigma = get_xp(x).sqrt((v * v).mean(axis=2, keepdims=True) + eps)
     h = v / sigma
     return h.reshape(x.shape), (h, sigma)
@@ -108,7 +138,7 @@ def rms_norm_backward(dy, cache):
 
 
 def group_norm(x, *, groups, eps=EPS):
-    """mv_norm within each of `groups` equal groups of neighbouring channels.
+    """mv_norm within each of `groups` equal groups of channels, neighbours together.
 
     x        (K, N, ..., C)   for a map a group is all of H, W and C/groups channels
     returns  y of x's shape, cache
@@ -140,6 +170,7 @@ def instance_norm(x, *, eps=EPS):
 def instance_norm_backward(dy, cache):
     """Map dL/dy to dL/dx: group norm's, J is block-diagonal with a block for each channel."""
     return group_norm_backward(dy, cache)
+# course: end
 
 
 def layer_norm(x, gain, bias, *, eps=EPS):
@@ -149,32 +180,43 @@ def layer_norm(x, gain, bias, *, eps=EPS):
     gain, bias  (K, C)           one for each channel (for vectors: for each feature)
     returns     y of x's shape, cache
 
-        xc = x - mean(x)    sigma = sqrt(mean(xc*xc) + eps)    h = xc/sigma    y = gain*h + bias
+        xc = x - mean(x)    q = mean(xc*xc)    sigma = sqrt(q + eps)    h = xc/sigma    y = gain*h + bias
     """
+    # course: hw2, layer norm, 1 point
+    # task: Types and complex numbers as in feature_norm. gain and bias go with the channels, whatever the statistics
+    # task: are taken over; you may call your affine.
     xp = get_xp(x)
-    v = x.reshape(*x.shape[:2], -1)
+    v = _vectors(x)
     xc = v - v.mean(axis=2, keepdims=True)
     sigma = xp.sqrt((xc * xc).mean(axis=2, keepdims=True) + eps)
     h = xc / sigma
     y, affine_cache = affine(h.reshape(x.shape), gain, bias)
     return y, (h, sigma, affine_cache)
+    # course: end
 
 
 def layer_norm_backward(dy, cache):
     """Map dL/dy to (dL/dx, dL/dgain, dL/dbias).
 
-    Derivation, one example, dh = gain*dy:
-        d sigma/dxc_j = xc_j/(d sigma) = h_j/d
-        dh_i/dxc_j = (delta_ij - h_i h_j/d)/sigma          dxc_j/dx_k = delta_jk - 1/d
-    so J = (I - hh'/d)(I - 11'/d)/sigma = (I - 11'/d - hh'/d)/sigma, as sum(h) = 0. J is symmetric:
-        dx = (dh - mean(dh) - h mean(dh*h))/sigma                                 (*)
+    Derivation, a vector x of d entries, dh = gain*dy, q = xc'xc/c² with c² = d:
+        d sigma/dxc_j = xc_j/(c² sigma) = h_j/c²
+        dh_i/dxc_j = (delta_ij - h_i h_j/c²)/sigma         dxc_j/dx_k = delta_jk - 1/d
+    so J = (I - hh'/c²)(I - 11'/d)/sigma = (I - 11'/d - hh'/c²)/sigma, as sum(h) = 0. J is symmetric, hence with
+    m = h'dh/c² = mean(dh*h)
+        dx = (dh - mean(dh) - m h)/sigma                                          (*)
     Exact for eps > 0. Identities: J1 = 0, Jh = (eps/sigma²) h/sigma.
     """
+    # course: hw2, layer norm, 4 points
+    # task: Go from y back to x in three steps, y to h, h to xc, xc to x; find dsigma/dxc_j on the way, and mind eps.
+    # task: What is dh_i/dx_k as a matrix made of the identity, 11', hh' and numbers? What does it leave of a gradient
+    # task: that is constant, or a multiple of h? Write dx with one or two sums for each vector; dgain and dbias are
+    # task: summed as in affine_backward. Nothing may divide by 0 where all numbers of a vector are equal.
     h, sigma, affine_cache = cache
     dh, dgain, dbias = affine_backward(dy, affine_cache)
     g = dh.reshape(h.shape)
     dx = (g - g.mean(axis=2, keepdims=True) - h * (g * h).mean(axis=2, keepdims=True)) / sigma
     return dx.reshape(dy.shape), dgain, dbias
+    # course: end
 
 
 def affine(x, gain, bias):
@@ -184,18 +226,31 @@ def affine(x, gain, bias):
     gain, bias  (K, C)
     returns     y of x's shape, cache
     """
+    # course: hw2, layer norm, 1 point
+    # task: x may be a vector or a map: any number of axes between example and channel. _per_channel below may help.
     return x * _per_channel(gain, x.ndim) + _per_channel(bias, x.ndim), (x, gain)
+    # course: end
 
 
 def affine_backward(dy, cache):
     """Map dL/dy to (dL/dx, dL/dgain, dL/dbias).
 
-    y_nsc = gain_c x_nsc + bias_c at example n, place s, channel c, so
+    Derivation, one client: y_nsc = gain_c x_nsc + bias_c at example n, place s, channel c, so
         dx = gain*dy    dgain_c = sum_ns dy_nsc x_nsc    dbias_c = sum_ns dy_nsc
     """
+    # course: hw2, layer norm, 2 points
+    # task: Write y for one example, place and channel. Which entries of y does one entry of x, of gain, of bias reach?
+    # task: Over which axes is summed, and over which never?
     x, gain = cache
     places = tuple(range(1, dy.ndim - 1))
     return dy * _per_channel(gain, dy.ndim), (dy * x).sum(axis=places), dy.sum(axis=places)
+    # course: end
+
+
+# course: hw2, not handed out
+def _vectors(x):
+    """(K, N, ...) -> (K, N, d): each example's numbers as the vector that is normalized."""
+    return x.reshape(*x.shape[:2], -1)
 
 
 def _to_sphere(v, eps):
@@ -230,6 +285,7 @@ def _join_groups(v, shape, groups):
     k, n, c = shape[0], shape[1], shape[-1]
     v = v.reshape(k, n, groups, -1, c // groups)
     return get_xp(v).swapaxes(v, 2, 3).reshape(shape)
+# course: end
 
 
 def _per_channel(p, ndim):

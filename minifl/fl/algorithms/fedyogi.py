@@ -1,8 +1,6 @@
 """FedYogi (Reddi et al. 2021, Algorithm 2; fedopt.py has its common part).
 
-    v <- v - (1 - beta2) D^2 sign(v - D^2)
-
-v moves towards D^2 by a step of the size of D^2, so that it grows as fast as Adam's and falls more slowly.
+v moves towards D^2 by a step of (1 - beta2) D^2, so that it grows as fast as Adam's and falls more slowly.
 The paper's values: server_lr 0.01, beta 0.9 and 0.99, tau 1e-3, v0 1e-6 (PAPER section 3).
 """
 
@@ -17,5 +15,14 @@ class FedYogi(FedOpt):
     beta2: float = 0.99
 
     def second_moment(self, v, update):
+        """v (P,) and D (P,) -> next v.
+
+        Derivation. The step goes down where v > D^2 and up where v < D^2:
+            v <- v - (1 - beta2) D^2 sign(v - D^2)
+        """
+        # course: hw5, FedYogi, 3 points
+        # task: Adam's v <- beta2 v + (1 - beta2) D^2 is a step from v towards D^2, too: of what size? Yogi's step goes
+        # task: the same way, but its size depends on D^2 alone; this file's first lines say how. At v = D^2 it stays.
         square = update * update
         return v - (1 - self.beta2) * square * get_xp(v).sign(v - square)
+        # course: end

@@ -1,0 +1,94 @@
+"""`course`: assignments carved from the package, and the grading of what students hand in."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from minifl.commands.grading import bundle_command, grade_command, hide_command
+from minifl.commands.options import FileName
+
+student_option = click.option("--student", default="", metavar="ID",
+                              help="Fixes variant, shapes and seeds.  [default: as published]")
+variant_option = click.option("--variant", metavar="AXIS=VALUE,...",
+                              help="Instead of the student's; `course list` shows them.")
+
+
+@click.group("course")
+def course_group():
+    """Assignments carved from this package, for a class: list, carve, solve, check, grade, hide, bundle."""
+
+
+@course_group.command("list")
+def list_command():
+    """The assignments, their parts with points, and their variants."""
+    from minifl.course import assignments
+    for name in assignments.NAMES:
+        assignment = assignments.load(name)
+        parts = assignments.parts(assignment)
+        click.echo(f"{name}: {assignment.title} ({sum(parts.values())} points, {assignment.hours} hours)")
+        for part, points in parts.items():
+            click.echo(f"    {points:3} points  {part}")
+        for axis, values in assignment.choices.items():
+            click.echo(f"    variant {axis} = {' | '.join(values)}")
+
+
+@course_group.command("carve")
+@click.argument("assignment")
+@click.option("--out", required=True, type=FileName(), help="The student's folder: a new or an empty one.")
+@student_option
+@variant_option
+def carve_command(assignment, out, student, variant):
+    """Write a student's folder: stubs with tasks, public tests, grade.py, README."""
+    _write(assignment, out, student, variant, reference=False)
+
+
+@course_group.command("solve")
+@click.argument("assignment")
+@click.option("--out", required=True, type=FileName(), help="A new or an empty folder.")
+@student_option
+@variant_option
+def solve_command(assignment, out, student, variant):
+    """Write the same folder with the reference solution, for the instructor."""
+    _write(assignment, out, student, variant, reference=True)
+
+
+def _write(name, out, student, variant, reference):
+    from minifl.course import assignments, carve
+    assignment = assignments.load(name)
+    chosen = assignments.variant_of(assignment, student)
+    if variant is not None:
+        chosen = assignments.parse_variant(assignment, variant)
+    carve.carve(assignment, out, student=student, variant=chosen, reference=reference)
+    of = ", ".join(f"{axis} {value}" for axis, value in chosen.items())
+    click.echo(f"{name}{f' for {student}' if student else ''} ({of}) in {out}: read {Path(out) / 'README.md'}, run "
+               f"python {Path(out) / 'grade.py'}")
+
+
+@course_group.command("check")
+@click.argument("assignment", nargs=-1)
+@click.option("--jobs", type=click.IntRange(min=1), help="Assignments at a time.  [default: one for each core]")
+def check_command(assignment, jobs):
+    """Prove that assignments are sound: carve, fail as listed, solve, full marks; no solution leaks; wrong submissions
+    lose the points of their part. Exit code 1 if anything does not hold. [default: all]
+    """
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    from minifl.course import assignments, proof
+    names = assignment or assignments.NAMES
+    for name in names:
+        assignments.load(name)      # an unknown one is said before anything runs
+    bad = count = 0
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        for rows in pool.map(lambda name: list(proof.check(name)), names):
+            for row in rows:
+                click.echo(proof.line(row))
+                count += 1
+                bad += not row.passed
+    click.echo(f"{count} checks of {len(names)} assignments: " + ("all good." if not bad else f"{bad} FAILED."))
+    sys.exit(1 if bad else 0)
+
+
+for command in (grade_command, hide_command, bundle_command):
+    course_group.add_command(command)

@@ -1,0 +1,104 @@
+"""`course grade`, `course hide`, `course bundle`: the grader's commands."""
+
+import json
+import secrets
+from pathlib import Path
+
+import click
+
+from minifl.commands.options import FileName
+from minifl.errors import InputError
+
+hidden_option = click.option("--hidden", type=FileName(), help="Folder of hidden tests, as `course hide` makes it.")
+
+
+@click.command("grade")
+@click.argument("submission", nargs=-1, required=True, type=FileName())
+@click.option("--assignment", metavar="NAME", help="[default: as the submission's settings say]")
+@click.option("--student", metavar="ID", help="[default: as the submission's settings say]")
+@click.option("--variant", metavar="AXIS=VALUE,...", help="Instead of the student's.")
+@click.option("--gradescope", type=FileName(), help="submission_metadata.json: the student is its first e-mail address.")
+@hidden_option
+@click.option("--json", "json_file", type=FileName(), help="Write results as Gradescope reads them; of one submission.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
+@click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
+def grade_command(submission, assignment, student, variant, gradescope, hidden, json_file, seconds, memory):
+    """Grade submissions, folders as carved: only the assignment's own files are taken, over a clean tree, and run in a
+    process with limits. Exit code 0 whatever the marks.
+    """
+    from minifl.atomic import replacing
+    from minifl.course import assignments, gradescope as format, judge, running
+    if json_file is not None and len(submission) > 1:
+        raise InputError(f"--json is for one submission, here are {len(submission)}; grade them one by one.")
+    if gradescope is not None:
+        student = format.student_of(gradescope) or student
+    marks = []
+    for folder in submission:
+        chosen = assignments.load(assignment or _assignment_of(folder))
+        graded = judge.grade(chosen, folder, student=student, hidden=hidden,
+                             variant=None if variant is None else assignments.parse_variant(chosen, variant),
+                             limits=judge.Limits(seconds=seconds, megabytes=memory))
+        of = ", ".join(f"{axis} {value}" for axis, value in graded.variant.items())
+        click.echo(f"{folder}: {chosen.name}, student {graded.student or '(none)'}, {of}")
+        for note in graded.notes:
+            click.echo(f"  note: {note}")
+        click.echo(running.table(graded.public))
+        if graded.hidden:
+            click.echo("Hidden tests, other shapes and seeds:")
+            click.echo(running.table(graded.hidden))
+        click.echo(f"Mark: {graded.earned:.1f} of {graded.points:g}\n")
+        marks.append((folder, graded))
+        if json_file is not None:
+            with replacing(json_file) as file:
+                file.write(json.dumps(format.results(graded), indent=2).encode())
+    if len(marks) > 1:
+        for folder, graded in marks:
+            click.echo(f"{graded.earned:6.1f} of {graded.points:g}  {folder}")
+
+
+def _assignment_of(folder):
+    """What a submission's settings say it is."""
+    from minifl.course.carve import SETTINGS
+    path = Path(folder) / SETTINGS
+    try:
+        if path.stat().st_size > 10_000:
+            raise ValueError("larger than 10 kB")
+        return str(json.loads(path.read_text())["assignment"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"submission {folder}: has no {SETTINGS} that says which assignment it is; give --assignment.") \
+            from None
+
+
+@click.command("hide")
+@click.argument("assignment", nargs=-1)
+@click.option("--out", required=True, type=FileName(), help="Folder of the hidden tests; keep it from students.")
+@click.option("--seeds", type=click.IntRange(min=1), default=2, help="How many for each assignment.")
+def hide_command(assignment, out, seeds):
+    """Draw the seeds of hidden tests: the public tests with other numbers and shapes. A file hwN.py with further graded
+    functions may be put beside them."""
+    from minifl.atomic import replacing
+    from minifl.course import assignments
+    names = assignment or assignments.NAMES
+    for name in names:
+        assignments.load(name)
+        if (Path(out) / f"{name}.json").exists():
+            raise InputError(f"--out {out}: {name}.json is there already; remove it to draw new seeds.")
+    for name in names:
+        with replacing(Path(out) / f"{name}.json") as file:
+            file.write(json.dumps({"seeds": [1 + secrets.randbelow(2**31) for _ in range(seeds)]}).encode() + b"\n")
+    click.echo(f"{seeds} seeds for {', '.join(names)} in {out}")
+
+
+@click.command("bundle")
+@click.argument("assignment")
+@hidden_option
+@click.option("--out", required=True, type=FileName(), help="The zip to upload to Gradescope.")
+def bundle_command(assignment, hidden, out):
+    """Write Gradescope's autograder zip: setup script, requirements, entry point, package, hidden tests."""
+    from minifl.course import assignments, gradescope, judge
+    chosen = assignments.load(assignment)
+    judge.hidden_of(chosen, hidden)
+    if Path(out).exists():
+        raise InputError(f"--out {out}: exists; name a new file.")
+    size = gradescope.bundle(chosen, out, hidden)
+    click.echo(f"{out}: {size / 1e6:.1f} MB")

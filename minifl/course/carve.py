@@ -1,0 +1,114 @@
+"""A student's folder: stubs, tasks, public tests, grade.py, README, and of the package only what is on the allowlist."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from minifl.course import assignments, regions, running
+from minifl.errors import InputError
+
+SETTINGS = "minifl/course/settings.json"
+ALWAYS = ("minifl/course/__init__.py", "minifl/course/running.py")
+GRADE = '''"""Points for what you have written so far:  python grade.py  or  python grade.py "PART OR TEST"
+
+In a notebook in this folder:  from grade import grade; grade()  or  grade("PART OR TEST")
+"""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def grade(part=None):
+    """Run the public tests on the files as they are now, and print the table."""
+    command = [sys.executable, "-B", str(HERE / "grade.py"), *([part] if part else [])]
+    print(subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(HERE))
+    from minifl.course.running import Given, main
+    settings = json.loads((HERE / "minifl/course/settings.json").read_text())
+    given = Given(settings["student"], settings["variant"])
+    sys.exit(main(settings["assignment"], given, " ".join(sys.argv[1:]) or None))
+'''
+
+
+def carve(assignment, out, *, student="", variant=None, reference=False):
+    """Write the student's folder of an Assignment.
+
+    out      a folder that does not exist or is empty; it appears whole or not at all
+    student  id, which fixes the shapes and seeds of the public tests, and the variant if none is given
+    reference  with the solutions instead of the stubs
+    Raises InputError if `out` holds anything.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: exists and is not an empty folder; name a new one.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        write_tree(assignment, building, student=student, variant=variant, reference=reference)
+        if out.exists():
+            out.rmdir()
+        os.chmod(building, 0o755)
+        os.replace(building, out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def write_tree(assignment, folder, *, student="", variant=None, reference=False):
+    """The files of a student's folder in `folder`; reference: with the solutions instead of the stubs."""
+    variant = assignments.variant_of(assignment, student) if variant is None else variant
+    here = f"minifl/course/{assignment.name}"
+    for file in (*ALWAYS, *assignment.given, *assignment.files, f"{here}/tests.py"):
+        text = assignments.source(assignment, variant, file)
+        text = regions.stripped(text) if reference else regions.cut(text, assignment.name)
+        _write(folder / file, text)
+    for package in {parent for path in folder.rglob("*.py") for parent in path.relative_to(folder).parents}:
+        if package.parts and not (folder / package / "__init__.py").exists():
+            _write(folder / package / "__init__.py", "")
+    settings = {"assignment": assignment.name, "student": student, "variant": variant}
+    _write(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+    _write(folder / "grade.py", GRADE)
+    _write(folder / "README.md", readme(assignment, variant))
+
+
+def readme(assignment, variant):
+    """What a student reads first."""
+    tests = running.tests_in(assignments.tests(assignment.name))
+    parts = assignments.parts(assignment)
+    choices = [assignment.choices[axis][value].what for axis, value in variant.items()]
+    lines = [f"# {assignment.name}: {assignment.title}", "",
+             f"Expected time: {assignment.hours} hours. Afterwards you can:", "",
+             *(f"- {goal}" for goal in assignment.goals), "",
+             "## Your files", "",
+             "Write what raises NotImplementedError; the docstrings say what each function takes and returns, and hold "
+             "the tasks. Hand in these files, whole, under the same names:", "",
+             *(f"- `{file}`" for file in assignment.files), "",
+             "Helpers of your own go into the same files. You need Python 3.10 or newer and NumPy"
+             f"{' and SciPy' if _needs_scipy(assignment) else ''}.", ""]
+    if any(choices):
+        lines += ["## Your variant", "", "Published solutions may differ from what you are asked for. For you:", "",
+                  *(f"- {choice}" for choice in choices if choice), ""]
+    lines += ["## Points", "", "| part | points | public tests |", "|---|---|---|"]
+    for part, points in parts.items():
+        lines.append(f"| {part} | {points} | {', '.join(f'`{t.__name__}`' for t in tests if t.part == part)} |")
+    lines += ["", "## How far are you?", "", "```bash", "python grade.py", f'python grade.py "{next(iter(parts))}"', "```",
+              "", "In a notebook in this folder: `from grade import grade; grade()`. Grading also has hidden tests of the "
+              "same kind, with other shapes and seeds.", ""]
+    return "\n".join(lines)
+
+
+def _needs_scipy(assignment):
+    files = (*assignment.given, *assignment.files, f"minifl/course/{assignment.name}/tests.py")
+    return any("scipy" in (assignments.ROOT / file).read_text() for file in files)
+
+
+def _write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

@@ -1,0 +1,86 @@
+"""Gradescope's side: results.json as its autograder reads it, and the zip that is uploaded there.
+
+Format: https://gradescope-autograders.readthedocs.io/en/latest/specs/ . A student sees public tests whole; of hidden ones,
+after publication, only where to look.
+"""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from minifl.atomic import replacing
+from minifl.course.assignments import ROOT
+
+SETUP = """#!/usr/bin/env bash
+# Runs once, when the autograder is built.
+set -euo pipefail
+apt-get update && apt-get install -y python3 python3-venv
+python3 -m venv /autograder/venv
+/autograder/venv/bin/pip install -r /autograder/source/requirements.txt
+"""
+REQUIREMENTS = "numpy=={numpy}\nscipy>=1.11\nclick>=8.1\n"
+RUN = """#!/usr/bin/env bash
+# Runs for each submission. AUTOGRADER and PYTHON are for trying it elsewhere.
+set -uo pipefail
+AUTOGRADER="${{AUTOGRADER:-/autograder}}"
+PYTHON="${{PYTHON:-$AUTOGRADER/venv/bin/python}}"
+mkdir -p "$AUTOGRADER/results"
+cd "$AUTOGRADER/source"
+exec "$PYTHON" -B cli.py course grade "$AUTOGRADER/submission" --assignment {name} \\
+    --gradescope "$AUTOGRADER/submission_metadata.json" {hidden}--json "$AUTOGRADER/results/results.json"
+"""
+
+
+def results(graded):
+    """The dict of results.json for a Graded submission."""
+    tests = [_test(outcome, "visible", outcome.message) for outcome in graded.public]
+    tests += [_test(outcome, "after_published", "" if outcome.passed else "with other shapes and seeds", " (hidden)")
+              for outcome in graded.hidden]
+    variant = ", ".join(f"{axis} {value}" for axis, value in graded.variant.items())
+    output = [f"{graded.assignment}, graded for {graded.student or 'nobody in particular'}: {variant}", *graded.notes]
+    return {"score": round(graded.earned, 4), "output": "\n".join(output), "stdout_visibility": "hidden", "tests": tests,
+            "execution_time": round(sum(o.seconds for o in (*graded.public, *graded.hidden)), 2)}
+
+
+def _test(outcome, visibility, message, suffix=""):
+    output = outcome.what if outcome.passed else f"{outcome.what}\n{message}\nLook at: {outcome.look}"
+    return {"name": f"{outcome.part}: {outcome.name}{suffix}", "score": round(outcome.earned, 4),
+            "max_score": round(outcome.points, 4), "status": "passed" if outcome.passed else "failed",
+            "output": output, "visibility": visibility}
+
+
+def student_of(metadata):
+    """The id in Gradescope's submission_metadata.json: the first submitter's e-mail address, "" without one."""
+    try:
+        return str(json.loads(Path(metadata).read_text())["users"][0]["email"])[:200]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return ""
+
+
+def bundle(assignment, out, hidden=None):
+    """Write the autograder zip of an Assignment: setup script, requirements, entry point, this package, hidden tests."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+        _add(zipped, "setup.sh", SETUP, 0o755)
+        _add(zipped, "requirements.txt", REQUIREMENTS.format(numpy=np.__version__), 0o644)
+        _add(zipped, "run_autograder", RUN.format(name=assignment.name, hidden="--hidden hidden " if hidden else ""), 0o755)
+        _add(zipped, "cli.py", "from minifl.cli import main\n\nmain()\n", 0o644)
+        for path in sorted((ROOT / "minifl").rglob("*.py")):
+            _add(zipped, str(path.relative_to(ROOT)), path.read_text(), 0o644)
+        for name in (f"{assignment.name}.json", f"{assignment.name}.py") if hidden else ():
+            if (Path(hidden) / name).exists():
+                _add(zipped, f"hidden/{name}", (Path(hidden) / name).read_text(), 0o600)
+    with replacing(out) as file:
+        file.write(archive.getvalue())
+    return os.path.getsize(out)
+
+
+def _add(zipped, name, text, mode):
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))    # the same zip for the same content
+    info.external_attr = (0o100000 | mode) << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    zipped.writestr(info, text)

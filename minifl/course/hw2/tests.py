@@ -1,0 +1,270 @@
+"""Public tests of assignment 2; expected.py says how they find out."""
+
+import numpy as np
+
+from minifl.course.comparing import compare
+from minifl.course.hw2.expected import (GRADIENT, MAP, VALUE, along_channels, by_hand, each, feature_norm_by_hand,
+                                        layer_norm_by_hand, matrix, mv_norm_by_hand, parameters, problems,
+                                        problems_near_eps, pulled_back, shift_by_hand)
+from minifl.course.running import expect, graded
+
+FN, MV, LN, JACOBIANS = "feature norm", "MV norm", "layer norm", "Jacobians"
+SMALL = 1e-5   # the eps of all norms, unless another is given
+
+
+def axes(x):
+    """What the axes of x are called."""
+    return MAP if x.ndim == 5 else ("client", "example", "feature")
+
+
+def check_values(forward, function, given):
+    """A norm's values: of numbers, of complex numbers, in float32; inputs stay as they are."""
+    for words, x in problems(given):
+        before = x.copy()
+        y, _ = forward(x)
+        compare(f"y ({words})", y, by_hand(function, x, given, SMALL), VALUE, axes(x))
+        expect(np.array_equal(x, before), f"x was written to ({words})")
+        moved = x + 0.05j * given.rng("imaginary", words).standard_normal(x.shape)
+        y, _ = forward(moved)
+        compare(f"y of complex numbers ({words})", y, by_hand(function, moved, given, SMALL), VALUE, axes(x))
+        y, _ = forward(x.astype(np.float32))
+        expect(y.dtype == np.float32, f"y of float32 numbers is {y.dtype}, it should be float32 ({words})")
+
+
+def check_gradient(backward, cache, words, x, right, along, given):
+    """dx for two gradients from above that meet the same cache; right(dy) is what it should be."""
+    for time in ("once", "again"):
+        dy = given.rng("dy", words, time).standard_normal(x.shape)
+        before = dy.copy()
+        dx = backward(dy, cache)
+        dx = dx[0] if isinstance(dx, tuple) else dx
+        what = f"dx ({words})" if time == "once" else f"dx of another dy with the same cache ({words})"
+        compare(what, dx, right(dy), GRADIENT, axes(x), along if x.ndim == 3 else {})
+        expect(np.array_equal(dy, before), f"dy was written to ({words})")
+
+
+def check_gradients(forward, backward, function, given, *, near_eps):
+    """The gradient of a norm without parameters."""
+    for words, x, eps in problems_near_eps(given, function) if near_eps else (
+            (words, x, SMALL) for words, x in problems(given)):
+        y, cache = forward(x, **({"eps": eps} if near_eps else {}))
+        if near_eps:
+            compare(f"y ({words})", y, by_hand(function, x, given, eps), VALUE, axes(x))
+        along = {"x": x} if function is feature_norm_by_hand else {"the vector of ones": np.ones_like(x), "y": y}
+        check_gradient(backward, cache, words, x, lambda dy: pulled_back(function, dy, x, given, eps), along, given)
+
+
+def check_equal_numbers(forward, backward, function, number, given):
+    """Vectors all of whose entries are the same number, for which y is 0, beside others."""
+    for words, x in problems(given):
+        x[:, 0] = number
+        y, cache = forward(x, eps=0.25)
+        words += f", of the first example all are {number}"
+        compare(f"y ({words})", y, by_hand(function, x, given, 0.25), VALUE, axes(x))
+        check_gradient(backward, cache, words, x, lambda dy: pulled_back(function, dy, x, given, 0.25), {}, given)
+
+
+# ---- feature norm
+
+@graded(FN, 1, "the first line of feature_norm's docstring, and its task on types")
+def feature_norm_values(student, given):
+    """Feature norm has the values of its definition, for vectors and maps, also complex ones and in float32."""
+    check_values(student("minifl.layers.norm").feature_norm, feature_norm_by_hand, given)
+
+
+@graded(FN, 1, "the first line of feature_norm's docstring: which vectors are shorter than eps, and what is their y?")
+def feature_norm_eps(student, given):
+    """eps stands where the definition has it: for short vectors, long ones, and zeros."""
+    norm = student("minifl.layers.norm")
+    for words, x, eps in problems_near_eps(given, feature_norm_by_hand):
+        x[:, -1] = 0
+        y, _ = norm.feature_norm(x, eps=eps)
+        compare(f"y ({words})", y, by_hand(feature_norm_by_hand, x, given, eps), VALUE, axes(x))
+
+
+@graded(FN, 2, "your J in the task of feature_norm_backward: which of its terms knows that a longer x has the same y?")
+def feature_norm_gradient(student, given):
+    """dx of feature norm is the derivative of its definition."""
+    norm = student("minifl.layers.norm")
+    check_gradients(norm.feature_norm, norm.feature_norm_backward, feature_norm_by_hand, given, near_eps=False)
+
+
+@graded(FN, 2, "your derivative of what x is divided by: what does eps do to it? Each vector for itself")
+def feature_norm_gradient_near_eps(student, given):
+    """dx is right where eps matters, too: short vectors beside long ones, and zeros."""
+    norm = student("minifl.layers.norm")
+    check_gradients(norm.feature_norm, norm.feature_norm_backward, feature_norm_by_hand, given, near_eps=True)
+    check_equal_numbers(norm.feature_norm, norm.feature_norm_backward, feature_norm_by_hand, 0.0, given)
+
+
+# ---- MV norm
+
+@graded(MV, 1, "the docstring of shift: what is the mean taken over?")
+def shift_values(student, given):
+    """The shift takes away each vector's own mean."""
+    check_values(student("minifl.layers.norm").shift, shift_by_hand, given)
+
+
+@graded(MV, 1, "your matrix P in the task of shift_backward: what does it do to a dy that is constant?")
+def shift_gradient(student, given):
+    """dx of the shift is the derivative of its definition."""
+    norm = student("minifl.layers.norm")
+    for words, x in problems(given):
+        _, cache = norm.shift(x)
+        check_gradient(norm.shift_backward, cache, words, x, lambda dy: pulled_back(shift_by_hand, dy, x, given),
+                       {"the vector of ones": np.ones_like(x)}, given)
+
+
+@graded(MV, 1, "the first line of mv_norm's docstring")
+def mv_norm_values(student, given):
+    """MV norm has the values of its definition, for vectors and maps, also complex ones and in float32."""
+    check_values(student("minifl.layers.norm").mv_norm, mv_norm_by_hand, given)
+
+
+@graded(MV, 2, "your product of Jacobians in the task of mv_norm_backward: which directions of dy must it remove?")
+def mv_norm_gradient(student, given):
+    """dx of MV norm is the derivative of its definition."""
+    norm = student("minifl.layers.norm")
+    check_gradients(norm.mv_norm, norm.mv_norm_backward, mv_norm_by_hand, given, near_eps=False)
+
+
+@graded(MV, 1, "the definition of n in feature_norm's docstring, applied to x - mean(x): what does eps do?")
+def mv_norm_gradient_near_eps(student, given):
+    """dx is right where eps matters, too: vectors with little spread beside others, and with none."""
+    norm = student("minifl.layers.norm")
+    check_gradients(norm.mv_norm, norm.mv_norm_backward, mv_norm_by_hand, given, near_eps=True)
+    check_equal_numbers(norm.mv_norm, norm.mv_norm_backward, mv_norm_by_hand, 2.0, given)
+
+
+# ---- layer norm
+
+@graded(LN, 1, "the docstring of affine: which gain meets which entry of x?")
+def affine_values(student, given):
+    """The affine map scales and shifts each channel by its client's numbers."""
+    norm = student("minifl.layers.norm")
+    for words, x in problems(given):
+        gain, bias = parameters(x, given)
+        y, _ = norm.affine(x, gain, bias)
+        compare(f"y ({words})", y, each(gain, x) * x + each(bias, x), VALUE, axes(x))
+
+
+@graded(LN, 2, "your answer to the task of affine_backward: which entries of y does one gain reach, which one bias?")
+def affine_gradients(student, given):
+    """dx, dgain and dbias of the affine map are its derivatives."""
+    norm = student("minifl.layers.norm")
+    for words, x in problems(given):
+        gain, bias = parameters(x, given)
+        y, cache = norm.affine(x, gain, bias)
+        dy = given.rng("dy", words).standard_normal(y.shape)
+        dx, dgain, dbias = norm.affine_backward(dy, cache)
+        compare(f"dx ({words})", dx, each(gain, x) * dy, GRADIENT, axes(x))
+        compare(f"dgain ({words})", dgain, along_channels(dy * x), GRADIENT, ("client", "channel"))
+        compare(f"dbias ({words})", dbias, along_channels(dy), GRADIENT, ("client", "channel"))
+
+
+@graded(LN, 1, "the four equations in layer_norm's docstring")
+def layer_norm_values(student, given):
+    """Layer norm has the values of its definition, with small and with large eps, and gains of each channel."""
+    norm = student("minifl.layers.norm")
+    for words, x, eps in (*((words, x, SMALL) for words, x in problems(given)),
+                          *problems_near_eps(given, layer_norm_by_hand)):
+        gain, bias = parameters(x, given)
+        y, _ = norm.layer_norm(x, gain, bias, eps=eps)
+        compare(f"y ({words})", y, each(gain, x) * by_hand(layer_norm_by_hand, x, given, eps) + each(bias, x), VALUE,
+                axes(x))
+        moved = x + 0.05j * given.rng("imaginary", words).standard_normal(x.shape)
+        y, _ = norm.layer_norm(moved, gain, bias, eps=eps)
+        right = each(gain, x) * by_hand(layer_norm_by_hand, moved, given, eps) + each(bias, x)
+        compare(f"y of complex numbers ({words})", y, right, VALUE, axes(x))
+        y, _ = norm.layer_norm(*(array.astype(np.float32) for array in (x, gain, bias)))
+        expect(y.dtype == np.float32, f"y of float32 numbers is {y.dtype}, it should be float32 ({words})")
+
+
+def check_layer_norm_gradient(norm, words, x, eps, given):
+    """dx of layer norm."""
+    gain, bias = parameters(x, given)
+    _, cache = norm.layer_norm(x, gain, bias, eps=eps)
+    along = {"the vector of ones": np.ones_like(x), "h": by_hand(layer_norm_by_hand, x, given, eps)}
+    check_gradient(norm.layer_norm_backward, cache, words, x,
+                   lambda dy: pulled_back(layer_norm_by_hand, each(gain, x) * dy, x, given, eps), along, given)
+
+
+@graded(LN, 2, "your matrix in the task of layer_norm_backward: where do gain and sigma stand, which terms take away?")
+def layer_norm_gradient(student, given):
+    """dx of layer norm is the derivative of its definition."""
+    for words, x in problems(given):
+        check_layer_norm_gradient(student("minifl.layers.norm"), words, x, SMALL, given)
+
+
+@graded(LN, 1, "your dsigma/dxc_j in the task of layer_norm_backward: is eps in it? And if xc = 0?")
+def layer_norm_gradient_near_eps(student, given):
+    """dx is right where eps matters, too: vectors with little spread beside others, and with none."""
+    norm = student("minifl.layers.norm")
+    for words, x, eps in problems_near_eps(given, layer_norm_by_hand):
+        check_layer_norm_gradient(norm, words, x, eps, given)
+        x[:, 0] = 2.0
+        check_layer_norm_gradient(norm, f"{words}, of the first example all are 2.0", x, eps, given)
+
+
+@graded(LN, 1, "the equation of y in layer_norm's docstring: what is multiplied by gain? Then as in affine_backward")
+def layer_norm_parameter_gradients(student, given):
+    """dgain and dbias of layer norm are its derivatives."""
+    norm = student("minifl.layers.norm")
+    for words, x in problems(given):
+        gain, bias = parameters(x, given)
+        y, cache = norm.layer_norm(x, gain, bias)
+        dy = given.rng("dy", words).standard_normal(y.shape)
+        _, dgain, dbias = norm.layer_norm_backward(dy, cache)
+        right = along_channels(dy * by_hand(layer_norm_by_hand, x, given, SMALL))
+        compare(f"dgain ({words})", dgain, right, GRADIENT, ("client", "channel"))
+        compare(f"dbias ({words})", dbias, along_channels(dy), GRADIENT, ("client", "channel"))
+
+
+# ---- Jacobians
+
+def check_jacobian(function, by_hand_of_one, given, eps_values):
+    """A Jacobian (d, d) for vectors of several lengths and sizes, and values of eps."""
+    for number, eps in enumerate(eps_values):
+        rng, d = given.rng("Jacobian", number), given.size(f"Jacobian {number}", 3, 8)
+        x = rng.standard_normal(d) * rng.uniform(0.5, 2) + 0.5
+        before = x.copy()
+        j = function(x, eps)
+        compare(f"J at a vector of {d} numbers, eps {eps}", j, matrix(by_hand_of_one, x, given, eps), GRADIENT,
+                ("row", "column"))
+        expect(np.array_equal(x, before), "x was written to")
+
+
+@graded(JACOBIANS, 1, "the task of shift_jacobian: what is the derivative of mean(x) by x_j?")
+def shift_matrix(student, given):
+    """The Jacobian of the shift."""
+    jacobians = student("minifl.gradcheck.jacobians")
+    check_jacobian(lambda x, eps: jacobians.shift_jacobian(x), shift_by_hand, given, (0, 0, 0))
+
+
+@graded(JACOBIANS, 2, "the task of feature_norm_jacobian: u has length 1, and what if eps is larger than ||x||?")
+def feature_norm_matrix(student, given):
+    """The Jacobian of feature norm, with small and with large eps."""
+    jacobians = student("minifl.gradcheck.jacobians")
+    check_jacobian(jacobians.feature_norm_jacobian, feature_norm_by_hand, given, (SMALL, 0.2, 30.0, SMALL))
+
+
+@graded(JACOBIANS, 2, "the task of mv_norm_jacobian: which Jacobian is taken where, and in which order do they stand?")
+def mv_norm_matrix(student, given):
+    """The Jacobian of MV norm, with small and with large eps."""
+    jacobians = student("minifl.gradcheck.jacobians")
+    check_jacobian(jacobians.mv_norm_jacobian, mv_norm_by_hand, given, (SMALL, 0.2, 30.0, SMALL))
+
+
+@graded(JACOBIANS, 2, "the task of layer_norm_jacobian: gain belongs to y_i, not to x_k; and where is eps?")
+def layer_norm_matrix(student, given):
+    """The Jacobian of layer norm, with small and with large eps."""
+    jacobians = student("minifl.gradcheck.jacobians")
+    gains = iter(given.rng("gains").uniform(0.5, 2, (4, 8)))
+
+    def with_gain(x, eps):
+        gain = next(gains)[:len(x)]
+        j = jacobians.layer_norm_jacobian(x, gain, eps)
+        expect(np.shape(j) == (len(x), len(x)), f"J has the shape {np.shape(j)}, it should have {(len(x), len(x))}")
+        return j / gain[:, None]    # what is left is the Jacobian of h
+
+    check_jacobian(with_gain, layer_norm_by_hand, given, (SMALL, 0.2, 30.0, SMALL))

@@ -1,0 +1,1 @@
+"""Assignment 3: convolution, pooling, a residual block."""

@@ -1,0 +1,1 @@
+"""Assignment 4: FedAvg, partitions, and the collapse of the one-class client."""

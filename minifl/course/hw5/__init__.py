@@ -1,0 +1,1 @@
+"""Assignment 5: SCAFFOLD, FedProx, FedYogi and their identities."""

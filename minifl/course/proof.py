@@ -1,0 +1,161 @@
+"""`course check`: that assignments are sound, by carving them, solving them, and handing in what is wrong.
+
+Of each assignment: the stubs import; exactly the tests that give points fail on them, and with the reference all pass, in
+every variant; a published solution is none in another variant; no text of a solution is in a student's folder; and each
+wrong submission loses points of its part and of no other.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from minifl.course import assignments, carve, regions, running
+from minifl.course.wrong_submissions import wrong_submissions
+
+MOST_SECONDS = 60    # for all public tests of an assignment
+STUDENTS = ("ada", "emmy")
+SUFFIXES = {".py", ".md", ".json"}
+
+
+class Row(NamedTuple):
+    """One thing that has to hold."""
+    assignment: str
+    what: str
+    passed: bool
+    detail: str = ""   # what was found
+
+
+def check(name):
+    """Yield the Rows of one assignment."""
+    assignment = assignments.load(name)
+    tests, parts = running.tests_in(assignments.tests(name)), assignments.parts(assignment)
+    points = {part: sum(test.points for test in tests if test.part == part) for part in parts}
+    given = [test.__name__ for test in tests if test.part not in parts and test.points]
+    yield Row(name, "points of tests are those of the marks", points == parts and not given,
+              f"{sum(parts.values())} points" if points == parts else f"tests {points}, marks {parts}; {given}")
+    for label, variant, student in _variants(assignment):
+        yield from _one_variant(assignment, label, variant, student)
+    yield from _wrong(assignment)
+
+
+def line(row):
+    """A Row as a line of the table."""
+    return f"{row.assignment}  {'ok    ' if row.passed else 'FAILED'}  {row.what}{f': {row.detail}' if row.detail else ''}"
+
+
+def _variants(assignment):
+    """(label, variant, student): the published one, each other value alone, and those of some students."""
+    published = assignments.variant_of(assignment, "")
+    yield "published", published, ""
+    for axis, values in assignment.choices.items():
+        for value in list(values)[1:]:
+            yield f"{axis}={value}", published | {axis: value}, ""
+    for student in STUDENTS:
+        variant = assignments.variant_of(assignment, student)
+        yield f"{student}'s, {','.join(f'{a}={v}' for a, v in variant.items())}", variant, student
+
+
+def _one_variant(assignment, label, variant, student):
+    name = assignment.name
+    with tempfile.TemporaryDirectory(prefix="minifl-check-") as folder:
+        folder = Path(folder)
+        carve.write_tree(assignment, folder, student=student, variant=variant)
+        stray = _stray(assignment, folder)
+        yield Row(name, f"{label}: the folder holds what is on the allowlist", not stray, ", ".join(stray))
+        leaks = list(_leaks(assignment, variant, folder))
+        yield Row(name, f"{label}: no text of a solution in it", not leaks, "; ".join(leaks[:5]))
+        stubs = {file: (folder / file).read_text() for file in assignment.files}
+        reference = _reference(assignment, variant)
+        published = _reference(assignment, assignments.variant_of(assignment, ""))
+        begin = time.perf_counter()
+        on_stubs, solved, copied = _trial(folder, [stubs, reference, published])
+        seconds = time.perf_counter() - begin
+        yield Row(name, f"{label}: stubs import", isinstance(on_stubs, list), "" if isinstance(on_stubs, list) else on_stubs)
+        if isinstance(on_stubs, list):
+            wrong = [f"{test} {message}" for test, _, points, _, message in on_stubs
+                     if message.startswith("not written yet") != (points > 0) or (not points and message)]
+            yield Row(name, f"{label}: exactly the tests with points fail on them", not wrong, "; ".join(wrong))
+        failed = solved if isinstance(solved, str) else "; ".join(f"{o[0]}: {o[4]}" for o in solved if o[4])
+        yield Row(name, f"{label}: with the reference all pass", not failed, failed or f"{seconds:.1f} s")
+        yield Row(name, f"{label}: in less than {MOST_SECONDS} s", seconds < MOST_SECONDS)
+        if variant != assignments.variant_of(assignment, ""):
+            lost = _lost(copied)
+            yield Row(name, f"{label}: the published solution is none", bool(lost), f"loses {_parts(lost)}")
+        alone = _stand_alone(folder, reference)
+        yield Row(name, f"{label}: grade.py alone gives full marks", not alone, alone)
+
+
+def _wrong(assignment):
+    """Rows of the wrong submissions."""
+    variant = assignments.variant_of(assignment, "")
+    reference, wrong = _reference(assignment, variant), list(wrong_submissions(assignment))
+    covered = {submission.part for submission in wrong}
+    yield Row(assignment.name, "every part has wrong submissions", covered == set(assignments.parts(assignment)),
+              f"{len(wrong)} of {len(covered)} parts")
+    with tempfile.TemporaryDirectory(prefix="minifl-check-") as folder:
+        carve.write_tree(assignment, Path(folder), variant=variant)
+        results = _trial(Path(folder), [{**reference, one.file: one.text} for one in wrong])
+    for submission, result in zip(wrong, results):
+        lost = _lost(result)
+        what = lost if isinstance(lost, str) else f"lost {_parts(lost) or 'nothing'}"
+        yield Row(assignment.name, f"wrong submission, {submission.part}: {submission.what}",
+                  lost == {submission.part}, what if lost != {submission.part} else "")
+
+
+def _reference(assignment, variant):
+    return {file: regions.stripped(assignments.source(assignment, variant, file)) for file in assignment.files}
+
+
+def _lost(result):
+    """The parts that lost points; the message of a submission that could not be tried."""
+    return result if isinstance(result, str) else {part for _, part, points, earned, _ in result if earned < points}
+
+
+def _parts(lost):
+    return lost if isinstance(lost, str) else ", ".join(sorted(lost))
+
+
+def _trial(folder, submissions):
+    """For each submission its tests' outcomes, or a message; see trial.py."""
+    result = subprocess.run([sys.executable, "-I", "-B", str(Path(__file__).parent / "trial.py"), str(folder)],
+                            input=json.dumps(submissions), capture_output=True, text=True)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    return lines + [f"the process ended: {result.stderr.strip()[-300:]}"] * (len(submissions) - len(lines))
+
+
+def _stand_alone(folder, reference):
+    """What is wrong with grade.py's run on the reference, as a student runs it."""
+    for file, text in reference.items():
+        (folder / file).write_text(text)
+    result = subprocess.run([sys.executable, "-B", "grade.py"], cwd=folder, capture_output=True, text=True)
+    return "" if result.returncode == 0 else (result.stdout + result.stderr)[-400:]
+
+
+def _stray(assignment, folder):
+    """Files of a carved folder that are not on its allowlist."""
+    here = f"minifl/course/{assignment.name}"
+    allowed = {*carve.ALWAYS, *assignment.given, *assignment.files, f"{here}/tests.py", carve.SETTINGS, "grade.py",
+               "README.md"}
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()}
+    return [file for file, path in found.items() if path.suffix not in SUFFIXES or file not in allowed
+            and not (path.name == "__init__.py" and not path.read_text())]
+
+
+def _leaks(assignment, variant, folder):
+    """Where a run of tokens of a solution, published or of the variant, or a mark stands in a carved folder."""
+    secret = {}
+    for of in (variant, assignments.variant_of(assignment, "")):
+        for file in assignment.files:
+            secret |= dict.fromkeys(regions.solutions(assignments.source(assignment, of, file), assignment.name), file)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            text = path.read_text()
+            if "# course: hw" in text or "# task: " in text:
+                if path.name != "running.py":
+                    yield f"a mark in {path.relative_to(folder)}"
+            for shingle in sorted(regions.shingles(text, path.suffix == ".py") & set(secret)):
+                yield f"{' '.join(shingle[1:])!r} of {secret[shingle]} in {path.relative_to(folder)}"

@@ -1,0 +1,49 @@
+"""Many submissions of one carved folder under its public tests, in one process: `python -I -B trial.py FOLDER < JSON`.
+
+The JSON is a list of submissions, each file -> text; written over the folder's files one after the other, imported anew and
+run. A JSON line of outcomes for each goes to stdout. For `course check`, whose submissions can be trusted; others are
+graded by judge.py.
+"""
+
+import importlib
+import json
+import os
+import sys
+
+FOLDER = os.path.abspath(sys.argv[1])
+
+
+def outcomes(submission, assignment, settings):
+    """[name, part, points, earned, message] of every public test on the files as they are."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "minifl"]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    try:
+        for name in submission:
+            importlib.import_module(name.removesuffix(".py").replace("/", "."))
+        running = importlib.import_module("minifl.course.running")
+        tests = running.tests_in(importlib.import_module(f"minifl.course.{assignment}.tests"))
+        given = running.Given(settings["student"], settings["variant"])
+        found = [running.run(test, running.local, given) for test in tests]
+    finally:
+        strangers = [name for name, module in sys.modules.items() if name.partition(".")[0] == "minifl"
+                     and not str(getattr(module, "__file__", FOLDER)).startswith(FOLDER)]
+    if strangers:
+        raise ImportError(f"from outside the folder: {', '.join(strangers)}")
+    return [[o.name, o.part, o.points, o.earned, o.message] for o in found]
+
+
+if __name__ == "__main__":
+    sys.dont_write_bytecode = True
+    sys.path[:] = [FOLDER, *(path for path in sys.path if not os.path.isdir(os.path.join(path, "minifl")))]
+    sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in f"{f!r} {type(f).__module__}"]
+    with open(os.path.join(FOLDER, "minifl", "course", "settings.json")) as file:
+        settings = json.load(file)
+    for submission in json.load(sys.stdin):
+        for name, text in submission.items():
+            with open(os.path.join(FOLDER, name), "w") as file:
+                file.write(text)
+        try:
+            print(json.dumps(outcomes(submission, settings["assignment"], settings)), flush=True)
+        except Exception as error:
+            print(json.dumps(f"{type(error).__name__}: {error}"), flush=True)

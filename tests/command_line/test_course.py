@@ -1,0 +1,88 @@
+"""`course`: carve, solve, grade, hide, bundle, list, check on the command line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from minifl.cli import main
+from minifl.course import assignments, proof
+
+
+def course(capsys, *arguments):
+    """(exit code, stdout, stderr)."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["course", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return exit_.value.code, captured.out, captured.err
+
+
+def test_from_carving_to_a_mark(tmp_path, capsys):
+    """An instructor's way: carve, solve, hide, grade both, results for Gradescope."""
+    code, out, _ = course(capsys, "carve", "hw3", "--out", tmp_path / "ada", "--student", "ada")
+    assert code == 0 and "hw3 for ada" in out
+    stubs = subprocess.run([sys.executable, "-B", "grade.py"], cwd=tmp_path / "ada", capture_output=True, text=True)
+    assert stubs.returncode == 1 and "not written yet" in stubs.stdout and stubs.stderr == ""
+    assert course(capsys, "solve", "hw3", "--out", tmp_path / "best", "--student", "ada")[0] == 0
+    assert course(capsys, "hide", "hw3", "--out", tmp_path / "hidden", "--seeds", "1")[0] == 0
+    code, out, _ = course(capsys, "grade", tmp_path / "ada", tmp_path / "best", "--hidden", tmp_path / "hidden")
+    assert code == 0 and "Mark: 0.0 of 24" in out and "Mark: 24.0 of 24" in out and "Hidden tests" in out
+    assert out.splitlines()[-1] == f"  24.0 of 24  {tmp_path / 'best'}"
+    code, _, _ = course(capsys, "grade", tmp_path / "best", "--json", tmp_path / "results.json")
+    assert code == 0 and json.loads((tmp_path / "results.json").read_text())["score"] == 24
+
+
+def test_variants(tmp_path, capsys):
+    code, out, _ = course(capsys, "carve", "hw3", "--out", tmp_path / "a", "--variant", "ties=last")
+    assert code == 0 and "ties last" in out
+    assert json.loads((tmp_path / "a/minifl/course/settings.json").read_text())["variant"]["ties"] == "last"
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (("carve", "hw9", "--out", "new"), "'hw9' is unknown; valid are hw1, hw2"),
+    (("carve", "hw3", "--out", "full"), "exists and is not an empty folder"),
+    (("solve", "hw3", "--out", "full"), "exists and is not an empty folder"),
+    (("carve", "hw3", "--out", "new", "--variant", "ties=none"), "valid are"),
+    (("grade", "nowhere", "--assignment", "hw3"), "is not a folder"),
+    (("grade", "full"), "give --assignment"),
+    (("grade", "full", "--assignment", "hw9"), "'hw9' is unknown"),
+    (("grade", "full", "--assignment", "hw3", "--hidden", "full"), "holds neither hw3.json nor hw3.py"),
+    (("grade", "full", "full", "--assignment", "hw3", "--json", "r.json"), "--json is for one submission"),
+    (("check", "hw9"), "'hw9' is unknown"),
+    (("hide", "hw9", "--out", "new"), "'hw9' is unknown"),
+    (("bundle", "hw3", "--out", "full/mine.txt"), "exists; name a new file"),
+])
+def test_bad_input_is_refused_and_nothing_lost(tmp_path, capsys, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").write_text("work")
+    code, _, err = course(capsys, *arguments)
+    assert code == 2 and said in err and "Traceback" not in err
+    assert (tmp_path / "full/mine.txt").read_text() == "work" and not (tmp_path / "new").exists()
+
+
+def test_hidden_seeds_are_not_drawn_again(tmp_path, capsys):
+    assert course(capsys, "hide", "hw2", "hw3", "--out", tmp_path)[0] == 0
+    seeds = [json.loads((tmp_path / f"{name}.json").read_text())["seeds"] for name in ("hw2", "hw3")]
+    assert len({*seeds[0], *seeds[1]}) == 4
+    code, _, err = course(capsys, "hide", "hw3", "--out", tmp_path)
+    assert code == 2 and "is there already" in err
+    assert json.loads((tmp_path / "hw3.json").read_text())["seeds"] == seeds[1]
+
+
+def test_list(capsys):
+    code, out, _ = course(capsys, "list")
+    assert code == 0
+    for name in assignments.NAMES:
+        assignment = assignments.load(name)
+        assert f"{name}: {assignment.title} ({sum(assignments.parts(assignment).values())} points" in out
+    assert "variant ties = published | last | shared" in out
+
+
+def test_check_tells_what_does_not_hold_by_its_exit_code(capsys, monkeypatch):
+    rows = {True: proof.Row("hw2", "stubs import", True), False: proof.Row("hw2", "stubs import", False, "NameError")}
+    for good in (True, False):
+        monkeypatch.setattr(proof, "check", lambda name, good=good: [rows[good]])
+        code, out, _ = course(capsys, "check", "hw2")
+        assert code == (0 if good else 1) and ("all good" in out) == good and ("NameError" in out) != good

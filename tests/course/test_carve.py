@@ -1,0 +1,146 @@
+"""Variants, the student's folder, and its grade.py."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minifl.course import assignments, carve, running
+from minifl.course.assignments import Choice, Patch
+from minifl.errors import InputError
+
+spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
+toy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toy)
+
+
+@pytest.fixture
+def assignment(monkeypatch, tmp_path):
+    return toy.install(monkeypatch, tmp_path / "repository")
+
+
+def grade_py(folder, *arguments):
+    return subprocess.run([sys.executable, "-B", "grade.py", *arguments], cwd=folder, capture_output=True, text=True)
+
+
+# ---- assignments and variants
+
+def test_real_assignments_load_and_have_points():
+    for name in assignments.NAMES:
+        assignment = assignments.load(name)
+        assert assignment.name == name and sum(assignments.parts(assignment).values()) > 0
+        assert all((assignments.ROOT / file).is_file() for file in (*assignment.files, *assignment.given))
+        assert all(values and not next(iter(values.values())).patches for values in assignment.choices.values())
+        assert len(assignments.variants(assignment)) >= 4
+    with pytest.raises(InputError, match="'hw9' is unknown; valid are hw1"):
+        assignments.load("hw9")
+
+
+def test_a_variant_is_a_function_of_the_student(assignment):
+    of = [assignments.variant_of(assignment, student)["scale"] for student in map(str, range(40))]
+    assert set(of) == {"published", "thrice"} and of == [assignments.variant_of(assignment, s)["scale"] for s in map(str, range(40))]
+    assert assignments.variant_of(assignment, "") == {"scale": "published"} == assignments.variants(assignment)[0]
+    assert assignments.parse_variant(assignment, "scale=thrice") == {"scale": "thrice"}
+    assert assignments.parse_variant(assignment, "") == {"scale": "published"}
+    for text in ("scale=four", "size=2", "scale"):
+        with pytest.raises(InputError, match=r"valid are scale=published\|thrice"):
+            assignments.parse_variant(assignment, text)
+
+
+@pytest.mark.parametrize("old", ["no such text", "x"])
+def test_a_replacement_that_does_not_fit_once_is_an_error(assignment, old):
+    choices = {"scale": {"published": Choice(""), "bad": Choice("", (Patch("minifl/toy.py", old, "z"),))}}
+    with pytest.raises(ValueError, match="it has to occur once"):
+        assignments.source(assignment._replace(choices=choices), {"scale": "bad"}, "minifl/toy.py")
+
+
+# ---- the folder
+
+def test_the_folder(assignment, tmp_path):
+    out = tmp_path / "a" / "hw1"
+    carve.carve(assignment, out, student="ada")
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert files == ["README.md", "grade.py", "minifl/__init__.py", "minifl/course/__init__.py",
+                     "minifl/course/hw1/__init__.py", "minifl/course/hw1/tests.py", "minifl/course/running.py",
+                     "minifl/course/settings.json", "minifl/toy.py"]
+    assert json.loads((out / carve.SETTINGS).read_text()) == {
+        "assignment": "hw1", "student": "ada", "variant": assignments.variant_of(assignment, "ada")}
+    readme = (out / "README.md").read_text()
+    assert "# hw1: Toys" in readme and "| doubling | 2 | `doubles` |" in readme and "- `minifl/toy.py`" in readme
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_folder_that_holds_something_is_left_alone(assignment, tmp_path):
+    (tmp_path / "mine.txt").write_text("work")
+    with pytest.raises(InputError, match="not an empty folder"):
+        carve.carve(assignment, tmp_path)
+    with pytest.raises(InputError, match="not an empty folder"):
+        carve.carve(assignment, tmp_path / "mine.txt")
+    assert (tmp_path / "mine.txt").read_text() == "work"
+    (tmp_path / "empty").mkdir()
+    carve.carve(assignment, tmp_path / "empty")
+    assert (tmp_path / "empty/grade.py").exists()
+
+
+def test_a_failure_leaves_nothing_behind(assignment, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        carve.carve(assignment._replace(given=("minifl/none.py",)), tmp_path / "out" / "hw1")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_grade_py_from_stubs_to_full_marks(assignment, tmp_path):
+    carve.carve(assignment, tmp_path / "hw1", variant={"scale": "thrice"})
+    result = grade_py(tmp_path / "hw1")
+    assert result.returncode == 1 and result.stderr == ""
+    assert "Total" in result.stdout and "0.0 of 5 points" in result.stdout and result.stdout.count("not written yet") == 3
+    assert "Look at: the task of double" in result.stdout and "(given)" in result.stdout
+    carve.carve(assignment, tmp_path / "solved", variant={"scale": "thrice"}, reference=True)
+    (tmp_path / "hw1/minifl/toy.py").write_text((tmp_path / "solved/minifl/toy.py").read_text())
+    result = grade_py(tmp_path / "hw1")
+    assert result.returncode == 0 and "5.0 of 5 points" in result.stdout and "FAIL" not in result.stdout
+    part = grade_py(tmp_path / "hw1", "squaring")
+    assert part.returncode == 0 and "3.0 of 3 points" in part.stdout and "doubling" not in part.stdout
+    assert "2.0 of 2 points" in grade_py(tmp_path / "hw1", "squares").stdout
+    unknown = grade_py(tmp_path / "hw1", "cubing")
+    assert unknown.returncode == 2 and "there are doubling, squaring, given" in unknown.stderr
+
+
+def test_in_a_notebook(assignment, tmp_path):
+    """grade() of grade.py sees the files as they are at that moment."""
+    carve.carve(assignment, tmp_path / "hw1", reference=True)
+    code = ("from grade import grade; from pathlib import Path; grade('doubling'); p = Path('minifl/toy.py'); "
+            "p.write_text(p.read_text().replace('x + x', 'x')); grade('doubling')")
+    result = subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path / "hw1", capture_output=True, text=True, check=True)
+    assert "2.0 of 2 points" in result.stdout and "0.0 of 2 points" in result.stdout
+
+
+# ---- running a test
+
+def test_given_is_the_students_own():
+    ada, emmy, hidden = (running.Given(student, {}, seed) for student, seed in (("ada", 0), ("emmy", 0), ("ada", 5)))
+    draws = [tuple(g.rng("x").random(3)) for g in (ada, emmy, hidden)]
+    assert len(set(draws)) == 3 and tuple(ada.rng("x").random(3)) == draws[0] != tuple(ada.rng("y").random(3))
+    sizes = [running.Given(str(i), {}).size("N", 3, 5) for i in range(40)]
+    assert set(sizes) == {3, 4, 5}
+
+
+@pytest.mark.parametrize("error, message", [
+    (None, ""), (running.Wrong("too small"), "too small"), (running.Wrong(), "wrong"),
+    (NotImplementedError("hw1, a"), "not written yet (hw1, a)"), (SystemExit(3), "SystemExit: 3"),
+    (ValueError("x"), "ValueError: x"), (RecursionError("deep"), "RecursionError: deep")])
+def test_outcomes(error, message):
+    @running.graded("a", 2, "line 3")
+    def a_test(student, given):
+        """It
+        works."""
+        if error:
+            raise error
+
+    outcome = running.run(a_test, running.local, running.Given("", {}))
+    assert outcome.message.startswith(message) and outcome.passed == (message == "")
+    assert (outcome.name, outcome.what, outcome.part, outcome.earned) == ("a_test", "It works.", "a", 0 if message else 2)
+    text = running.table([outcome])
+    assert ("Look at: line 3" in text) == bool(message) and f"{outcome.earned:.1f} of 2 points" in text

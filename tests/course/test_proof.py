@@ -1,0 +1,111 @@
+"""`course check` on a toy assignment: it passes, and whatever is spoiled is found."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from minifl.course import proof, wrong_submissions
+from minifl.course.assignments import Choice, Mistake, Patch
+
+spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
+toy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toy)
+
+
+@pytest.fixture
+def failed(monkeypatch, tmp_path):
+    """Installs a toy assignment, checks it, returns what failed: what -> detail."""
+    def run(**options):
+        toy.install(monkeypatch, tmp_path / "repository", **options)
+        rows = list(proof.check("hw1"))
+        assert len(rows) > 20
+        return {row.what: row.detail for row in rows if not row.passed}
+    return run
+
+
+def test_a_sound_assignment_passes(failed):
+    assert failed() == {}
+
+
+def test_points_that_do_not_add_up(failed):
+    assert set(failed(tests=toy.TESTS.replace('"squaring", 1', '"squaring", 2'))) == {"points of tests are those of the marks"}
+
+
+def test_a_solution_in_a_given_docstring(failed):
+    leak = toy.SOURCE.replace('"""Given."""', '"""Given. twice_the_number_that_came_in = x + x return twice_the_number_that_came_in * 1.0 + 0.0"""')
+    found = failed(source=leak)
+    assert found and all("no text of a solution" in what for what in found)
+    assert "of minifl/toy.py in minifl/toy.py" in next(iter(found.values()))
+
+
+def test_a_derivation_in_the_tests(failed):
+    found = failed(tests=toy.TESTS.replace('"""It doubles."""', '"""It doubles: the sum of x with itself is x plus x, which is what we return here."""'))
+    assert found and all("no text of a solution" in what for what in found)
+
+
+def test_a_test_that_passes_on_the_stub(failed):
+    found = failed(tests=toy.TESTS.replace("def doubles(student, given):\n", "def doubles(student, given):\n    return\n"))
+    assert any("exactly the tests with points fail" in what for what in found)
+    assert any("wrong submission, doubling" in what for what in found)
+
+
+def test_a_given_test_that_fails(failed):
+    assert any("exactly the tests" in what for what in failed(tests=toy.TESTS.replace(".ones(3)), 1)", ".ones(3)), 2)")))
+
+
+def test_a_reference_that_is_wrong_in_a_variant(failed):
+    choices = {"scale": toy.ASSIGNMENT.choices["scale"] | {
+        "thrice": Choice("", (Patch("minifl/toy.py", "= x + x\n", "= x + x + x + x\n"),))}}
+    found = failed(assignment=toy.ASSIGNMENT._replace(choices=choices))
+    assert "scale=thrice: with the reference all pass" in found and "published: with the reference all pass" not in found
+
+
+def test_a_variant_for_which_the_published_solution_will_do(failed):
+    tests = toy.TESTS.replace('factor = {"published": 2, "thrice": 3}[given.variant["scale"]]', "factor = y[0] / x[0]").replace(
+        "    factor = y[0] / x[0]\n    y = student", "    y = student").replace("    expect(np.allclose(y, factor", "    factor = y[0] / x[0]\n    expect(np.allclose(y, factor")
+    assert any("the published solution is none" in what for what in failed(tests=tests))
+
+
+def test_a_mistake_that_costs_points_of_another_part(failed):
+    mistake = Mistake("doubling", "both", "minifl/toy.py", "    return secret_of", "    raise TypeError\n    return secret_of")
+    found = failed(assignment=toy.ASSIGNMENT._replace(mistakes=(*toy.ASSIGNMENT.mistakes, mistake)))
+    assert list(found.values()) == ["lost squaring"]
+
+
+def test_a_mistake_that_costs_nothing(failed):
+    mistake = Mistake("doubling", "none", "minifl/toy.py", "* 1.0", "* 1.00")
+    found = failed(assignment=toy.ASSIGNMENT._replace(mistakes=(*toy.ASSIGNMENT.mistakes, mistake)))
+    assert list(found.values()) == ["lost nothing"]
+
+
+def test_a_part_without_wrong_submissions(failed):
+    assert "every part has wrong submissions" in failed(assignment=toy.ASSIGNMENT._replace(mistakes=toy.ASSIGNMENT.mistakes[:1]))
+
+
+def test_a_mistake_that_does_not_fit(failed):
+    with pytest.raises(ValueError, match="occurs 0 times"):
+        failed(assignment=toy.ASSIGNMENT._replace(mistakes=(Mistake("doubling", "x", "minifl/toy.py", "nowhere", "y"),)))
+
+
+def test_a_stub_that_does_not_import(failed):
+    found = failed(source=toy.SOURCE + "\nTABLE = secret_of_the_squares(3)\n")
+    assert any("stubs import" in what and "NameError" in detail for what, detail in found.items())
+
+
+def test_mutants_keep_the_reference_for_its_own_calls():
+    """feature norm's mutant must not spoil mv_norm_backward, which calls feature_norm_backward."""
+    from minifl.course import assignments
+    wrong = [w for w in wrong_submissions.wrong_submissions(assignments.load("hw2")) if "no radial term" in w.what
+             and w.what.startswith("feature_norm_backward")]
+    assert len(wrong) == 1 and wrong[0].file == "minifl/layers/norm.py"
+    namespace = {"__name__": "norm", "__file__": "norm.py"}
+    exec(compile(wrong[0].text, "norm.py", "exec"), namespace)
+    import numpy as np
+    from minifl.layers import norm
+    x, dy = np.random.default_rng(0).standard_normal((2, 1, 2, 5))
+    for name in ("mv_norm", "feature_norm"):
+        y, cache = namespace[name](x)
+        np.testing.assert_array_equal(y, getattr(norm, name)(x)[0])
+        same = np.allclose(namespace[f"{name}_backward"](dy, cache), getattr(norm, f"{name}_backward")(dy, cache))
+        assert same == (name == "mv_norm")
