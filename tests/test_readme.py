@@ -1,16 +1,19 @@
 """README tells the truth: its commands run (here or in .ci/run), its tables come from records, its links exist."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from minifl.course import assignments
 from minifl.data.registry import load
 from minifl.experiments import STUDIES as STUDIES_OF_PAPER
 from minifl.experiments import claims, collapse, report
@@ -18,6 +21,7 @@ from minifl.experiments.study import cells
 from minifl.fl import summary
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.record import read_config, read_end
+from minifl.gradcheck import comparison
 from minifl.gradcheck.mutants import MUTANTS
 from minifl.models import MODELS, build
 
@@ -121,6 +125,48 @@ def models_table():
     return summary.markdown(rows) + "\n"
 
 
+def checkers_table():
+    """The rules of other checkers and all of our instruments together; those of ours alone are in the record."""
+    found = json.loads((ROOT / "results/gradcheck/checkers.json").read_text())
+    header, *rows = comparison.table_rows(found)
+    return summary.markdown([header, *(row for row in rows if row[0] == comparison.SUITE
+                                       or not row[0].startswith(comparison.OURS))]) + "\n"
+
+
+def false_alarms_table():
+    found = json.loads((ROOT / "results/gradcheck/false_alarms.json").read_text())
+    rows = [("right cases", "layers", *found["by instrument"], "false alarms", "drawn anew: nothing to compare"),
+            (f"{found['cases']:,}", str(len(found["by layer"])), *map(str, found["by instrument"].values()),
+             str(len(found["alarms"])), str(found["inconclusive"]))]
+    return summary.markdown(rows) + "\n"
+
+
+def assignments_table():
+    """A line for each assignment: its title, parts with points, variants."""
+    rows = [("", "title", "parts and points", "variants", "hours")]
+    for name in assignments.NAMES:
+        assignment = assignments.load(name)
+        parts = ", ".join(f"{part} {points}" for part, points in assignments.parts(assignment).items())
+        axes = " × ".join(f"{axis} {len(values)}" for axis, values in assignment.choices.items())
+        rows.append((name, assignment.title, parts, axes, assignment.hours))
+    return summary.markdown(rows) + "\n"
+
+
+def user_layer():
+    """What pytest says of README's layer as it stands there: a mean for a sum."""
+    blocks = dict(re.findall(r"```python\n# (\w+\.py): [^\n]*\n(.*?)```", README, re.S))
+    with tempfile.TemporaryDirectory() as folder:
+        for file, text in blocks.items():
+            (Path(folder) / file).write_text(text)
+        result = subprocess.run([sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"], cwd=folder,
+                                capture_output=True, text=True)
+    assert result.returncode == 1, result.stdout + result.stderr
+    said = re.search(r"^E +(?:Failed: |AssertionError: )?(.*?)^(?:\S*test_scale|=====|-----)", result.stdout, re.S | re.M)[1]
+    return "```\n" + re.sub(r"^E {1,3}", "", said, flags=re.M).strip() + "\n```\n"
+
+
+MADE = {"models": models_table, "checkers": checkers_table, "false alarms": false_alarms_table,
+        "assignments": assignments_table, "user layer": user_layer}
 RUNS = {     # tables with a line for each run
     "headline": [f"paper/cifar10-cnn-oneclass-fedavg-{norm}-rounds400-seed0" for norm in ("none", "fn", "ln")],
     "all": sorted(path.parent.name for path in (ROOT / "results").glob("*/config.json")),
@@ -139,14 +185,15 @@ REPRODUCED = {   # what `reproduce` prints: study, --rounds, --seeds, --only
 }
 CLOSEUPS = {file.stem: file for file in sorted(PAPER.glob("figure[23]-*.json"))}
 TABLES = ({f"compare: {name}" for name in (*RUNS, *STUDIES)} | {f"paper: {name}" for name in (*REPRODUCED, *CLOSEUPS)} |
-          {"models", "claims", "learning rates"} | bench.TABLES.keys())
+          {"models", "claims", "learning rates", "checkers", "false alarms", "assignments", "user layer"} |
+          bench.TABLES.keys())
 BLOCK = re.compile(r"(?<=<!-- )(?!end)([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 
 
 def table(name):
     """What belongs between the lines `<!-- name -->` and `<!-- end -->`."""
-    if name == "models":
-        return models_table()
+    if name in MADE:
+        return MADE[name]()
     if name in bench.TABLES:
         return bench.TABLES[name]()
     if name == "claims":

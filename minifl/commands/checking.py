@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from minifl.commands.options import FileName
 from minifl.errors import InputError
 
 
@@ -12,26 +13,69 @@ from minifl.errors import InputError
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of inputs and cotangents.")
 @click.option("--quick", is_flag=True, help="All layers, but only one or two networks of each model and norm.")
 @click.option("--mutants", is_flag=True, help="Check that every wrong backward pass of the list is caught.")
-def gradcheck_command(layer, seed, quick, mutants):
-    """Check every backward pass against its forward pass; exit code 1 if one is wrong or a mutant survives."""
-    from minifl.gradcheck import checks, report
+@click.option("--checkers", is_flag=True, help="The same wrong and right ones before the rules of other checkers.")
+@click.option("--cases", type=click.IntRange(min=1), metavar="N", help="Count false alarms in N random right cases.")
+@click.option("--out", type=FileName(), help="Record of --checkers or --cases, as JSON.")
+def gradcheck_command(layer, seed, quick, mutants, checkers, cases, out):
+    """Check every backward pass against its forward pass; exit code 1 if one is wrong, a mutant survives or a right one
+    raises an alarm."""
+    from minifl.gradcheck import checks
+    chosen = [name for name, given in (("--quick", quick), ("--mutants", mutants), ("--checkers", checkers),
+                                       ("--cases", cases)) if given]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join(chosen)} are different checks; leave out all but one.")
     if layer is not None and layer not in checks.names():
         raise InputError(f"--layer {layer!r} is unknown; valid are {', '.join(checks.names())}.")
-    if quick and mutants:
-        raise InputError("--quick is for the checks, --mutants needs the networks it names; leave out one of them.")
+    if out is not None and not (checkers or cases):
+        raise InputError("--out is for the record of --checkers or --cases; give one of them, or leave it out.")
+    if checkers:
+        _compare_checkers(seed, layer, out)
+    elif cases:
+        if layer is not None:
+            raise InputError("--layer is not for --cases, which draw from all layers; leave it out.")
+        _count_false_alarms(cases, seed, out)
+    else:
+        _check(seed, layer, quick, mutants)
+
+
+def _check(seed, layer, quick, mutants):
+    from minifl.gradcheck import checks, report
     bad = [f"{name}: in minifl.layers or in the registry, but not in both" for name in checks.unregistered()]
-    count = 0
+    texts = []
     for text, good in report.mutant_lines(seed, layer) if mutants else report.lines(checks.run(seed, layer, quick)):
         click.echo(text)
-        count += 1
+        texts.append(text)
         bad += [] if good else [text]
     what = "mutants, each must be caught" if mutants else "layer cases and networks"
-    if not count:
+    if not texts:
         raise InputError(f"--layer {layer!r} has no {what.split(',')[0]}; leave it out to run all.")
-    click.echo(f"{count} {what}: " + ("all good." if not bad else f"{len(bad)} FAILED."))
+    click.echo(f"{len(texts)} {what}: " + ("all good." if not bad else f"{len(bad)} FAILED."))
+    if mutants:
+        click.echo(f"Caught by: {report.rates(texts)}.")
     for text in bad:
         click.echo(f"  {text}")
     sys.exit(1 if bad else 0)
+
+
+def _compare_checkers(seed, layer, out):
+    from minifl.gradcheck import comparison
+    found = comparison.record(seed, layer)
+    for text in comparison.lines_of(found):
+        click.echo(text)
+    if out is not None:
+        comparison.save(found, out)
+    ours = next(row for row in found["rows"] if row["checker"] == comparison.SUITE)
+    sys.exit(1 if ours["alarms"] or ours["told"] < ours["of"] else 0)
+
+
+def _count_false_alarms(cases, seed, out):
+    from minifl.gradcheck import comparison, false_alarms
+    found = false_alarms.record(cases, seed)
+    for text in false_alarms.lines_of(found):
+        click.echo(text)
+    if out is not None:
+        comparison.save(found, out)
+    sys.exit(1 if found["alarms"] else 0)
 
 
 @click.command("theory")
