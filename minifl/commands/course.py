@@ -67,25 +67,23 @@ def _write(name, out, student, variant, reference):
 
 @course_group.command("check")
 @click.argument("assignment", nargs=-1)
-@click.option("--jobs", type=click.IntRange(min=1), help="Assignments at a time.  [default: one for each core]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes at a time.  [default: one for each core]")
 def check_command(assignment, jobs):
     """Prove that assignments are sound: carve, fail as listed, solve, full marks; no solution leaks; wrong submissions
     lose the points of their part. Exit code 1 if anything does not hold. [default: all]
     """
     import os
-    from concurrent.futures import ThreadPoolExecutor
 
     from minifl.course import assignments, proof
     names = assignment or assignments.NAMES
     for name in names:
         assignments.load(name)      # an unknown one is said before anything runs
     bad = count = 0
-    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-        for rows in pool.map(lambda name: list(proof.check(name)), names):
-            for row in rows:
-                click.echo(proof.line(row))
-                count += 1
-                bad += not row.passed
+    for name in names:
+        for row in proof.check(name, jobs or os.cpu_count()):
+            click.echo(proof.line(row))
+            count += 1
+            bad += not row.passed
     click.echo(f"{count} checks of {len(names)} assignments: " + ("all good." if not bad else f"{bad} FAILED."))
     sys.exit(1 if bad else 0)
 

@@ -25,8 +25,8 @@ HERE = Path(__file__).resolve().parent
 
 def grade(part=None):
     """Run the public tests on the files as they are now, and print the table."""
-    command = [sys.executable, "-B", str(HERE / "grade.py"), *([part] if part else [])]
-    print(subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout)
+    command = [sys.executable, "-B", "-X", "utf8", str(HERE / "grade.py"), *([part] if part else [])]
+    print(subprocess.run(command, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout)
 
 
 if __name__ == "__main__":
@@ -90,8 +90,8 @@ def readme(assignment, variant):
              "Write what raises NotImplementedError; the docstrings say what each function takes and returns, and hold "
              "the tasks. Hand in these files, whole, under the same names:", "",
              *(f"- `{file}`" for file in assignment.files), "",
-             "Helpers of your own go into the same files. You need Python 3.10 or newer and NumPy"
-             f"{' and SciPy' if _needs_scipy(assignment) else ''}.", ""]
+             "Helpers of your own go into the same files. You need Python 3.10 or newer"
+             f"{', NumPy and SciPy' if _needs_scipy(assignment) else ' and NumPy'}.", ""]
     if any(choices):
         lines += ["## Your variant", "", "Published solutions may differ from what you are asked for. For you:", "",
                   *(f"- {choice}" for choice in choices if choice), ""]
@@ -111,4 +111,4 @@ def _needs_scipy(assignment):
 
 def _write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from minifl.course import assignments, carve, regions, running
-from minifl.course.wrong_submissions import wrong_submissions
+from minifl.course.wrong_submissions import Wrong, wrong_submissions
 
 MOST_SECONDS = 60    # for all public tests of an assignment
+AT_A_TIME = 12       # submissions that one process tries
+TOO_LONG = 600       # for a process of the check itself: then it hangs
 STUDENTS = ("ada", "emmy")
 SUFFIXES = {".py", ".md", ".json"}
 
@@ -29,17 +32,20 @@ class Row(NamedTuple):
     detail: str = ""   # what was found
 
 
-def check(name):
-    """Yield the Rows of one assignment."""
+def check(name, jobs=1):
+    """Yield the Rows of one assignment; `jobs` processes at a time."""
     assignment = assignments.load(name)
     tests, parts = running.tests_in(assignments.tests(name)), assignments.parts(assignment)
     points = {part: sum(test.points for test in tests if test.part == part) for part in parts}
     given = [test.__name__ for test in tests if test.part not in parts and test.points]
     yield Row(name, "points of tests are those of the marks", points == parts and not given,
               f"{sum(parts.values())} points" if points == parts else f"tests {points}, marks {parts}; {given}")
-    for label, variant, student in _variants(assignment):
-        yield from _one_variant(assignment, label, variant, student)
-    yield from _wrong(assignment)
+    with ThreadPoolExecutor(jobs) as pool:      # each thread waits for a process
+        variants = [pool.submit(lambda *of: list(_one_variant(*of)), assignment, *of) for of in _variants(assignment)]
+        wrong = _wrong(assignment, pool)
+        for rows in variants:
+            yield from rows.result()
+        yield from wrong()
 
 
 def line(row):
@@ -77,7 +83,7 @@ def _one_variant(assignment, label, variant, student):
         yield Row(name, f"{label}: stubs import", isinstance(on_stubs, list), "" if isinstance(on_stubs, list) else on_stubs)
         if isinstance(on_stubs, list):
             wrong = [f"{test} {message}" for test, _, points, _, message in on_stubs
-                     if message.startswith("not written yet") != (points > 0) or (not points and message)]
+                     if message.startswith(running.NOT_WRITTEN) != (points > 0) or (not points and message)]
             yield Row(name, f"{label}: exactly the tests with points fail on them", not wrong, "; ".join(wrong))
         failed = solved if isinstance(solved, str) else "; ".join(f"{o[0]}: {o[4]}" for o in solved if o[4])
         yield Row(name, f"{label}: with the reference all pass", not failed, failed or f"{seconds:.1f} s")
@@ -89,21 +95,46 @@ def _one_variant(assignment, label, variant, student):
         yield Row(name, f"{label}: grade.py alone gives full marks", not alone, alone)
 
 
-def _wrong(assignment):
-    """Rows of the wrong submissions."""
+def _wrong(assignment, pool):
+    """Try the wrong submissions, and those in which one function is not written; returns what yields their Rows."""
     variant = assignments.variant_of(assignment, "")
     reference, wrong = _reference(assignment, variant), list(wrong_submissions(assignment))
+    unwritten = list(_one_unwritten(assignment, variant))
+    submissions = [{**reference, one.file: one.text} for one in (*wrong, *unwritten)]
+
+    def tried(some):
+        with tempfile.TemporaryDirectory(prefix="minifl-check-") as folder:
+            carve.write_tree(assignment, Path(folder), variant=variant)
+            return _trial(Path(folder), some)
+
+    results = [pool.submit(tried, submissions[i:i + AT_A_TIME]) for i in range(0, len(submissions), AT_A_TIME)]
+    return lambda: _rows_of_wrong(assignment, wrong, unwritten, [one for some in results for one in some.result()])
+
+
+def _rows_of_wrong(assignment, wrong, unwritten, results):
     covered = {submission.part for submission in wrong}
     yield Row(assignment.name, "every part has wrong submissions", covered == set(assignments.parts(assignment)),
               f"{len(wrong)} of {len(covered)} parts")
-    with tempfile.TemporaryDirectory(prefix="minifl-check-") as folder:
-        carve.write_tree(assignment, Path(folder), variant=variant)
-        results = _trial(Path(folder), [{**reference, one.file: one.text} for one in wrong])
+    untested = [one.what for one, result in zip(unwritten, results[len(wrong):]) if one.part not in _lost(result)]
+    yield Row(assignment.name, "each function costs points of its part if it alone is not written", not untested,
+              ", ".join(untested) or f"{len(unwritten)} functions")
     for submission, result in zip(wrong, results):
         lost = _lost(result)
         what = lost if isinstance(lost, str) else f"lost {_parts(lost) or 'nothing'}"
         yield Row(assignment.name, f"wrong submission, {submission.part}: {submission.what}",
                   lost == {submission.part}, what if lost != {submission.part} else "")
+
+
+def _one_unwritten(assignment, variant):
+    """The reference but for one function, for each that is a student's to write."""
+    for file in assignment.files:
+        lines = assignments.source(assignment, variant, file).splitlines()
+        for region in regions.regions("\n".join(lines)):
+            if region.assignment == assignment.name and region.part:
+                mark = lines[region.first]
+                stub = f"{mark[:len(mark) - len(mark.lstrip())]}raise NotImplementedError"
+                text = "\n".join([*lines[:region.first], stub, *lines[region.last + 1:]])
+                yield Wrong(region.part, region.function, file, regions.stripped(text))
 
 
 def _reference(assignment, variant):
@@ -122,7 +153,7 @@ def _parts(lost):
 def _trial(folder, submissions):
     """For each submission its tests' outcomes, or a message; see trial.py."""
     result = subprocess.run([sys.executable, "-I", "-B", str(Path(__file__).parent / "trial.py"), str(folder)],
-                            input=json.dumps(submissions), capture_output=True, text=True)
+                            input=json.dumps(submissions), capture_output=True, text=True, timeout=TOO_LONG)
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     return lines + [f"the process ended: {result.stderr.strip()[-300:]}"] * (len(submissions) - len(lines))
 
@@ -131,7 +162,8 @@ def _stand_alone(folder, reference):
     """What is wrong with grade.py's run on the reference, as a student runs it."""
     for file, text in reference.items():
         (folder / file).write_text(text)
-    result = subprocess.run([sys.executable, "-B", "grade.py"], cwd=folder, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-I", "-B", "grade.py"], cwd=folder, capture_output=True, text=True,
+                            timeout=TOO_LONG)
     return "" if result.returncode == 0 else (result.stdout + result.stderr)[-400:]
 
 
@@ -155,7 +187,6 @@ def _leaks(assignment, variant, folder):
         if path.is_file():
             text = path.read_text()
             if "# course: hw" in text or "# task: " in text:
-                if path.name != "running.py":
-                    yield f"a mark in {path.relative_to(folder)}"
+                yield f"a mark in {path.relative_to(folder)}"
             for shingle in sorted(regions.shingles(text, path.suffix == ".py") & set(secret)):
                 yield f"{' '.join(shingle[1:])!r} of {secret[shingle]} in {path.relative_to(folder)}"

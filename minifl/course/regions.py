@@ -28,7 +28,7 @@ WITHHELD = re.compile(r"(hw\d+), not handed out$")
 TASK = re.compile(r"\s*# task: (.*)$")
 DERIVATION = "Derivation"
 WORD = re.compile(r"\w+|[^\w\s]")
-EVERYONES = re.compile(r"\s*(def .*:|xp = get_xp\(\w+\))$")   # lines that any function may begin with
+EVERYONES = re.compile(r"^(\s*)(?:def .*:|xp = get_xp\(\w+\))$")   # lines that any function may begin with
 LENGTHS = {"code": 12, "text": 14}   # so many in a row are nobody's by chance
 
 
@@ -93,18 +93,20 @@ def stripped(source):
 
 def solutions(source, assignment):
     """The shingles of an assignment that no student's folder may hold: of the code of its regions, as code or in a text,
-    and of derivations but for what the student's file has to state as well, such as the formula of the forward pass."""
-    lines, code, derivations = source.splitlines(), set(), set()
+    and of derivations but for what the student's docstring, or that of the function's forward pass, has to state too."""
+    lines, students, code, derivations = source.splitlines(), _docstrings(cut(source, assignment)), set(), set()
     for region in regions(source):
         if region.assignment == assignment:
-            text = "\n".join(f"everyones_{number}" if EVERYONES.match(line) else line for number, line in enumerate(
+            text = "\n".join(EVERYONES.sub(rf"\g<1>everyones_{number}", line) for number, line in enumerate(
                 lines[region.first + 1:region.last]) if not TASK.match(line))
             tokens, _ = _tokens(textwrap.dedent(text))
             bare = " ".join('""' if token[-1] in "\"'" else token for token in tokens)
             code |= _runs("code", tokens) | _runs("text", WORD.findall(bare))
             if region.part:
-                derivations |= _runs("text", WORD.findall("\n".join(_derivation(lines, source, region)[2])))
-    return code | (derivations - shingles(cut(source, assignment)))
+                derivation = _runs("text", WORD.findall("\n".join(_derivation(lines, source, region)[2])))
+                stated = (students.get(name, "") for name in (region.function, region.function.removesuffix("_backward")))
+                derivations |= derivation.difference(*(_runs("text", WORD.findall(text)) for text in stated))
+    return code | derivations
 
 
 def shingles(text, python=True):
@@ -127,6 +129,21 @@ def _tokens(text):
 def _runs(kind, words):
     length = LENGTHS[kind]
     return {(kind, *words[i:i + length]) for i in range(len(words) - length + 1)}
+
+
+def _docstrings(source):
+    """Qualified name -> docstring of every function."""
+    found = {}
+
+    def walk(node, prefix):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+                if isinstance(child, ast.FunctionDef):
+                    found[f"{prefix}{child.name}"] = ast.get_docstring(child) or ""
+                walk(child, f"{prefix}{child.name}.")
+
+    walk(ast.parse(source), "")
+    return found
 
 
 def _region(source, lines, first, kind, last):

@@ -17,13 +17,19 @@ tests: seeds, shapes, variant. A test ends with an exception (`expect`) or passe
 """
 
 import sys
+import textwrap
 import time
 import traceback
 import zlib
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+
+NOT_WRITTEN = "not written yet"   # how the message of a test begins that met a stub
+WIDTH = 100                       # columns of the table
 
 
 class Wrong(AssertionError):
@@ -93,7 +99,7 @@ def run(test, student, given):
         test(student, given)
         message = ""
     except NotImplementedError as error:
-        message = f"not written yet ({error})"
+        message = f"{NOT_WRITTEN} ({error})"
     except Wrong as error:
         message = str(error) or "wrong"
     except (Exception, SystemExit) as error:
@@ -104,30 +110,44 @@ def run(test, student, given):
 
 
 def table(outcomes):
-    """Outcomes as text: the points of each part, and for each test that failed what is wrong and where to look."""
-    lines = []
-    for part in dict.fromkeys(outcome.part for outcome in outcomes):
+    """Outcomes as text: the points of each part; for each test that failed what is wrong and where to look, for one that
+    met a stub which function is to be written."""
+    parts = list(dict.fromkeys(outcome.part for outcome in outcomes))
+    lines, width = [], max(map(len, (*parts, "Total"))) + 2
+    for part in parts:
         mine = [outcome for outcome in outcomes if outcome.part == part]
         earned, points = sum(o.earned for o in mine), sum(o.points for o in mine)
         if points:
             bar = "#" * round(20 * earned / points)
-            lines.append(f"{part:<28} [{bar:<20}] {earned:5.1f} of {points:g} points")
+            lines.append(f"{part:<{width}}[{bar:<20}] {earned:5.1f} of {points:g} points")
         else:
-            lines.append(f"{part:<28} (given)")
+            lines.append(f"{part:<{width}}(given)")
         for outcome in mine:
-            lines.append(f"  {'ok  ' if outcome.passed else 'FAIL'} {outcome.what} [{outcome.name}]")
-            if not outcome.passed:
-                lines += [f"       {line}" for line in outcome.message.splitlines()]
-                lines.append(f"       Look at: {outcome.look}")
+            unwritten = outcome.message.startswith(NOT_WRITTEN)
+            said = "ok" if outcome.passed else "todo" if unwritten else "FAIL"
+            lines += _wrapped(f"{outcome.what} [{outcome.name}]", f"  {said:<4} ")
+            for line in outcome.message.splitlines():
+                lines += _wrapped(line)
+            if not (outcome.passed or unwritten):
+                lines += _wrapped(f"Look at: {outcome.look}")
     earned, points = sum(o.earned for o in outcomes), sum(o.points for o in outcomes)
-    lines.append(f"{'Total':<28} {'':<22} {earned:5.1f} of {points:g} points, {sum(o.seconds for o in outcomes):.1f} s")
+    lines.append(f"{'Total':<{width}}{'':<22} {earned:5.1f} of {points:g} points, {sum(o.seconds for o in outcomes):.1f} s")
     return "\n".join(lines)
 
 
+def _wrapped(text, head=" " * 7):
+    """A paragraph as lines, the first after `head`, the others below it."""
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * 7, break_long_words=False,
+                         break_on_hyphens=False) or [head]
+
+
 def _where(error):
-    """Where in the student's files an exception came from."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "course" not in f.filename]
-    return f" (line {frames[-1].lineno} of {frames[-1].filename.rpartition('minifl')[2].lstrip('/')})" if frames else ""
+    """Where in the package's files, but for the tests, an exception came from; "" if it did not."""
+    package = Path(__file__).resolve().parent.parent
+    frames = [(Path(frame.filename).resolve(), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    frames = [(file.relative_to(package.parent).as_posix(), line) for file, line in frames
+              if package in file.parents and package / "course" not in file.parents]
+    return f" (line {frames[-1][1]} of {frames[-1][0]})" if frames else ""
 
 
 def main(assignment, given, part=None):

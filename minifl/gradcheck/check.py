@@ -17,7 +17,6 @@ from minifl.gradcheck.pairs import along, call, point, restricted
 INSTRUMENTS = ("auto", "complex step", "central")
 MOST = 2000            # coordinates of a block
 VANISHES = 1e-10       # relative to the largest gradient: a block this small is 0 but for rounding
-MOST_ROUNDING = {True: 1e-5, False: 0.1}   # in float64, in less: relative, beyond it there is nothing to compare
 APART = 0x636865636B   # in the seed: inputs drawn from default_rng(seed) must not be the cotangent, too
 
 VANISHED = "the true gradient vanishes, so nothing was compared: choose other inputs, or name it in fixed=(...)"
@@ -95,7 +94,8 @@ def accepts_complex(at, rng):
 def _blocks(at, instrument, tolerance, chosen):
     """The Blocks of all wanted inputs, and name -> which entries sit on a kink."""
     f, entries = restricted(at.forward, at.wide, chosen)
-    sum_noise, rounding = noise.gradient_noise(at) if at.whole else (0.0, dict.fromkeys(at.wanted, 0.0))
+    rounding = noise.gradient_noise(at) if at.whole else dict.fromkeys(at.wanted, 0.0)
+    sum_noise = noise.LARGEST * noise.sum_noise(at)
     numeric, errors, step = _numeric(at, instrument, f, entries, sum_noise)
     largest = max(np.nanmax(np.abs(n), initial=0) for n in numeric.values())
     blocks, kinked = [], {}
@@ -107,7 +107,7 @@ def _blocks(at, instrument, tolerance, chosen):
         allowed = tolerance
         if allowed is None:
             allowed = _tolerance(at, instrument, rounding[name], errors[name], size)
-        error, index, said, on_kink = _compare(at, name, a, n, f, entries, allowed)
+        error, index, said, on_kink = _compare(at, name, a, n, f, entries, allowed, sum_noise)
         nothing = _nothing(at, n, size, largest, allowed)
         kinked[name] = np.zeros(shape, dtype=bool)
         if a is not None and a.shape == n.shape:
@@ -132,14 +132,8 @@ def _numeric(at, instrument, f, entries, sum_noise):
                              "use instrument='central'.")
         found = instruments.complex_step(f, entries, v, at.wanted)
         return found, {name: np.zeros_like(n) for name, n in found.items()}, instruments.STEP
-    if at.exact:
-        return *instruments.extrapolated_difference(f, entries, v, at.wanted), instruments.WIDE_STEP
-    y, _ = call(f, entries)
-    eps = float(np.finfo(y.dtype).eps)
-    step = eps ** 0.2                          # where truncation h⁴ and rounding eps/h are alike
-    smallest = eps * float(np.abs(v * y).max(initial=0))
-    return *instruments.extrapolated_difference(f, entries, v, at.wanted, step=step,
-                                                noise=noise.LARGEST * max(sum_noise, smallest)), step
+    step = instruments.WIDE_STEP if at.exact else at.eps ** 0.2       # where truncation h⁴ and rounding eps/h are alike
+    return *instruments.extrapolated_difference(f, entries, v, at.wanted, step=step, noise=sum_noise), step
 
 
 def _tolerance(at, instrument, rounding, errors, size):
@@ -150,7 +144,7 @@ def _tolerance(at, instrument, rounding, errors, size):
         least = instruments.COMPLEX_TOLERANCE
     else:
         least = instruments.EXTRAPOLATED_TOLERANCE
-    measured = noise.LARGEST * rounding + (0 if at.exact else np.nanmax(errors, initial=0))
+    measured = noise.LARGEST * rounding + np.nanmax(errors, initial=0)
     return float(max(least, measured / size)) if size else least
 
 
@@ -160,10 +154,10 @@ def _nothing(at, n, size, largest, allowed):
         return ALL_KINKS if n.size else VANISHED
     if size <= VANISHES * largest:
         return VANISHED
-    return ROUNDED.format(allowed) if allowed > MOST_ROUNDING[at.eps == np.finfo(float).eps] else ""
+    return ROUNDED.format(allowed) if allowed > noise.most(at.eps) else ""
 
 
-def _compare(at, name, a, n, f, entries, allowed):
+def _compare(at, name, a, n, f, entries, allowed, sum_noise):
     """(error, index of the worst entry, what is likely wrong, which entries sit on a kink) of one block."""
     def said(a, n):
         return hint(name, a, n, {**at.inputs, name: entries[name]}, at.v.shape, allowed)
@@ -178,7 +172,7 @@ def _compare(at, name, a, n, f, entries, allowed):
     off = np.abs(a - n) / scale
     suspects = unknown | (off > allowed)
     on_kink, valid = kinks.judge(f, entries, at.v.astype(float), name, a, suspects, scale * max(allowed, 1e-5),
-                                 np.finfo(float).eps if at.exact else at.eps)
+                                 np.finfo(float).eps if at.exact else at.eps, sum_noise)
     off = np.where(on_kink, np.where(valid, 0.0, np.inf), off)
     index = tuple(map(int, np.unravel_index(off.argmax(), off.shape))) if off.size else ()
     error = float(off[index])

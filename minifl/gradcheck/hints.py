@@ -8,7 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
-FEW = 2   # places along an axis that are worth naming
+FEW = 2            # places along an axis that are worth naming
+NEARLY_ALL = 0.8   # of the entries: where so many are wrong the others are right by chance
 
 
 def hint(name, a, n, inputs, output_shape, allowed):
@@ -20,6 +21,8 @@ def hint(name, a, n, inputs, output_shape, allowed):
         return _shapes(a, n, same)
     if not np.all(np.isfinite(a)):
         return f"{np.size(a) - np.isfinite(a).sum()} of {a.size} entries are not finite"
+    if not np.any(n):
+        return "the true gradient is 0 everywhere here"
     if np.abs(a).max(initial=0) <= same * np.abs(n).max(initial=0):
         return "all zeros, or as good as: not computed, or cut off from the output"
     x, sizes = inputs[name], _sizes(inputs, output_shape)
@@ -81,6 +84,10 @@ def _factor(a, n, sizes, same):
         return "the sign is wrong"
     name = factor_name(abs(s), sizes)
     said = f"off by the factor {s:.6g}" + (f" = {'-' if s < 0 else ''}{name}" if name else "")
+    if not name and np.count_nonzero(n) == 1:
+        return f"{said}, but it is a single number: larger shapes say more"
+    if abs(abs(s) - 2) < same or abs(abs(s) - 0.5) < same:
+        return f"{said}{', or' if name else ':'} a constant 2 forgotten or counted twice?"
     if name.startswith(("N,", "N²")):
         return f"{said}: a missing 1/N?"
     if name.startswith("1/N"):
@@ -144,7 +151,7 @@ def _varying_factor(a, n, same):
 def _where(a, n, x, same):
     """Which part of the entries is wrong, if it is a part that can be named."""
     wrong = np.abs(a - n) > same * np.abs(n).max()
-    if wrong.all() or not wrong.any():
+    if wrong.mean() > NEARLY_ALL or not wrong.any():
         return "wrong nearly everywhere, and not by a factor: is a term missing, or a factor that varies?"
     for sign, where in (("negative", x < 0), ("positive", x > 0)):
         if not wrong[~where].any() and wrong.sum() > 1:
@@ -152,7 +159,8 @@ def _where(a, n, x, same):
     for axis in range(a.ndim):
         at = np.flatnonzero(wrong.any(axis=tuple(i for i in range(a.ndim) if i != axis)))
         if len(at) < a.shape[axis] and len(at) <= FEW:
-            return f"wrong only at {', '.join(map(str, at))} of 0..{a.shape[axis] - 1} along axis {axis}: an edge?"
+            edge = ": an edge?" if a.shape[axis] > 3 and set(at) <= {0, a.shape[axis] - 1} else ""
+            return f"wrong only at {', '.join(map(str, at))} of 0..{a.shape[axis] - 1} along {_axis(axis)}{edge}"
     return f"{wrong.sum()} of {a.size} entries are wrong, the others right: a mask, a border, or shared entries?"
 
 

@@ -2,7 +2,7 @@
 
 Everywhere f(*inputs) returns (y, cache) and backward(dy, cache) returns the gradients of sum(v*y) for the random
 cotangent dy = v. A fixed cotangent of ones would miss errors that cancel in the sum (under ones the radial term
-of feature norm is seen, its centring in layer norm is not).
+of feature norm is seen, that of layer norm without a gain is not: the true gradient is 0 there).
 
 Error of a block: max|a - n| / max(max|a|, max|n|, FLOOR), a analytic, n numeric. A block whose true gradient
 vanishes would pass with any backward that returns zeros, so it counts as failed: choose better inputs.
@@ -10,6 +10,7 @@ vanishes would pass with any backward that returns zeros, so it counts as failed
 
 import numpy as np
 
+# course: hw1, not handed out
 STEP = 1e-30              # complex step: no subtraction, so it can be this small and the error is rounding alone
 COMPLEX_TOLERANCE = 1e-12
 CENTRAL_STEP = 1e-5       # truncation h² f''' ~ 1e-10, rounding 1e-16/h ~ 1e-11
@@ -17,16 +18,23 @@ WIDE_STEP = 1e-3          # for extrapolation: truncation h⁴ f⁽⁵⁾ ~ 1e-1
 EXTRAPOLATED_TOLERANCE = 1e-8
 SETTLED = 1e-7            # relative: how well two extrapolated values agree where f is smooth between them
 SHRINK, SHRINKS = 16, 4   # the step where they do not, down to WIDE_STEP/16³ = 2e-7
-FLOOR = 1e-6
+# course: end
+FLOOR = 1e-6              # a gradient that stays below it everywhere has vanished
 
 
 def complex_step(f, inputs, v, wanted):
     """Gradient of sum(v*f(x)) by Im f(x + ih e)/h, one coordinate at a time.
 
-    inputs  name -> float64 array; wanted: the names to differentiate
+    inputs   name -> float64 array, in the order of f's arguments; wanted: the names to differentiate
+    returns  name -> gradient, for the wanted names
     Exact to rounding where f is analytic. Masks and winners are taken from real parts, which do not move, so on
     each side of a kink a piecewise analytic f is differentiated exactly too.
     """
+    # course: hw1, gradient checker, 3 points
+    # task: h is a small number; e is 1 at one entry of one input and 0 elsewhere. Leave the inputs as they are: only
+    # task: copies are moved, and inputs that are not wanted (they may be whole numbers) not at all. Write f(x + ih e)
+    # task: as a series in h: what is left out, and is anything subtracted? Choose h so that the error is at most 1e-13
+    # task: of the largest entry of a gradient. Then try it on your layers: do all of them take complex numbers?
     def derivative(name, index):
         moved = dict(inputs)
         moved[name] = inputs[name].astype(complex)
@@ -34,16 +42,23 @@ def complex_step(f, inputs, v, wanted):
         return float((v * f(*moved.values())[0]).sum().imag) / STEP
 
     return each_coordinate(derivative, inputs, wanted)
+    # course: end
 
 
 def central_difference(f, inputs, v, wanted):
     """The same by (f(x + h e) - f(x - h e))/2h."""
+    # course: hw1, gradient checker, 3 points
+    # task: For an f that does not take complex numbers. Two errors add up: that of the formula, which grows with h, and
+    # task: rounding of f, about 1e-16 of its values, which is divided by h. For functions whose values and derivatives
+    # task: are about 1, choose h so that both together are at most 1e-9 of the largest entry of a gradient.
     def derivative(name, index):
         return sides(f, inputs, v, name, index, CENTRAL_STEP)[0]
 
     return each_coordinate(derivative, inputs, wanted)
+    # course: end
 
 
+# course: hw1, not handed out
 def extrapolated_difference(f, inputs, v, wanted, *, step=WIDE_STEP, noise=None):
     """The same by central differences D(h), whose error is c h² + O(h⁴): (4 D(h/2) - D(h))/3 is free of c (Richardson).
 
@@ -53,7 +68,8 @@ def extrapolated_difference(f, inputs, v, wanted, *, step=WIDE_STEP, noise=None)
     Branch guard: x + h and x - h have to lie on the same branch of f. Where a mask or a winner in the caches of the two
     differs, or where the values of h and h/2 do not agree (f need not show its branches), the step is made smaller. A
     coordinate at which no step will do sits on a kink: it becomes nan. (On the kink of an f that shows nothing it is the
-    mean of the two sides' derivatives.)
+    mean of the two sides' derivatives.) The error is at least what the square of the relative difference between h/2 and
+    h/4 makes of it, as the next term of a series would be: two values agree by chance now and then.
     """
     if noise is None:
         y = f(*inputs.values())[0]
@@ -64,9 +80,11 @@ def extrapolated_difference(f, inputs, v, wanted, *, step=WIDE_STEP, noise=None)
         for _ in range(SHRINKS):
             (one, clear), (half, _), (quarter, _) = (sides(f, inputs, v, name, index, h / part) for part in (1, 2, 4))
             first, second = (4 * half - one) / 3, (4 * quarter - half) / 3
-            error = abs(first - second)
-            if clear and error <= SETTLED * max(abs(one), abs(half)) + noise / h:
-                return second, error + noise / h
+            largest = max(abs(one), abs(half), abs(quarter))
+            error = max(abs(first - second), (half - quarter) ** 2 / largest if largest else 0.0)
+            rounding = 4 * noise / h        # second is (4 quarter - half)/3, and quarter has noise/(h/4)
+            if clear and error <= SETTLED * largest + rounding:
+                return second, error + rounding
             h /= SHRINK
         return np.nan, np.nan
 
@@ -93,10 +111,16 @@ def same_branches(a, b):
     if isinstance(a, np.ndarray) and a.dtype.kind in "biu":
         return np.array_equal(a, b)
     return True
+# course: end
 
 
 def jacobian(f, backward, x):
-    """J (numbers of y, numbers of x) of f at x, a row for each unit cotangent given to backward."""
+    """J (numbers of y, numbers of x) of f at x, a row for each unit cotangent given to backward.
+
+    f(x) returns (y, cache), backward(dy, cache) returns dx, or a tuple of gradients that begins with it.
+    """
+    # course: hw1, gradient checker, 2 points
+    # task: backward maps dy to J'dy. Which dy has one row of J as its answer? Shapes of x and y may be any.
     y, cache = f(x)
     rows = []
     for i in range(y.size):
@@ -105,18 +129,25 @@ def jacobian(f, backward, x):
         dx = backward(unit.reshape(y.shape), cache)
         rows.append((dx[0] if isinstance(dx, tuple) else dx).ravel())
     return np.array(rows)
+    # course: end
 
 
 def block_error(analytic, numeric):
-    """The error of one block; inf if shapes differ, a number is not finite, or the true gradient vanishes."""
+    """The error of one block; inf if analytic is None, shapes differ, a number of analytic is not finite, or the true
+    gradient vanishes: no entry of numeric reaches FLOOR."""
+    # course: hw1, gradient checker, 3 points
+    # task: A check that can pass when nothing was compared is worse than none. Mind that nan is neither larger nor
+    # task: smaller than a tolerance, and that NumPy subtracts arrays of different shapes without a word.
     if analytic is None or np.shape(analytic) != np.shape(numeric) or not np.all(np.isfinite(analytic)):
         return np.inf
     size = np.abs(numeric).max()
     if size < FLOOR:
         return np.inf
     return float(np.abs(analytic - numeric).max() / max(np.abs(analytic).max(), size))
+    # course: end
 
 
+# course: hw1, not handed out
 def each_coordinate(derivative, inputs, wanted):
     """name -> derivative(name, index), a number or several, at every index."""
     gradients = {}
@@ -124,3 +155,4 @@ def each_coordinate(derivative, inputs, wanted):
         found = np.array([derivative(name, index) for index in np.ndindex(inputs[name].shape)])
         gradients[name] = found.reshape((*inputs[name].shape, *found.shape[1:]))
     return gradients
+# course: end

@@ -1,45 +1,76 @@
 """Where a function has a kink, its derivative is not one number: which answers of a backward pass are right there.
 
 At a kink the two sides have derivatives of their own. Any number between them is a subgradient along that coordinate
-(ReLU at 0: anything from 0 to 1), and where several coordinates tie, as the winners of a max-pool, moving all of them
-together is smooth: in that direction their entries together have to be right.
+(ReLU at 0: anything from 0 to 1), for each output on its own: a pixel may win one pool's window and lose another.
+Where several coordinates tie, as the winners of a max-pool, moving all of them together is smooth: in that direction
+their entries together have to be right.
 """
 
 import numpy as np
 
+from minifl.gradcheck import noise
+
 DIFFERENT = 1e-3  # relative: derivatives of the two sides that are not the same, in float64
 
 
-def judge(f, inputs, v, name, a, suspects, allowed, eps):
+def judge(f, inputs, v, name, a, suspects, allowed, eps, sum_noise):
     """(which of the suspects sit on a kink, which of these have a right entry in a), arrays of a's shape.
 
     allowed  absolute, how far outside the two sides' derivatives an entry may lie
-    eps      of the precision that f computes in: the step eps^(2/5) is far below the distance to the next kink, if that
-             is not 0, and leaves rounding eps^(3/5)
+    eps      of the precision that f computes in: the step eps^(2/5), relative to numbers above 1, is far below the
+             distance to the next kink, if that is not 0, and leaves rounding eps^(3/5)
+    sum_noise  of sum(v*f), absolute: derivatives differ if they do so by more than what it makes of them
     """
-    step, different = eps ** 0.4, max(DIFFERENT, 10 * eps ** 0.6)
+    different = max(DIFFERENT, 10 * eps ** 0.6)
+
+    def unresolved(of_each, direction, step):
+        """Whether a smaller step sees other sides: what is there, as a clamp at 1e-8, no difference can tell."""
+        pairs = zip(of_each, sides(f, inputs, v, name, direction, step / 8))
+        return any(abs(far.sum() - near.sum()) > 10 * different * abs(far.sum()) + 64 * sum_noise / step
+                   for far, near in pairs)
+
     on_kink, valid = np.zeros(a.shape, dtype=bool), np.zeros(a.shape, dtype=bool)
     for index in map(tuple, np.argwhere(suspects)):
         direction = np.zeros(a.shape)
         direction[index] = 1
-        left, right = sides(f, inputs, v, name, direction, step)
-        on_kink[index] = abs(left - right) > different * max(abs(left), abs(right), allowed)
-        valid[index] = on_kink[index] and min(left, right) - allowed <= a[index] <= max(left, right) + allowed
+        step = eps ** 0.4 * max(1.0, abs(float(inputs[name][index])))
+        of_each = sides(f, inputs, v, name, direction, step)
+        least, most = np.minimum(*of_each).sum() - allowed, np.maximum(*of_each).sum() + allowed
+        rounding = 8 * sum_noise / step     # (3 + 4 + 1)/2 on either side
+        on_kink[index] = _differ(*of_each, different, allowed, rounding)
+        valid[index] = on_kink[index] and (least <= a[index] <= most or unresolved(of_each, direction, step))
     if on_kink.sum() > 1:
-        left, right = sides(f, inputs, v, name, on_kink.astype(float), step)
-        size = max(abs(left), abs(right), float(np.abs(a[on_kink]).max()))
-        if abs(left - right) <= different * size < abs(float(a[on_kink].sum()) - right):
+        step = eps ** 0.4 * max(1.0, float(np.abs(inputs[name][on_kink]).max()))
+        left, right = (side.sum() for side in sides(f, inputs, v, name, on_kink.astype(float), step))
+        slack = different * max(abs(left), abs(right), float(np.abs(a[on_kink]).max())) + 8 * sum_noise / step
+        if abs(left - right) <= slack < abs(float(a[on_kink].sum()) - right):
             valid[on_kink] = False
     return on_kink, valid
 
 
+def crossed(on_line, point, mismatch):
+    """Whether v*f at a Point has a kink along a line, on_line(t), that explains this mismatch between two derivatives."""
+    eps = np.finfo(float).eps if point.exact else point.eps
+    step = eps ** 0.4
+    left, right = sides(on_line, {"t": np.zeros(())}, point.v.astype(float), "t", np.ones(()), step)
+    rounding = 8 * noise.LARGEST * noise.sum_noise(point) / step
+    gap = np.abs(left - right)
+    return bool(gap.max(initial=0) > rounding and gap.sum() > mismatch / 2)
+
+
+def _differ(left, right, different, least, rounding):
+    """Whether the derivatives of some output on the two sides are not the same."""
+    size = max(np.abs(left).max(initial=0), np.abs(right).max(initial=0), least)
+    return bool(np.abs(left - right).max(initial=0) > different * size + rounding)
+
+
 def sides(f, inputs, v, name, direction, step):
-    """The derivatives of sum(v*f) on the left and on the right along a direction of one input, each from three points:
-    (-3 f(0) + 4 f(h) - f(2h))/2h, whose error is O(h²)."""
+    """The derivatives of v*f, each output's, on the left and on the right along a direction of one input, from three
+    points: (-3 f(0) + 4 f(h) - f(2h))/2h, whose error is O(h²)."""
     def value(t):
         moved = dict(inputs)
         moved[name] = inputs[name] + (t * direction).astype(inputs[name].dtype)
-        return float((v * np.asarray(f(*moved.values())[0])).sum())
+        return v * np.asarray(f(*moved.values())[0])
 
     here = value(0.0)
     return tuple((-3 * here + 4 * value(h) - value(2 * h)) / (2 * h) for h in (-step, step))

@@ -9,11 +9,17 @@ from math import factorial
 
 import numpy as np
 
-POINTS = 7            # values of a function, at spacings of SPACING
-SPACING = 64          # units in the last place: far enough for the inputs to move, near enough to be smooth
+POINTS = 12           # values of a function
+SPACING = 0.6         # they lie eps^0.6 apart, relative: as far as leaves nothing smooth in the differences, since where
+                      # a function saturates its values round the same way at all points nearby
 ORDER = 4             # of the differences
 LARGEST = 8           # the largest error of many is some times their root mean square; and the same input may round
                       # the same way in each of them
+
+
+def most(eps):
+    """Relative rounding beyond which nothing is left to compare, in a format with that eps."""
+    return 1e-5 if eps == np.finfo(float).eps else 0.1
 
 
 def noise(values):
@@ -23,20 +29,34 @@ def noise(values):
     return size * factorial(ORDER) / np.sqrt(factorial(2 * ORDER))
 
 
-def near(inputs, wanted, eps):
-    """POINTS dicts of inputs on a line through `inputs`: each of the wanted ones grows by SPACING units in the last place
-    of the format with that eps from one to the next; zeros and ties stay what they are."""
+def near(at, eps):
+    """POINTS Points on a line through this one: each wanted input grows by eps^SPACING from one to the next, so zeros and
+    ties stay what they are. The cotangent grows, too: a gradient that is
+    rounding alone, of a sum over dy that cancels, would else be the same rounding at every point."""
     for t in range(POINTS):
-        yield dict(inputs) | {name: (inputs[name] * (1 + t * SPACING * eps)).astype(inputs[name].dtype)
-                              for name in wanted}
+        grown = 1 + t * eps ** SPACING
+        inputs = dict(at.inputs) | {name: (at.inputs[name] * grown).astype(at.inputs[name].dtype) for name in at.wanted}
+        wide = dict(at.wide) | {name: inputs[name].astype(at.wide[name].dtype) for name in at.wanted}
+        yield at._replace(inputs=inputs, wide=wide, v=(at.v * grown).astype(at.v.dtype))
 
 
 def gradient_noise(at):
-    """(noise of sum(v*f), name -> the largest noise of an entry of that block's analytic gradient) at a Point."""
-    sums, blocks = [], {name: [] for name in at.wanted}
-    for moved in near(at.inputs, at.wanted, at.eps):
-        y, cache = at.forward(*moved.values())
-        sums.append(float((at.v * np.asarray(y, dtype=float)).sum()))
-        for name, block in at.gradient(at.v, cache).items():
+    """name -> the largest noise of an entry of that block's analytic gradient, at a Point. At least eps |v y|/|x|, y being
+    known to eps: where a function saturates, as tanh at 1 - 1e-9, that is much, and differences do not show it."""
+    blocks = {name: [] for name in at.wanted}
+    for point in near(at, at.eps):
+        _, cache = at.forward(*point.inputs.values())
+        for name, block in at.gradient(point.v, cache).items():
             blocks[name].append(block)
-    return float(noise(sums)), {name: float(noise(values).max(initial=0)) for name, values in blocks.items()}
+    y = np.asarray(at.forward(*at.inputs.values())[0], dtype=float)
+    terms, sizes = np.abs(at.v * y).max(initial=0), {name: np.abs(at.inputs[name]).max(initial=0) for name in blocks}
+    return {name: max(float(noise(values).max(initial=0)), float(at.eps * terms / sizes[name]) if sizes[name] else 0.0)
+            for name, values in blocks.items()}
+
+
+def sum_noise(at):
+    """Noise of sum(v*f) as the instruments compute it, in float64 where forward does; at least that of its largest term."""
+    wide = at._replace(inputs=at.wide, v=at.v.astype(float)) if at.exact else at
+    eps = float(np.finfo(float).eps) if at.exact else at.eps
+    terms = [at.v * np.asarray(at.forward(*point.inputs.values())[0], dtype=float) for point in near(wide, eps)]
+    return max(float(noise([term.sum() for term in terms])), eps * float(np.abs(terms[0]).max(initial=0)))

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from minifl.gradcheck import instruments, noise
+from minifl.gradcheck import instruments, kinks, noise
 from minifl.gradcheck.findings import Property
 from minifl.gradcheck.pairs import along, call
 
@@ -42,40 +42,77 @@ def linear(point):
 
 
 def adjoint(point, instrument, direction, tolerance):
-    """u'(Jv) = (J'u)'v: the derivative of forward along v against what backward says of it. None on a kink."""
-    measure = {"complex step": instruments.complex_step,
-               "central": lambda *arguments: instruments.extrapolated_difference(*arguments)[0]}[instrument]
-    left = float(measure(along(point.forward, point.wide, direction), {"t": np.zeros(())}, point.v.astype(float),
-                         ["t"])["t"])
-    terms = np.concatenate([(point.analytic[name].astype(float) * direction[name]).ravel() for name in point.wanted])
+    """u'(Jv) = (J'u)'v: the derivative of forward along v against what backward says of it. None on a kink, and where
+    both are rounding alone."""
+    def both(at):
+        """u'(Jv) and the error of the instrument, the terms of (J'u)'v."""
+        arguments = along(at.forward, at.wide, direction), {"t": np.zeros(())}, at.v.astype(float), ["t"]
+        gradient = at.gradient(at.v, call(at.forward, at.inputs)[1])
+        terms = np.concatenate([(gradient[name].astype(float) * direction[name]).ravel() for name in at.wanted])
+        if instrument == "complex step":
+            return float(instruments.complex_step(*arguments)["t"]), 0.0, terms
+        found, errors = instruments.extrapolated_difference(*arguments)
+        return float(found["t"]), float(errors["t"]), terms
+
+    def difference(at):
+        left, _, terms = both(at)
+        return left - terms.sum()
+
+    left, inexact, terms = both(point)
     size = max(float(np.abs(terms).sum()), abs(left))
-    if not size or np.isnan(left):
+    if not size or np.isnan(left) or inexact / size > noise.most(point.eps):
         return None
-    return Property(ADJOINT, abs(left - float(terms.sum())) / size, tolerance,
-                    "in a random direction the gradient is not that of forward")
+    tolerance = max(tolerance, inexact / size)
+    error = abs(left - terms.sum()) / size
+    if error > tolerance and kinks.crossed(along(point.forward, point.wide, direction), point, error * size):
+        return None
+    return _measured(ADJOINT, point, difference, error, size, tolerance,
+                     "in a random direction the gradient is not that of forward")
 
 
 def symmetric(point, one, other):
     """v'(dg)w = w'(dg)v for g(x) = J(x)'u and two directions v, w: g is the gradient of something only if its own
     derivative is symmetric, whatever forward says. By complex step through forward and backward if they accept complex
-    numbers, else by differences. None where neither works, as on a kink."""
-    def contracted(direction, by):
+    numbers, else by differences. None where neither works, as on a kink, and where both are rounding alone."""
+    def contracted(at, direction, by):
         def g(t):
-            blocks = point.gradient(point.v.astype(float), along(point.forward, point.wide, direction)(t)[1])
-            return np.concatenate([(blocks[name] * by[name]).ravel() for name in point.wanted])
+            blocks = at.gradient(at.v.astype(float), along(at.forward, at.wide, direction)(t)[1])
+            return np.concatenate([(blocks[name] * by[name]).ravel() for name in at.wanted])
         return g
 
     for instrument, derive in (("complex step", _complex_derivative), ("central", _difference)):
+        def both(at):
+            return derive(contracted(at, one, other)), derive(contracted(at, other, one))
+
+        def difference(at):
+            left, right = both(at)
+            return np.nan if left is None or right is None else left.sum() - right.sum()
+
         try:
-            left, right = derive(contracted(one, other)), derive(contracted(other, one))
-        except Exception:   # a backward pass that is not written for complex numbers
-            continue
-        if left is not None and right is not None:
+            left, right = both(point)
+            if left is None or right is None:
+                continue
             size = max(np.abs(left).sum(), np.abs(right).sum())
             error = abs(left.sum() - right.sum()) / size if size else 0.0
-            return Property(SYMMETRIC, float(error), SYMMETRY_TOLERANCE[instrument],
-                            "the gradient is not that of any function: its own derivative is not symmetric")
+            return _measured(SYMMETRIC, point, difference, float(error), size, SYMMETRY_TOLERANCE[instrument],
+                             "the gradient is not that of any function: its own derivative is not symmetric")
+        except Exception:   # a backward pass that is not written for complex numbers
+            continue
     return None
+
+
+def _measured(name, point, difference, error, size, tolerance, hint):
+    """The Property of two numbers that are the same but for rounding. Where they differ by more than the tolerance,
+    rounding is measured, and allowed; None if it is so much that nothing is left to compare.
+
+    difference  Point -> how much they differ; error: how much they do here, relative to size
+    """
+    if error > tolerance:
+        rounding = noise.LARGEST * float(noise.noise([difference(at) for at in noise.near(point, point.eps)])) / size
+        if not rounding <= max(noise.most(point.eps), 10 * tolerance):
+            return None
+        tolerance = max(tolerance, rounding)
+    return Property(name, error, tolerance, hint)
 
 
 def _complex_derivative(g):

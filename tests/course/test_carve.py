@@ -96,7 +96,8 @@ def test_grade_py_from_stubs_to_full_marks(assignment, tmp_path):
     result = grade_py(tmp_path / "hw1")
     assert result.returncode == 1 and result.stderr == ""
     assert "Total" in result.stdout and "0.0 of 5 points" in result.stdout and result.stdout.count("not written yet") == 3
-    assert "Look at: the task of double" in result.stdout and "(given)" in result.stdout
+    assert "todo It doubles. [doubles]" in result.stdout and "(given)" in result.stdout
+    assert "Look at" not in result.stdout and "FAIL" not in result.stdout     # nothing is wrong yet
     carve.carve(assignment, tmp_path / "solved", variant={"scale": "thrice"}, reference=True)
     (tmp_path / "hw1/minifl/toy.py").write_text((tmp_path / "solved/minifl/toy.py").read_text())
     result = grade_py(tmp_path / "hw1")
@@ -106,6 +107,36 @@ def test_grade_py_from_stubs_to_full_marks(assignment, tmp_path):
     assert "2.0 of 2 points" in grade_py(tmp_path / "hw1", "squares").stdout
     unknown = grade_py(tmp_path / "hw1", "cubing")
     assert unknown.returncode == 2 and "there are doubling, squaring, given" in unknown.stderr
+
+
+def test_what_is_wrong_says_where_to_look(assignment, tmp_path):
+    """Also in a folder whose path has the words of ours in it; and one test's failure does not hide the others."""
+    folder = tmp_path / "course" / "minifl" / "hw1"
+    carve.carve(assignment, folder, reference=True)
+    toy_file = folder / "minifl/toy.py"
+    toy_file.write_text(toy_file.read_text().replace("= x + x\n", "= x.nothing()\n"))
+    out = grade_py(folder).stdout
+    line = toy_file.read_text().splitlines().index("    twice_the_number_that_came_in = x.nothing()") + 1
+    assert f"'nothing' (line {line} of minifl/toy.py)" in " ".join(out.split())
+    assert "FAIL It doubles. [doubles]" in out and "Look at: the task of double" in out and "ok   It squares." in out
+    toy_file.write_text("def double(x:\n")
+    out = grade_py(folder).stdout
+    assert out.count("SyntaxError: '(' was never closed (toy.py, line 1)") == 4 and "0.0 of 5 points" in out
+
+
+def test_the_folder_needs_nothing_of_the_repository(assignment, tmp_path):
+    """In an isolated Python, moved elsewhere, with all modules from the folder."""
+    carve.carve(assignment, tmp_path / "hw1", reference=True)
+    (tmp_path / "hw1").rename(tmp_path / "elsewhere")
+    code = ("import sys; sys.path.insert(0, sys.argv[1]); import minifl.toy, minifl.course.hw1.tests; "
+            "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'minifl'), sep='\\n')")
+    result = subprocess.run([sys.executable, "-I", "-B", "-c", code, str(tmp_path / "elsewhere")], cwd="/",
+                            capture_output=True, text=True, check=True)
+    files = result.stdout.split()
+    assert len(files) == 6 and all(file.startswith(str(tmp_path / "elsewhere")) for file in files)
+    result = subprocess.run([sys.executable, "-I", "-B", str(tmp_path / "elsewhere/grade.py")], cwd="/",
+                            capture_output=True, text=True)
+    assert result.returncode == 0 and "5.0 of 5 points" in result.stdout
 
 
 def test_in_a_notebook(assignment, tmp_path):
@@ -143,4 +174,15 @@ def test_outcomes(error, message):
     assert outcome.message.startswith(message) and outcome.passed == (message == "")
     assert (outcome.name, outcome.what, outcome.part, outcome.earned) == ("a_test", "It works.", "a", 0 if message else 2)
     text = running.table([outcome])
-    assert ("Look at: line 3" in text) == bool(message) and f"{outcome.earned:.1f} of 2 points" in text
+    unwritten = isinstance(error, NotImplementedError)
+    assert ("Look at: line 3" in text) == (bool(message) and not unwritten) and ("todo" in text) == unwritten
+    assert f"{outcome.earned:.1f} of 2 points" in text
+
+
+def test_the_table_fits_a_terminal():
+    outcome = running.Outcome("a_test", "what " * 40, "a part with a name that is longer than others", 2, 0,
+                              "first " * 40 + "\n    indented", "look " * 40, 0.1)
+    other = outcome._replace(part="b", message="", earned=2)
+    lines = running.table([outcome, other]).splitlines()
+    assert max(map(len, lines)) <= running.WIDTH and "           indented" in lines
+    assert len({line.index("of 2 points") for line in lines if "of 2 points" in line}) == 1

@@ -83,6 +83,30 @@ def test_a_part_without_wrong_submissions(failed):
     assert "every part has wrong submissions" in failed(assignment=toy.ASSIGNMENT._replace(mistakes=toy.ASSIGNMENT.mistakes[:1]))
 
 
+def test_a_function_that_no_test_needs(failed):
+    extra = toy.SOURCE + """
+
+def halve(x):
+    \"\"\"Half of x.\"\"\"
+    # course: hw1, doubling, 1 point
+    return x / 2
+    # course: end
+"""
+    found = failed(source=extra, tests=toy.TESTS.replace('"doubling", 2', '"doubling", 3'))
+    assert found == {"each function costs points of its part if it alone is not written": "halve"}
+
+
+def test_a_mark_in_a_given_file(failed):
+    found = failed(tests=toy.TESTS.replace("import numpy as np", "import numpy as np   # task: write it", 1))
+    assert found and all("a mark in minifl/course/hw1/tests.py" in detail for detail in found.values())
+
+
+def test_a_submission_that_ends_the_process(failed):
+    mistake = Mistake("doubling", "leaves", "minifl/toy.py", "= x + x\n", "= __import__('os')._exit(0)\n")
+    found = failed(assignment=toy.ASSIGNMENT._replace(mistakes=(*toy.ASSIGNMENT.mistakes, mistake)))
+    assert "the process ended" in found["wrong submission, doubling: leaves"]
+
+
 def test_a_mistake_that_does_not_fit(failed):
     with pytest.raises(ValueError, match="occurs 0 times"):
         failed(assignment=toy.ASSIGNMENT._replace(mistakes=(Mistake("doubling", "x", "minifl/toy.py", "nowhere", "y"),)))

@@ -101,6 +101,15 @@ def test_what_may_not_leak():
     assert not secret & shingles(cut(long, "hw2")) and solutions(long, "hw4") == set()
 
 
+def test_a_derivation_may_repeat_what_the_docstrings_of_its_function_and_forward_pass_say_and_no_other():
+    formula = "y[o, f] = sum_i x[o + i] W[i, f] + b[f] for every o"
+    derived = SOURCE.replace("dx = dy * secret", formula)
+    assert solutions(derived, "hw2") & shingles(formula, python=False)
+    for before, name in (("def f(x):\n    ", "forward"), ("def g(x):\n    ", "other")):
+        source = derived.replace("def f_backward", f'{before}"""{formula}"""\n\n\ndef f_backward')
+        assert bool(solutions(source, "hw2") & shingles(cut(source, "hw2"))) == (name == "other")
+
+
 def test_shingles_see_through_layout_but_tell_code_from_text():
     one = shingles("dx = (dy - y * mean) / sd.v")
     assert one == shingles("dx  =  (dy  # why\n   - y*mean)/sd.v\n") and len(one) == 2

@@ -69,7 +69,8 @@ EXCHANGED = (
 """),
         ("    sigma = xp.sqrt((xc", "    spread = xp.sqrt((xc"),
         (" + eps)\n    h = xc / sigma\n",
-         ")\n    above = spread.real > eps\n    sigma = xp.where(above, spread, eps).astype(v.dtype)\n    h = xc / sigma\n"),
+         ")\n    above = spread.real > eps\n    sigma = xp.where(above, spread, eps).astype(v.dtype)\n"
+         "    h = xc / sigma\n"),
         ("return y, (h, sigma, affine_cache)", "return y, (h, sigma, above, affine_cache)"),
         ("    h, sigma, affine_cache = cache\n", "    h, sigma, above, affine_cache = cache\n"),
         ("keepdims=True) - h * ", "keepdims=True) - above * h * ")),
@@ -107,17 +108,19 @@ ADDED = (
          "r delta_ij - c x_i x_j/(l² ||x||) = r (delta_ij - s y_i y_j/c²)"),
         ("J = r (I - yy'/c²) is symmetric, hence", "J = r (I - s yy'/c²) is symmetric, hence"),
         ("dx = r (dy - m y)   ", "dx = r (dy - s m y) "),
-        (BELOW, """It has the eigenvalue r eps/l once (along x: what eps keeps of the length) and r otherwise. At x = 0 it is
-    (c/eps) I, and y = 0: the radial term s m y is not there.
+        (BELOW, """It has the eigenvalue r eps/l once (along x: what eps keeps of the length) and r otherwise. At x = 0
+    it is (c/eps) I, and y = 0: the radial term s m y is not there.
 """),
         ("so J = r (I - yy'/c²) P with P = I - 11'/d and feature norm's r, c and m at",
          "so J = r (I - s yy'/c²) P with P = I - 11'/d and feature norm's r, s, c, m at"),
-        ("J = r (I - 11'/d - yy'/c²), symmetric, null space {1, y}", "J = r (I - 11'/d - s yy'/c²), symmetric, null space {1}"),
+        ("J = r (I - 11'/d - yy'/c²), symmetric, null space {1, y}",
+         "J = r (I - 11'/d - s yy'/c²), symmetric, null space {1}"),
         ("dx = r (dy - mean(dy) - m y)   ", "dx = r (dy - mean(dy) - s m y) "),
         ("also covers the clamp", "also covers eps"),
         (" v / max(eps, ||v||) along", " v / (||v|| + eps) along"),
         ("cache = (y, r, whether ||v|| > eps)", "cache = (y, r, s)"),
-        ("    above = length.real > eps\n", "    s = (length + eps) / xp.where(length == 0, 1, length).astype(v.dtype)\n"),
+        ("    above = length.real > eps\n",
+         "    s = (length + eps) / xp.where(length == 0, 1, length).astype(v.dtype)\n"),
         ("xp.where(above, length, eps).astype(v.dtype)", "(length + eps)"),
         ("return y, (y, r, above)", "return y, (y, r, s)"),
         ("    y, r, above = cache\n", "    y, r, s = cache\n"),
@@ -153,7 +156,8 @@ ADDED = (
         J = (P - s yy'/c²)/sigma,  rank d-1, null space {1}
 """),
         ("sigma = sqrt(q + eps), h = xc/sigma.", "sigma = sqrt(q) + eps,\n    h = xc/sigma."),
-        ("(delta_ik - 1/d - h_i h_k/c²)/sigma with", "(delta_ik - 1/d - s h_i h_k/c²)/sigma with s = sigma/sqrt(q),\n   "),
+        ("(delta_ik - 1/d - h_i h_k/c²)/sigma with",
+         "(delta_ik - 1/d - s h_i h_k/c²)/sigma with s = sigma/sqrt(q),\n   "),
         (LN_J, """        J = diag(gain) (P - s hh'/c²)/sigma
     J1 = 0, but Jh = gain*h eps/sigma² is not 0.
 """),
@@ -174,7 +178,8 @@ def _scale(y, root, square, code, mean, mv, ln):
             ("sphere of radius sqrt(d).", f"sphere of radius {root}."),
             ("with c = sqrt(d), y", f"with c = {root}, y"),
             ("= mean(dy*y)\n", f"= {mean('dy*y')}\n"),
-            ("variance 1 (biased, 1/d); layer norm as the paper defines\n    it, without", f"{mv};\n    layer norm without"),
+            ("variance 1 (biased, 1/d); layer norm as the paper defines\n    it, without",
+             f"{mv};\n    layer norm without"),
             ("the standard deviation sigma. Computed", f"||x - mean(x)||{'' if root == '1' else '/' + root}. Computed"),
             ("q = mean(xc*xc)", f"q = {mean('xc*xc')}"),
             ("mean 0 and variance 1 with", f"mean 0 and {ln} with"),
@@ -201,19 +206,20 @@ def _scale(y, root, square, code, mean, mv, ln):
 
 
 UNIT = _scale("x", "1", "1", "1", "sum({})".format, "length 1", "length 1")
-UNBIASED = _scale("sqrt(d-1) x", "sqrt(d-1)", "d-1", "({} - 1)", "sum({})/(d-1)".format, "variance 1 (unbiased, 1/(d-1))",
-                  "unbiased variance 1")
+UNBIASED = _scale("sqrt(d-1) x", "sqrt(d-1)", "d-1", "({} - 1)", "sum({})/(d-1)".format,
+                  "variance 1 (unbiased, 1/(d-1))", "unbiased variance 1")
 
 PLACES = _patches(
     NORM,
     ("Normalizations of one example: shift", "Normalizations of one place: shift"),
     ("""All of them see one example's numbers as one vector x of d entries (a map (H, W, C) is read as d = H*W*C;
 group norm splits it first), so no statistic mixes examples or clients.""",
-     """All of them see the C channels at one place of one example as one vector x of d = C entries (a map (H, W, C) holds
-H*W vectors), so no statistic mixes places, examples or clients."""),
+     """All of them see the C channels at one place of one example as one vector x of d = C entries (a map (H, W, C)
+holds H*W vectors), so no statistic mixes places, examples or clients."""),
     ("over each example. x (K, N, ...). Returns", "over the channels of each place. x (K, N, ..., C). Returns"),
     ("an example's vector on the", "a place's vector on the"),
-    ("x        (K, N, ...)   d numbers an example: all of a map's", "x        (K, N, ..., C)   d = C numbers at each place"),
+    ("x        (K, N, ...)   d numbers an example: all of a map's",
+     "x        (K, N, ..., C)   d = C numbers at each place"),
     ("x        (K, N, ...)   d numbers an example; for a map all of H, W, C",
      "x        (K, N, ..., C)   d = C numbers at each place"),
     ("Normalize each example to mean 0", "Normalize each place to mean 0"),
@@ -225,12 +231,12 @@ H*W vectors), so no statistic mixes places, examples or clients."""),
 CHOICES = {
     "eps": {
         "published": Choice("eps: feature norm and MV norm divide by max(eps, ||x||), layer norm by sqrt(q + eps)."),
-        "exchanged": Choice("eps: feature norm and MV norm divide by sqrt(||x||² + eps), layer norm by max(eps, sqrt(q)).",
-                            EXCHANGED),
-        "added": Choice("eps: it is added, feature norm and MV norm divide by ||x|| + eps, layer norm by sqrt(q) + eps.",
-                        ADDED)},
+        "exchanged": Choice("eps: feature norm and MV norm divide by sqrt(||x||² + eps), layer norm by "
+                            "max(eps, sqrt(q)).", EXCHANGED),
+        "added": Choice("eps: feature norm and MV norm divide by ||x|| + eps, layer norm by sqrt(q) + eps.", ADDED)},
     "scale": {
-        "published": Choice("scale: the squares of y (of h in layer norm) sum to d, but for eps: variance 1, with 1/d."),
+        "published": Choice("scale: the squares of y (of h in layer norm) sum to d, but for eps: variance 1, with "
+                            "1/d."),
         "unit": Choice("scale: the squares of y (of h in layer norm) sum to 1, but for eps.", UNIT),
         "unbiased": Choice("scale: the squares of y (of h in layer norm) sum to d - 1, but for eps: variance 1, with "
                            "1/(d - 1).", UNBIASED)},

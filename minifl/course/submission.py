@@ -1,0 +1,75 @@
+"""What is taken from a submission: the files of the assignment, and what its settings.json claims. Nothing of it is run."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+from minifl.course.carve import SETTINGS
+from minifl.errors import InputError
+
+LARGEST = 1 << 20     # bytes of a file
+
+
+def taken(assignment, submission, tree):
+    """Copy the assignment's files, and no others, over those of the tree. Returns notes on those which were not taken."""
+    notes = []
+    for file in assignment.files:
+        try:
+            data = read(submission, file, LARGEST)
+            if data is None:
+                notes.append(f"{file} was not handed in.")
+                continue
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            notes.append(f"{file} was not taken: it is not UTF-8 text.")
+        except InputError as error:
+            notes.append(f"{file} was not taken: {error}.")
+        else:
+            (tree / file).write_bytes(data)
+    return notes
+
+
+def claimed(submission):
+    """What the submission's settings.json says of "assignment" and "student", short texts, and "variant", as far as it
+    is readable: it may have been edited."""
+    try:
+        settings = json.loads(read(submission, SETTINGS, 10000) or b"{}")
+        assert type(settings) is dict
+    except (InputError, ValueError, RecursionError, AssertionError):
+        return {}
+    found = {key: settings[key] for key in ("assignment", "student")
+             if type(settings.get(key)) is str and len(settings[key]) <= 100 and settings[key].isprintable()}
+    variant = settings.get("variant")
+    if type(variant) is dict and all(type(value) is str for value in variant.values()) and len(variant) <= 10:
+        found["variant"] = variant
+    return found
+
+
+def read(submission, file, largest):
+    """The bytes of a file of the submission, None if it is not there. Raises InputError, saying why, if it is refused.
+
+    It is looked for at its place, in the one folder that the submission may consist of, and at the top, as uploads of
+    single files lose their folders. No part of the path within the submission may be a link.
+    """
+    submission = Path(submission)
+    inner = [path for path in submission.iterdir() if path.is_dir() and path.name not in ("minifl", "__MACOSX")]
+    places = [submission / file, *([inner[0] / file] if len(inner) == 1 else []), submission / Path(file).name]
+    for path in places:
+        if not os.path.lexists(path):
+            continue
+        parts = path.relative_to(submission).parts
+        if any((submission.joinpath(*parts[:i + 1])).is_symlink() for i in range(len(parts))):
+            raise InputError("it is, or lies behind, a symbolic link")
+        try:
+            # neither waits for a pipe nor follows a link
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as opened:
+                if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                    raise InputError("it is no regular file")
+                data = opened.read(largest + 1)
+        except OSError as error:
+            raise InputError(f"it cannot be read ({error.strerror})") from None
+        if len(data) > largest:
+            raise InputError(f"it is larger than {largest >> 10} KB")
+        return data
+    return None
