@@ -161,8 +161,8 @@ def user_layer():
         result = subprocess.run([sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"], cwd=folder,
                                 capture_output=True, text=True)
     assert result.returncode == 1, result.stdout + result.stderr
-    said = re.search(r"^E +(?:Failed: |AssertionError: )?(.*?)^(?:\S*test_scale|=====|-----)", result.stdout, re.S | re.M)[1]
-    return "```\n" + re.sub(r"^E {1,3}", "", said, flags=re.M).strip() + "\n```\n"
+    said = re.search(r"^_+ test_gradients\[scale\] _+\n(.*?)^=+ short test summary", result.stdout, re.S | re.M)[1]
+    return f"```\n{said.strip()}\n```\n"
 
 
 MADE = {"models": models_table, "checkers": checkers_table, "false alarms": false_alarms_table,
