@@ -16,8 +16,9 @@ from itertools import product
 
 import numpy as np
 
-from minifl.analysis.theory_rows import (apart, control, counterexample, difference, holds, living, logits,
-                                         only_first_bias)
+from minifl.analysis.chains import difference
+from minifl.analysis.equivalence import length_ratio
+from minifl.analysis.theory_rows import apart, control, counterexample, holds, living, logits, only_first_bias
 from minifl.gradcheck.networks import draw, train
 from minifl.layers import activations, norm
 from minifl.layers.linear import linear
@@ -100,9 +101,8 @@ def proposition_2(rng):
 def eps_in_the_root(rng):
     """Layer norm as code has it, y = (x - mean)/sqrt(v + eps), v the variance: Proposition 2 for directions only.
 
-    Its factor 1/sqrt(v + eps) is positive, so the last norm of both networks sees vectors of the same direction, and
-    gives (x - mean)/sqrt(v) times sqrt(v/(v + eps)), where v is v_a with layer norm everywhere and v_b with s inside:
-        ||y_a||/||y_b|| = sqrt[(v_a/(v_a + eps)) / (v_b/(v_b + eps))]
+    Its factor 1/sqrt(v + eps) is positive, so the last norm of both networks sees vectors of the same direction; v is
+    v_a with layer norm everywhere and v_b with s inside. What their lengths become is derived in `length_ratio`.
     Small weights, which bring v to the size of eps and below, make that visible.
     """
     count, widths, eps = 4 * EACH, (6, 10, 9, 8), norm.EPS
@@ -124,7 +124,7 @@ def eps_in_the_root(rng):
         return a, variance, np.sqrt((a * a).sum(axis=2))
 
     (a, v_a, length_a), (b, v_b, length_b) = chain(layer_norm), chain(lambda a: norm.shift(a)[0])
-    predicted = np.sqrt(v_a / (v_a + eps) / (v_b / (v_b + eps)))
+    predicted = length_ratio(v_a, v_b, eps)
     yield holds("layer norm everywhere = s inside, layer norm last: direction",
                 difference(a / length_a[..., None], b / length_b[..., None]), OUTPUT)
     yield holds("ratio of the two norms against the formula", difference(length_a / length_b / predicted,

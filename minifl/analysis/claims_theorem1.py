@@ -1,23 +1,12 @@
 """PAPER section 2: Theorem 1, what must grow beyond all bounds for a one-class client's loss to fall to 0; FN's floor.
 
-Client k has m examples of class k alone, with features g_i. Softmax cross-entropy is log(sum_c exp(w_c.g_i)) - w_k.g_i,
-so its loss is
-    f_k = mean_i log(1 + sum_{c != k} exp((w_c - w_k).g_i))
-By Cauchy-Schwarz (w_c - w_k).g_i >= -(||w_c|| + ||w_k||) ||g_i||, and log(1 + sum exp) grows with each margin:
-    f_k >= mean_i log(1 + sum_{c != k} exp(-(||w_c|| + ||w_k||) ||g_i||))                                      (1)
-No term of the mean exceeds m f_k, and no summand of a sum of positive numbers the sum: for each i and c != k
-    m f_k >= log(1 + exp(-(||w_c|| + ||w_k||) ||g_i||)), that is
-    (||w_c|| + ||w_k||) ||g_i|| >= -log(e^(m f_k) - 1),   so   (min_{c != k} ||w_c|| + ||w_k||) min_i ||g_i||    (2)
-is at least that, too. As f_k -> 0 the right side goes to infinity. With M the largest of min_{c != k} ||w_c||, ||w_k||
-and min_i ||g_i|| the left side is at most 2 M², so M -> infinity: at every time one of the three is large. Which one
-may change: the theorem's "one of the three tends to infinity" is true along a subsequence only.
-
-FN fixes ||g_i|| = sqrt(d). With ||w_c|| <= R (1) is then a floor:
-    f_k >= log(1 + (C - 1) exp(-2 R sqrt(d))),   with equality at w_k = R u, w_c = -R u, g = sqrt(d) u, ||u|| = 1
+The loss, the bounds (1) and (2), the ways in which it can fall and FN's floor are functions of one_class.py, with their
+derivations. Here they are held against the package's own loss, networks in training and feature norm.
 """
 
 import numpy as np
 
+from minifl.analysis.one_class import at_the_floor, bounds, escape, floor_with_fn, one_class_loss, one_margin
 from minifl.analysis.theory_rows import control, counterexample, holds, living
 from minifl.layers import norm
 from minifl.layers.linear import linear
@@ -32,28 +21,6 @@ STEPS = 300
 MOST = 600.0         # of a product of lengths: exp(-600) is still a normal number
 
 
-def one_class_loss(w, g):
-    """f_k for k = 0; w (C, d), g (m, d). Exact to rounding however small it is."""
-    return float(_log_1_plus_sum_exp((w[1:] - w[0]) @ g.T).mean())
-
-
-def bounds(w, g):
-    """The right side of (1), and left and right side of (2)."""
-    lengths, features = np.linalg.norm(w, axis=1), np.linalg.norm(g, axis=1)
-    margins = -(lengths[1:, None] + lengths[0]) * features
-    grown = len(g) * one_class_loss(w, g)
-    with np.errstate(over="ignore", divide="ignore"):
-        needed = -np.log(np.expm1(grown))
-    return float(_log_1_plus_sum_exp(margins).mean()), (lengths[1:].min() + lengths[0]) * features.min(), needed
-
-
-def _log_1_plus_sum_exp(z):
-    """log(1 + sum_c exp(z_c)) for z (C, m)."""
-    top = np.maximum(z.max(axis=0), 0)
-    others = np.exp(z - top).sum(axis=0)
-    return np.where(top > 0, top + np.log(np.exp(-top) + others), np.log1p(others))
-
-
 def three(w, g):
     """What can escape: min_{c != k} ||w_c||, ||w_k||, min_i ||g_i||."""
     lengths = np.linalg.norm(w, axis=1)
@@ -62,7 +29,7 @@ def three(w, g):
 
 def theorem_1(rng):
     """(1) and (2) in random draws, half of them near the minimum, and in training; f_k -> 0 by each of the three ways
-    alone; and what does not suffice (top of this file)."""
+    alone; and what does not suffice (`bounds`)."""
     loss, first, second, tight = [], [], [], []
     for draw in range(DRAWS):
         w, g = _draw(rng, aligned=draw % 2)
@@ -83,15 +50,16 @@ def theorem_1(rng):
 
     times = np.geomspace(1, 200, 40)
     for way, name in enumerate(("|w_c| of all c != k", "|w_k|", "|g_i| of all i")):
-        path = [_escape(t, way) for t in times]
+        path = [escape(t, way) for t in times]
         kept = np.array([np.delete(three(*at), way) for at in path])
         ends = [one_class_loss(*path[-1]), np.ptp(kept, axis=0).max() if kept.max() <= 1 else np.inf]
         yield holds(f"only {name} grows, the others stay as they are: last f_k", max(ends), SMALL)
-    for name, at in (("all |w_c| but one grow", _escape(1e4, 0, but_one=True)),
-                     ("all |g_i| but one grow", _escape(1e4, 2, but_one=True))):
+    for name, way, grown in (("all |w_c| but one grow", 0, 0), ("all |g_i| but one grow", 2, 1)):
+        at = escape(1e4, way)
+        at[grown][-1] = escape(1, way)[grown][-1] * (way == 2)         # as it was: 0, or of length 1
         yield control(f"{name}: f_k", one_class_loss(*at))
 
-    path = [_escape(t, step % 3) for step, t in enumerate(times)]
+    path = [escape(t, step % 3) for step, t in enumerate(times)]
     returns = max(np.min([three(*at) for at in path[-3:]], axis=0))
     needed = min(np.sqrt(max(bounds(*at)[2], 0) / 2) for at in path[-3:])
     yield holds("largest of the three >= sqrt(-log(e^(m f_k) - 1)/2) on these paths: shortfall",
@@ -113,20 +81,6 @@ def _draw(rng, aligned):
     return w * min(1, MOST / largest), g
 
 
-def _escape(t, way, but_one=False):
-    """w (C, d), g (m, d) with f_k -> 0 as t grows: only the w_c (way 0), only w_k (1), or only the g_i (2) get length
-    t, the others have length 1 or 0; but_one: the last of the w_c or g_i stays as it was."""
-    u, classes, m = np.eye(3)[0], 5, 4
-    lengths = [np.zeros(classes - 1), 0.0, np.ones(m)]
-    if way == 2:
-        lengths[:2] = np.ones(classes - 1), 1.0
-    lengths[way] = lengths[way] * 0 + t
-    if but_one:
-        lengths[way][-1] = float(way == 2)
-    others, own, features = lengths
-    return np.concatenate([[own], -others])[:, None] * u, features[:, None] * u
-
-
 def _in_training(rng):
     """(largest excess of a bound over what it bounds, last loss of the plain MLP) along one-class training."""
     excess, last = [], None
@@ -145,11 +99,9 @@ def _in_training(rng):
 
 
 def theorem_1_constant(rng):
-    """If one margin (w_c - w_k).g does not fall, the loss stays above log(1 + exp(0)) = log 2, not log C as the paper's
-    proof has it: the other C - 2 terms may vanish, and with C = 10 the loss is then 0.693, below log 10 = 2.303.
-    """
-    w = np.concatenate([np.zeros((2, 3)), -np.eye(3)[[0] * 8]]) + np.array([0, 1.0, 0])
-    f = one_class_loss(w, 100 * np.eye(3)[:1])
+    """If one margin (w_c - w_k).g does not fall, the loss stays above log 2, not log C as the paper's proof has it
+    (`one_margin`)."""
+    f = one_class_loss(*one_margin(10))
     yield counterexample(f"C = 10, one margin 0, eight at -100: f_k = {f:.4f} < log 10 = {np.log(10):.4f}: "
                          f"1 - f_k/log C", 1 - f / np.log(10))
     yield holds("its distance from log 2", abs(f - np.log(2)), ROUNDING)
@@ -164,19 +116,18 @@ def theorem_1_constant(rng):
 
 
 def fn_floor(rng):
-    """With ||w_c|| <= R, FN keeps f_k above a floor > 0 that is reached (top of this file)."""
+    """With ||w_c|| <= R, FN keeps f_k above a floor > 0 that is reached (`at_the_floor`)."""
     excess, tight, below = [], [], []
     for draw in range(DRAWS):
         classes, m, d = rng.integers(2, 20), rng.integers(1, 8), rng.integers(2, 12)
         radius = rng.uniform(0.1, 1.5) / np.sqrt(d)
-        floor = np.log1p((classes - 1) * np.exp(-2 * radius * np.sqrt(d)))
+        floor = floor_with_fn(classes, d, radius)
         u = rng.standard_normal(d)
-        own = np.arange(classes)[:, None] == 0
         if draw % 10 == 0:
-            w, g = np.where(own, u, -u), rng.uniform(0.1, 10, (m, 1)) * u
+            w, g = at_the_floor(u, classes, radius)[0], rng.uniform(0.1, 10, (m, 1)) * u
         else:
             w, g = rng.standard_normal((classes, d)), rng.standard_normal((m, d))
-        w *= radius / np.linalg.norm(w, axis=1, keepdims=True) * (1 if draw % 10 == 0 else rng.random((classes, 1)))
+            w *= radius / np.linalg.norm(w, axis=1, keepdims=True) * rng.random((classes, 1))
         f = _real_loss(w, norm.feature_norm(g[None])[0])
         (tight if draw % 10 == 0 else excess).append(floor / f - 1)
         if draw % 10 == 0:

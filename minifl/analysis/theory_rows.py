@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minifl.analysis.chains import difference
 from minifl.gradcheck.networks import comparable, draw
 
 DIFFERENT = 0.05   # relative: what a negative control must differ by (PAPER section 2)
@@ -50,14 +51,6 @@ def control(compared, values, bound=DIFFERENT):
 def counterexample(compared, values, bound=DIFFERENT):
     """A Row without its claim: how far what the paper says is from what is, even where they are closest."""
     return Row("", compared, float(np.min(values)), bound, COUNTEREXAMPLE)
-
-
-def difference(a, b):
-    """(K,) for each network the largest |a - b| over the largest |a| or |b|; a, b (K, ...). Where both are 0 nothing
-    was compared, and it is not a number: neither a claim nor a control can pass with that."""
-    axes = tuple(range(1, a.ndim))
-    size = np.maximum(np.abs(a).max(axis=axes), np.abs(b).max(axis=axes))
-    return np.abs(a - b).max(axis=axes) / np.where(size == 0, np.nan, size)
 
 
 def proportion(a, b):

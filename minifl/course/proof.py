@@ -1,8 +1,8 @@
 """`course check`: that assignments are sound, by carving them, solving them, and handing in what is wrong.
 
-Of each assignment: the stubs import; exactly the tests that give points fail on them, and with the reference all pass, in
-every variant; a published solution is none in another variant; no text of a solution is in a student's folder; and each
-wrong submission loses points of its part and of no other.
+Of each assignment: the stubs import; exactly the tests that give points fail on them, and with the reference all pass,
+in every variant; a published solution is none in another variant; no text of a solution is in a student's folder; each
+wrong submission loses points of its part and of no other; and each function is needed for points of its part.
 """
 
 import json
@@ -50,7 +50,8 @@ def check(name, jobs=1):
 
 def line(row):
     """A Row as a line of the table."""
-    return f"{row.assignment}  {'ok    ' if row.passed else 'FAILED'}  {row.what}{f': {row.detail}' if row.detail else ''}"
+    detail = f": {row.detail}" if row.detail else ""
+    return f"{row.assignment}  {'ok    ' if row.passed else 'FAILED'}  {row.what}{detail}"
 
 
 def _variants(assignment):
@@ -80,8 +81,9 @@ def _one_variant(assignment, label, variant, student):
         begin = time.perf_counter()
         on_stubs, solved, copied = _trial(folder, [stubs, reference, published])
         seconds = time.perf_counter() - begin
-        yield Row(name, f"{label}: stubs import", isinstance(on_stubs, list), "" if isinstance(on_stubs, list) else on_stubs)
-        if isinstance(on_stubs, list):
+        imported = isinstance(on_stubs, list)
+        yield Row(name, f"{label}: stubs import", imported, "" if imported else on_stubs)
+        if imported:
             wrong = [f"{test} {message}" for test, _, points, _, message in on_stubs
                      if message.startswith(running.NOT_WRITTEN) != (points > 0) or (not points and message)]
             yield Row(name, f"{label}: exactly the tests with points fail on them", not wrong, "; ".join(wrong))

@@ -92,8 +92,8 @@ def stripped(source):
 
 
 def solutions(source, assignment):
-    """The shingles of an assignment that no student's folder may hold: of the code of its regions, as code or in a text,
-    and of derivations but for what the student's docstring, or that of the function's forward pass, has to state too."""
+    """The shingles of an assignment that no student's folder may hold: of its regions' code, as code or in a text, and
+    of derivations but for what the student's docstring, or that of the function's forward pass, has to state too."""
     lines, students, code, derivations = source.splitlines(), _docstrings(cut(source, assignment)), set(), set()
     for region in regions(source):
         if region.assignment == assignment:
@@ -104,7 +104,8 @@ def solutions(source, assignment):
             code |= _runs("code", tokens) | _runs("text", WORD.findall(bare))
             if region.part:
                 derivation = _runs("text", WORD.findall("\n".join(_derivation(lines, source, region)[2])))
-                stated = (students.get(name, "") for name in (region.function, region.function.removesuffix("_backward")))
+                names = region.function, region.function.removesuffix("_backward")
+                stated = [students.get(name, "") for name in names]
                 derivations |= derivation.difference(*(_runs("text", WORD.findall(text)) for text in stated))
     return code | derivations
 

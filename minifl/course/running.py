@@ -110,8 +110,8 @@ def run(test, student, given):
 
 
 def table(outcomes):
-    """Outcomes as text: the points of each part; for each test that failed what is wrong and where to look, for one that
-    met a stub which function is to be written."""
+    """Outcomes as text: the points of each part; for each test that failed what is wrong and where to look, for one
+    that met a stub which function is to be written."""
     parts = list(dict.fromkeys(outcome.part for outcome in outcomes))
     lines, width = [], max(map(len, (*parts, "Total"))) + 2
     for part in parts:
@@ -131,7 +131,8 @@ def table(outcomes):
             if not (outcome.passed or unwritten):
                 lines += _wrapped(f"Look at: {outcome.look}")
     earned, points = sum(o.earned for o in outcomes), sum(o.points for o in outcomes)
-    lines.append(f"{'Total':<{width}}{'':<22} {earned:5.1f} of {points:g} points, {sum(o.seconds for o in outcomes):.1f} s")
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    lines.append(f"{'Total':<{width}}{'':<22} {earned:5.1f} of {points:g} points, {seconds:.1f} s")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What is taken from a submission: the files of the assignment, and what its settings.json claims. Nothing of it is run."""
+"""What is taken from a submission: the files of the assignment, and what its settings.json claims. Nothing is run."""
 
 import json
 import os
@@ -12,21 +12,24 @@ LARGEST = 1 << 20     # bytes of a file
 
 
 def taken(assignment, submission, tree):
-    """Copy the assignment's files, and no others, over those of the tree. Returns notes on those which were not taken."""
+    """Copy the assignment's files, and no others, over those of the tree. Returns notes on those that are not as they
+    should be."""
     notes = []
     for file in assignment.files:
         try:
             data = read(submission, file, LARGEST)
             if data is None:
-                notes.append(f"{file} was not handed in.")
+                notes.append(f"{file} is missing: nothing in it is written")
                 continue
-            data.decode("utf-8")
-        except UnicodeDecodeError:
-            notes.append(f"{file} was not taken: it is not UTF-8 text.")
-        except InputError as error:
-            notes.append(f"{file} was not taken: {error}.")
-        else:
+            text = data.decode()
             (tree / file).write_bytes(data)
+            compile(text, file, "exec")
+        except UnicodeDecodeError:
+            notes.append(f"{file} is not UTF-8 text and was not taken")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            refused = isinstance(error, InputError)
+            notes.append(f"{file} {error} and was not taken" if refused else
+                         f"{file} cannot be compiled: {type(error).__name__}: {error}")
     return notes
 
 
@@ -36,7 +39,7 @@ def claimed(submission):
     try:
         settings = json.loads(read(submission, SETTINGS, 10000) or b"{}")
         assert type(settings) is dict
-    except (InputError, ValueError, RecursionError, AssertionError):
+    except (OSError, ValueError, RecursionError, AssertionError):
         return {}
     found = {key: settings[key] for key in ("assignment", "student")
              if type(settings.get(key)) is str and len(settings[key]) <= 100 and settings[key].isprintable()}
@@ -60,16 +63,16 @@ def read(submission, file, largest):
             continue
         parts = path.relative_to(submission).parts
         if any((submission.joinpath(*parts[:i + 1])).is_symlink() for i in range(len(parts))):
-            raise InputError("it is, or lies behind, a symbolic link")
+            raise InputError("is no plain file, but is, or lies behind, a link")
         try:
             # neither waits for a pipe nor follows a link
             with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as opened:
                 if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                    raise InputError("it is no regular file")
+                    raise InputError("is no plain file")
                 data = opened.read(largest + 1)
         except OSError as error:
-            raise InputError(f"it cannot be read ({error.strerror})") from None
+            raise InputError(f"cannot be read ({error.strerror})") from None
         if len(data) > largest:
-            raise InputError(f"it is larger than {largest >> 10} KB")
+            raise InputError(f"is larger than {largest / 2**20:.2g} MB")
         return data
     return None

@@ -1,88 +1,82 @@
-"""The process in which a submission runs: `python -I -B worker.py TREE FORBIDDEN SECONDS MEGABYTES`, with wire.py beside it.
+"""The process in which a submission runs: `python -I -S -B worker.py`, its standard input a socket to the judge.
 
-It calls functions of the student's tree as the judge asks for, and holds nothing worth stealing: tests, checkers, expected
-numbers and points are in the judge's process. Before the first line of the student's code runs, memory, processor time and
-files are limited, and an audit hook refuses to write files, to read any outside the tree and the Python installation, to
-start processes, to open sockets and to load C code. Python cannot remove an audit hook; code that finds a way around
-Python itself is not stopped by it. This is no container: run a class's submissions in one, as Gradescope does.
+It calls functions of the student's tree as the judge asks for, and holds nothing worth stealing: tests, checkers,
+expected numbers and points are in the judge's process. Before the first line of the student's code runs, it gives up
+what that does not need: limits.py by the kernel, refusing.py by an audit hook that says in words what was refused.
+Both say what they cannot stop. This is no container: run a class's submissions in one, as Gradescope does.
+
+The judge writes lines, one at a time, and reads an answer to each:
+    first       plain JSON, see remote.py: {"tree", "packages", "sites", "libraries", "secret", "first", "megabytes",
+                "seconds", "user"}
+    then        wire.py's: {"id", "module"} to import it, with "name", "arguments", "options" to call a function,
+                or {"id"} when a test begins: what was kept for handles is dropped
+    an answer   {"id", "result"} or {"id", "error", "message", "where"}, with "refused" and "printed"
 """
 
+import fcntl
+import importlib.machinery
+import importlib.util
+import io
+import itertools
+import json
 import os
-import resource
 import sys
 import traceback
 
-TREE, FORBIDDEN, SECONDS, MEGABYTES = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-REQUESTS, REPLIES = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:] = [TREE, HERE, *(path for path in sys.path if not os.path.isdir(os.path.join(path, "minifl")))]
-sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in f"{finder!r} {type(finder).__module__}"]
-
-import numpy  # noqa: E402, F401   loaded before the hook: they load C code
-import scipy.linalg  # noqa: E402, F401
-import scipy.signal  # noqa: E402, F401
-import scipy.special  # noqa: E402, F401
-
-import wire  # noqa: E402
-
-REFUSED = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.kill", "os.killpg",
-           "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.chdir",
-           "os.truncate", "os.setxattr", "os.utime", "subprocess.", "socket.", "shutil.", "ctypes.", "fcntl.", "pty.",
-           "resource.setrlimit", "resource.prlimit", "signal.", "webbrowser.", "tempfile.", "sqlite3.", "cpython.")
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-READABLE = tuple(os.path.realpath(path) + os.sep for path in (TREE, HERE, sys.prefix, sys.base_prefix))
-FORBIDDEN = tuple(os.path.realpath(path) + os.sep for path in FORBIDDEN.split(os.pathsep))
-refused, kept = [], []
+PRINTED = 2000    # characters of prints that are kept
 
 
-def refuse(event, arguments):
-    """The audit hook."""
-    if event == "open" and isinstance(arguments[0], (str, bytes)):
-        path, mode, flags = os.fsdecode(arguments[0]), arguments[1], arguments[2] or 0
-        if set(mode or "") & set("wax+") or flags & WRITING:
-            deny(f"open {path} for writing")
-        if not readable(path):
-            deny(f"read {path}")
-    elif event in ("os.listdir", "os.scandir", "glob.glob"):
-        path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes)) else "."
-        if not readable(path):
-            deny(f"list {path}")
-    elif event.startswith(REFUSED):
-        deny(f"call {event}")
+class Printed(io.TextIOBase):
+    """Standard output and error of the student's code: the beginning is kept."""
+    text = ""
+
+    def write(self, text):
+        self.text += str(text)[:max(0, PRINTED - len(self.text))]
+        return len(text)
+
+    def take(self):
+        text, self.text = self.text, ""
+        return text
 
 
-def readable(path):
-    real = os.path.realpath(path) + os.sep
-    return real.startswith(READABLE) and not real.startswith(FORBIDDEN)
+class Installed:
+    """Finds NumPy and SciPy where they are installed, and nothing else that is installed there."""
+
+    def __init__(self, sites):
+        self.sites, self.find = sites, importlib.machinery.PathFinder.find_spec
+
+    def find_spec(self, name, path=None, target=None):
+        return self.find(name, self.sites, target) if name in ("numpy", "scipy") else None
 
 
-def deny(what):
-    if len(refused) < 5:
-        refused.append(what[:200])
-    raise PermissionError(f"your code tried to {what}: not allowed while it is graded")
+def sibling(name):
+    """A file beside this one, as a module that nothing else can import."""
+    spec = importlib.util.spec_from_file_location(f"_{name}", os.path.join(os.path.dirname(__file__), f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def keep(value):
-    kept.append(value)
-    return len(kept) - 1
+def imported(name, tree):
+    """A module of the tree, and of no other place."""
+    module = importlib.import_module(name)
+    base = os.path.join(tree, *name.split("."))
+    if getattr(module, "__file__", None) not in (f"{base}.py", os.path.join(base, "__init__.py")):
+        raise ImportError(f"{name} does not come from the submission")
+    return module
 
 
-def answer(request):
-    """The reply to one call."""
-    import importlib
-    try:
-        module = importlib.import_module(request["module"])
-        expected = os.path.join(TREE, *request["module"].split(".")) + ".py"
-        if os.path.realpath(str(getattr(module, "__file__", ""))) != os.path.realpath(expected):
-            raise ImportError(f"{request['module']} does not come from the submission")
-        function = module
-        for name in request["name"].split("."):
-            function = getattr(function, name)
-        result = function(*request["arguments"], **request["options"])
-        return {"id": request["id"], "result": result}
-    except BaseException as error:   # SystemExit and KeyboardInterrupt, too: this process serves on
-        return {"id": request["id"], "error": type(error).__name__[:80], "message": message(error),
-                "where": where(error)}
+def answer(request, tree, kept):
+    """What a request asks for."""
+    if "module" not in request:
+        kept.clear()
+        return None
+    found = imported(request["module"], tree)
+    if "name" not in request:
+        return None
+    for name in request["name"].split("."):
+        found = getattr(found, name)
+    return found(*request["arguments"], **request["options"])
 
 
 def message(error):
@@ -92,38 +86,72 @@ def message(error):
         return ""
 
 
-def where(error):
+def where(error, tree):
     """The last line of the student's files that an exception came through."""
-    try:
-        if isinstance(error, SyntaxError) and error.filename:
-            return f"line {error.lineno} of {os.path.relpath(error.filename, TREE)}"
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(TREE)]
-        return f"line {frames[-1].lineno} of {os.path.relpath(frames[-1].filename, TREE)}" if frames else ""
-    except BaseException:
-        return ""
+    if isinstance(error, SyntaxError) and str(error.filename).startswith(tree):
+        return f"line {error.lineno} of {str(error.filename)[len(tree) + 1:]}"
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename.startswith(tree):
+            found = f"line {line} of {frame.f_code.co_filename[len(tree) + 1:]}"
+    return found
 
 
-def serve():
-    REPLIES.write("ready\n")
-    REPLIES.flush()
-    for line in REQUESTS:
-        reply = answer(wire.loads(line, kept.__getitem__))
-        reply["refused"] = list(refused)
+def serve(channel, tree, wire, refused, first):
+    """Answer until the judge hangs up. first: the first handle's number, no number is given twice."""
+    kept, numbers, printed, write, missing = {}, itertools.count(first), Printed(), os.write, []
+    lines = os.fdopen(channel, "r", closefd=False)
+
+    def keep(value):
+        number = next(numbers)
+        kept[number] = value
+        return number
+
+    def had(number):
+        if number not in kept:
+            missing.append(number)
+        return kept.get(number)
+
+    def send(reply):
+        text = (wire.dumps({**reply, "printed": printed.take(), "refused": refused[:]}, keep) + "\n").encode()
+        while text:
+            text = text[write(channel, text):]
+        refused.clear()
+
+    send({"id": "ready"})
+    for line in lines:
+        number = None
+        missing.clear()
+        sys.stdout = sys.stderr = printed
         try:
-            text = wire.dumps(reply, keep)
-        except BaseException as error:
-            text = wire.dumps({"id": reply["id"], "error": type(error).__name__, "where": "", "refused": list(refused),
-                               "message": f"its result cannot be sent: {message(error)}"})
-        REPLIES.write(text + "\n")
-        REPLIES.flush()
+            request = wire.loads(line, had)
+            number = request["id"]
+            if missing:
+                raise LookupError("what an earlier call returned went with its process")
+            send({"id": number, "result": answer(request, tree, kept)})
+        except BaseException as error:      # SystemExit and KeyboardInterrupt, too: this process serves on
+            kind = "NotImplementedError" if isinstance(error, NotImplementedError) else type(error).__name__
+            said = ("its result cannot be sent: " if isinstance(error, wire.Malformed) else "") + message(error)
+            send({"id": number, "error": str(kind)[:80], "message": said, "where": where(error, tree)})
+
+
+def main():
+    channel = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
+    with os.fdopen(channel, "rb", buffering=0, closefd=False) as first:
+        config = json.loads(first.readline())
+    for number in range(3):
+        os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    tree, library, refused = config["tree"], sys.path[:], []
+    sys.path.insert(0, tree)                                # with -S there are no site-packages, and so no other minifl
+    sys.meta_path.append(Installed(config["sites"]))
+    wire, limits, refusing = sibling("wire"), sibling("limits"), sibling("refusing")
+    limits.restrict([tree, *library, *config["packages"], *config["libraries"]], config["sites"], config["secret"],
+                    config["megabytes"], config["seconds"], config["user"])
+    del sys.modules["__main__"]
+    refusing.install(tree, library, config["packages"], config["sites"], config["secret"], refused)
+    serve(channel, tree, wire, refused, config["first"])
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):      # what a submission prints is nobody's
-        os.dup2(nowhere, standard)
-    for limit, value in ((resource.RLIMIT_AS, MEGABYTES << 20), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_FSIZE, 0),
-                         (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(limit, (value, value))
-    sys.addaudithook(refuse)
-    serve()
+    main()

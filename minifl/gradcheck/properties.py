@@ -41,7 +41,7 @@ def linear(point):
                     "backward is not linear in dy: is the incoming gradient used, once?")
 
 
-def adjoint(point, instrument, direction, tolerance):
+def adjoint(point, instrument, direction, tolerance, careful=False):
     """u'(Jv) = (J'u)'v: the derivative of forward along v against what backward says of it. None on a kink, and where
     both are rounding alone."""
     def both(at):
@@ -51,26 +51,29 @@ def adjoint(point, instrument, direction, tolerance):
         terms = np.concatenate([(gradient[name].astype(float) * direction[name]).ravel() for name in at.wanted])
         if instrument == "complex step":
             return float(instruments.complex_step(*arguments)["t"]), 0.0, terms
-        found, errors = instruments.extrapolated_difference(*arguments)
-        return float(found["t"]), float(errors["t"]), terms
+        found, errors = instruments.extrapolated_difference(*arguments, noise=sum_noise)
+        left = float(found["t"])
+        least = noise.resolution(at, instruments.WIDE_STEP)
+        return left, least if abs(left) <= least else float(errors["t"]), terms
 
     def difference(at):
         left, _, terms = both(at)
         return left - terms.sum()
 
+    sum_noise = noise.LARGEST * noise.sum_noise(point, careful)
     left, inexact, terms = both(point)
     size = max(float(np.abs(terms).sum()), abs(left))
     if not size or np.isnan(left) or inexact / size > noise.most(point.eps):
         return None
     tolerance = max(tolerance, inexact / size)
     error = abs(left - terms.sum()) / size
-    if error > tolerance and kinks.crossed(along(point.forward, point.wide, direction), point, error * size):
+    if error > tolerance and kinks.crossed(along(point.forward, point.wide, direction), point, error * size, careful):
         return None
-    return _measured(ADJOINT, point, difference, error, size, tolerance,
+    return _measured(ADJOINT, point, difference, error, size, tolerance, careful,
                      "in a random direction the gradient is not that of forward")
 
 
-def symmetric(point, one, other):
+def symmetric(point, one, other, careful=False):
     """v'(dg)w = w'(dg)v for g(x) = J(x)'u and two directions v, w: g is the gradient of something only if its own
     derivative is symmetric, whatever forward says. By complex step through forward and backward if they accept complex
     numbers, else by differences. None where neither works, as on a kink, and where both are rounding alone."""
@@ -94,21 +97,21 @@ def symmetric(point, one, other):
                 continue
             size = max(np.abs(left).sum(), np.abs(right).sum())
             error = abs(left.sum() - right.sum()) / size if size else 0.0
-            return _measured(SYMMETRIC, point, difference, float(error), size, SYMMETRY_TOLERANCE[instrument],
+            return _measured(SYMMETRIC, point, difference, float(error), size, SYMMETRY_TOLERANCE[instrument], careful,
                              "the gradient is not that of any function: its own derivative is not symmetric")
         except Exception:   # a backward pass that is not written for complex numbers
             continue
     return None
 
 
-def _measured(name, point, difference, error, size, tolerance, hint):
+def _measured(name, point, difference, error, size, tolerance, careful, hint):
     """The Property of two numbers that are the same but for rounding. Where they differ by more than the tolerance,
     rounding is measured, and allowed; None if it is so much that nothing is left to compare.
 
     difference  Point -> how much they differ; error: how much they do here, relative to size
     """
     if error > tolerance:
-        rounding = noise.LARGEST * float(noise.noise([difference(at) for at in noise.near(point, point.eps)])) / size
+        rounding = noise.LARGEST * float(noise.noise_of(difference, point, point.eps, careful)) / size
         if not rounding <= max(noise.most(point.eps), 10 * tolerance):
             return None
         tolerance = max(tolerance, rounding)

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minifl.analysis import claims_errors, claims_theorem1, claims_training, theory
+from minifl.analysis import chains, claims_errors, claims_theorem1, claims_training, equivalence, theory
 from minifl.analysis.theory_rows import (CONTROL, COUNTEREXAMPLE, DIFFERENT, FAILED, HOLDS, Row, control, difference,
                                          holds, proportion)
 from minifl.cli import main
 from minifl.errors import InputError
 from minifl.fl.algorithms.fedavg import FedAvg
-from minifl.layers import activations, norm
+from minifl.layers import activations, loss, norm
+from minifl.models import MLP, Arrangement, loss_and_grad
 from minifl.models.arrangement import WHERE
 
 PAPER = Path(__file__).resolve().parents[3] / "shared" / "PAPER.md"
@@ -193,6 +194,39 @@ def test_differences_by_hand():
     np.testing.assert_array_equal(difference(a, b), [0.5, np.nan])
     c, spread = proportion(np.array([[[2.0, 4], [0, 0], [0, 0]]]), np.array([[[1.0, 2], [0, 0], [1, 0]]]))
     assert c.tolist() == [[2, 1, 0]] and spread.tolist() == [0]
+
+
+# ---- the experiments of equivalence.py, against the package's networks
+
+def test_chains_are_the_layers():
+    x = np.random.default_rng(0).standard_normal((4, 5)) * 10.0 ** np.array([[-7], [-2], [0], [3]])
+    for own, layer in ((chains.sphere, norm.feature_norm), (chains.centred, norm.shift), (chains.mv, norm.mv_norm),
+                       (chains.leaky_relu, activations.leaky_relu), (np.tanh, activations.tanh)):
+        np.testing.assert_allclose(own(x), layer(x[None])[0][0], rtol=1e-12)
+    np.testing.assert_allclose(chains.gelu(x), activations.gelu(x)[0], atol=1e-3)   # of the tanh form
+    labels = np.array([4, 0, 1, 1])
+    np.testing.assert_allclose(chains.cross_entropy(x, labels), loss.softmax_cross_entropy(x[None], labels[None])[0][0])
+
+
+@pytest.mark.parametrize("kind, network", [("fn-all", "fn"), ("fn", "fn"), ("ln", "mv"), ("ln-reduced", "mv")])
+def test_the_networks_of_the_experiments_are_those_of_the_package(kind, network):
+    model = MLP(3, (2, 2, 1), (6, 5, 4), Arrangement(kind, activation="leaky-relu"))
+    rng = np.random.default_rng(1)
+    theta, x = rng.standard_normal((1, model.spec.size)), rng.standard_normal((1, 7, 2, 2, 1))
+    labels = rng.integers(3, size=(1, 7))
+    weights = [view[0] for view in model.spec.views(theta).values()]
+    images, biases = x.reshape(7, 4), [0.0] * 3
+
+    def logits(weights):
+        if network == "fn":
+            return equivalence.fn_network(images, weights, biases, kind == "fn-all")
+        return equivalence.mv_network(images, weights, kind == "ln")
+
+    np.testing.assert_allclose(logits(weights), model.forward(model.spec.views(theta), x)[0][0], rtol=1e-10)
+    gradients = chains.gradients(lambda w: chains.cross_entropy(logits(w), labels[0]), weights)
+    gradient = model.spec.views(loss_and_grad(model, theta, x, labels)[1])
+    for own, block in zip(gradients, gradient.values()):
+        np.testing.assert_allclose(own, block[0], rtol=1e-8, atol=1e-12)
 
 
 # ---- the command line

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import minifl
 from minifl.course import judge, regions
 from minifl.course.judge import Limits
 from minifl.errors import InputError
@@ -97,8 +98,13 @@ def test_hidden_tests_have_half_of_the_points(grade, tmp_path):
 def test_a_hidden_folder_that_is_none_is_an_error(grade, tmp_path):
     with pytest.raises(InputError, match="holds neither hw1.json nor hw1.py"):
         grade(REFERENCE, hidden=tmp_path)
-    toy.write(tmp_path / "hw1.json", '{"seeds": "x"}')
-    with pytest.raises(InputError, match='it should be {"seeds"'):
+    for seeds in ('"x"', "3", "[]", "[0]", "[-1]", "[1.5]", "[true]"):
+        toy.write(tmp_path / "hw1.json", f'{{"seeds": {seeds}}}')
+        with pytest.raises(InputError, match='it should be {"seeds"'):
+            grade(REFERENCE, hidden=tmp_path)
+    toy.write(tmp_path / "hw1.json", '{"seeds": [1]}')
+    toy.write(tmp_path / "hw1.py", "1 / 0")
+    with pytest.raises(InputError, match="hw1.py: ZeroDivisionError"):
         grade(REFERENCE, hidden=tmp_path)
 
 
@@ -177,9 +183,10 @@ def test_hostile_calls_cost_their_own_points_alone(grade, tmp_path, name):
     code, said = IN_CALL[name]
     outside, hidden = tmp_path / "outside", tmp_path / "hidden" / "hw1.json"
     toy.write(hidden, '{"seeds": [3]}')
-    places = f"OUTSIDE, HIDDEN, REPOSITORY = {str(outside)!r}, {str(hidden)!r}, {judge.minifl.__file__!r}\n"
+    places = f"OUTSIDE, HIDDEN, REPOSITORY = {str(outside)!r}, {str(hidden)!r}, {minifl.__file__!r}\n"
     text = places + REFERENCE.replace("    twice_the", f"    {code}\n    twice_the", 1)
-    graded = grade(text, hidden=hidden.parent, limits=SHORT._replace(seconds=1.5))
+    time = 10 if "memory" in name else 1.5       # to fill half a gigabyte, on a busy machine
+    graded = grade(text, hidden=hidden.parent, limits=Limits(seconds=time, total=60, megabytes=512))
     earned = {o.name: o.earned for o in graded.public}
     assert earned["doubles"] == 0 and said in messages(graded)["doubles"]
     assert not outside.exists() and hidden.read_text() == '{"seeds": [3]}'

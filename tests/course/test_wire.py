@@ -68,3 +68,46 @@ def test_messages_are_limited():
         dumps("x" * 2**27)
     with pytest.raises(Malformed, match="more than 64 MB"):
         loads('"' + "x" * 2**27 + '"')
+
+
+def test_an_array_is_made_only_if_its_bytes_are_there():
+    import base64
+    import io
+
+    def line(shape, dtype, data):
+        file = io.BytesIO()
+        np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": dtype})
+        return json.dumps({"array": base64.b64encode(file.getvalue() + data).decode()})
+
+    assert same(loads(line((2,), "<i2", b"\1\0\2\0")), np.array([1, 2], dtype=np.int16))
+    for shape, dtype, data in (((10**9,), "<f8", b""), ((2,), "<f8", bytes(17)), ((0, 10**30), "<f8", b""), ((1,), "<U1", bytes(4)),
+                               ((1,), np.dtype(np.longdouble).str, bytes(16)), ((-1, -2), "<f8", bytes(16)), ((1,), "|O", bytes(8))):
+        with pytest.raises(Malformed):
+            loads(line(shape, dtype, data))
+    odd = loads(line((3,), "|b1", b"\2\0\1"))
+    assert odd.tobytes() == b"\1\0\1"      # 2 is True, and equal to it
+
+
+def test_the_order_of_an_array_in_memory_passes_and_it_can_be_written():
+    back = loads(dumps(np.asfortranarray(np.arange(6.0).reshape(2, 3))))
+    assert back.flags.f_contiguous and not back.flags.c_contiguous and same(back, np.arange(6.0).reshape(2, 3))
+    back[0, 0] = 5
+
+
+def test_a_subclass_is_no_plain_data():
+    class Text(str):
+        pass
+
+    class Number(float):
+        pass
+
+    for value in (Text("a"), Number(1), np.str_("a"), np.longdouble(1), np.array(["a"]), np.matrix([1])):
+        assert type(loads(dumps(value, lambda _: 3))) is Handle
+
+
+def test_a_handle_is_of_no_use():
+    handle = Handle(3, "Cache")
+    for use in (np.asarray, list, bool, float, len, abs, lambda h: h[0], lambda h: h - 1, lambda h: np.ones(2) * h, lambda h: h < 1):
+        with pytest.raises(TypeError, match="object of type Cache, where"):
+            use(handle)
+    assert "Cache" in repr(handle)

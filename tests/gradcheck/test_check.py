@@ -5,7 +5,7 @@ import pytest
 
 from minifl.errors import InputError
 from minifl.gradcheck import check, from_vjp
-from minifl.layers.activations import relu, relu_backward
+from minifl.layers.activations import relu
 from minifl.layers.linear import linear, linear_backward
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.layers.norm import layer_norm, layer_norm_backward

@@ -145,8 +145,9 @@ def test_a_layer_without_a_case_is_noticed(monkeypatch, layer):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.layer}: {mutant.mistake}")
 def test_the_complex_step_catches_every_mutant(mutant):
-    assert {"complex step", "central", "adjoint"} <= set(caught(mutant)) or mutant.module is not None
-    assert "complex step" in caught(mutant) or caught(mutant) == ["error"]
+    by = caught(mutant)
+    assert "complex step" in by
+    assert mutant.module is not None or {"central", "adjoint"} <= set(by)
 
 
 # a reshape: there is little to do wrong

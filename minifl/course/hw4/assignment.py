@@ -24,8 +24,8 @@ NESTEROV = (
     Patch(LOCAL, CODE, """            velocity = momentum * velocity + g
             g = g + momentum * velocity
 """),
-    Patch(LOCAL, ENTERS, """enters the velocity of step t >= s with momentum^(t-s), and so theta with
-    momentum^(t-s+1), at t = s besides with 1. So its weight is (1 - momentum^(E-s+2)) / (1 - momentum), and
+    Patch(LOCAL, ENTERS, """enters the velocity of step t >= s with momentum^(t-s), and so theta
+    with momentum^(t-s+1), at t = s besides with 1. So its weight is (1 - momentum^(E-s+2)) / (1 - momentum), and
         a = sum_s weight_s = [E - momentum^2 (1 - momentum^E) / (1 - momentum)] / (1 - momentum)
 """),
     Patch(LOCAL, SUM, SUM.replace("steps - momentum *", "steps - momentum ** 2 *")))
@@ -35,8 +35,8 @@ AVERAGED = (
                                            theta -= lr v
 """),
     Patch(LOCAL, CODE, CODE.replace("+ g", "+ (1 - momentum) * g")),
-    Patch(LOCAL, ENTERS, """enters the velocity of step t >= s with (1 - momentum) momentum^(t-s), so its
-    weight is 1 - momentum^(E-s+1), and
+    Patch(LOCAL, ENTERS, """enters the velocity of step t >= s with (1 - momentum) momentum^(t-s),
+    so its weight is 1 - momentum^(E-s+1), and
         a = sum_s weight_s = E - momentum (1 - momentum^E) / (1 - momentum)
 """),
     Patch(LOCAL, SUM, "    return steps - momentum * (1 - momentum ** steps) / (1 - momentum)\n"))
@@ -58,8 +58,8 @@ REVERSED = (
     Patch(COUNTS, "client k holds class k mod C, shared", "client k holds class C-1 - (k mod C), shared"),
     Patch(COUNTS, "    held = np.arange(num_clients)[:, None] % len(sizes) == np.arange(len(sizes))\n",
           "    held = np.arange(num_clients)[:, None] % len(sizes) == np.arange(len(sizes))[::-1]\n"),
-    Patch(COUNTS, "    Equal remainders are served in turn, each class going on where the class before it stopped, so that "
-          "equal\n    shares give clients of equal size (to within 1).\n",
+    Patch(COUNTS, "    Equal remainders are served in turn, each class going on where the class before it stopped, so "
+          "that equal\n    shares give clients of equal size (to within 1).\n",
           "    Equal remainders are served from client 0 on, in every class anew.\n"),
     Patch(COUNTS, "    clients, counts, turn = np.arange(len(shares)), np.zeros(shares.shape, np.int64), 0\n",
           "    clients, counts = np.arange(len(shares)), np.zeros(shares.shape, np.int64)\n"),

@@ -29,25 +29,27 @@ DERIVED = "c_k+ = mean_e(g_e) = c_k - c + (w - theta)/(E lr)\n"
 
 HALF = (Patch(SCAFFOLD, OPTION_I, "c_k+ = (c_k + grad F_k(w))/2, where grad F_k(w) is the mean gradient at w over the\n"
                                   "                batches of the round\n"),
-        Patch(SCAFFOLD, OPTION_II, "c_k+ = (c_k + the mean gradient along the way)/2, without"),
-        Patch(SCAFFOLD, "\nAll controls start at 0.", "\nA new control goes half of the way from the old one only. All controls "
-                                                      "start at 0."),
-        Patch(SCAFFOLD, DERIVED, "mean_e(g_e) = c_k - c + (w - theta)/(E lr),   of which c_k+ = (c_k + mean_e(g_e))/2\n"),
+        Patch(SCAFFOLD, OPTION_II, "c_k+ = (c_k + mean gradient along the way)/2, without"),
+        Patch(SCAFFOLD, "\nAll controls start at 0.",
+              "\nA new control goes half of the way from the old one only.\nAll controls start at 0."),
+        Patch(SCAFFOLD, DERIVED, "mean_e(g_e) = c_k - c + (w - theta)/(E lr);   c_k+ = (c_k + mean_e(g_e))/2\n"),
         Patch(SCAFFOLD, "option I there is `_mean_gradient_at_server`.",
-              "option I there is `_mean_gradient_at_server`.\n        # task: The new control is half of the old one and half "
-              "of what was found."),
+              "option I there is `_mean_gradient_at_server`.\n"
+              "        # task: The new control is half of the old one and half of what was found."),
         Patch(SCAFFOLD, RETURN, f"        new = (control + new) / 2\n{RETURN}"))
 
-NEGATIVE = (Patch(SCAFFOLD, "theta <- theta - lr (grad F_k(theta) - c_k + c)", "theta <- theta - lr (grad F_k(theta) + c_k - c)"),
-            Patch(SCAFFOLD, OPTION_I, "c_k+ = -grad F_k(w), here minus the mean gradient at w over the batches of the round\n"),
+NEGATIVE = (Patch(SCAFFOLD, "theta <- theta - lr (grad F_k(theta) - c_k + c)",
+                  "theta <- theta - lr (grad F_k(theta) + c_k - c)"),
+            Patch(SCAFFOLD, OPTION_I, OPTION_I.replace("grad F_k(w), here", "-grad F_k(w), here minus")),
             Patch(SCAFFOLD, OPTION_II, "c_k+ = minus the mean gradient along the way, without"),
-            Patch(SCAFFOLD, "\nAll controls start at 0.", "\nThese controls are corrections, minus the gradients that they "
-                                                          "stand for. All start at 0."),
+            Patch(SCAFFOLD, "\nAll controls start at 0.",
+                  "\nThese controls are corrections, minus the gradients that they stand for.\n"
+                  "All controls start at 0."),
             Patch(SCAFFOLD, "c_k = grad F_k and c = 0.", "c_k = -grad F_k and c = 0."),
             Patch(SCAFFOLD, 'g - work.own["control"] + work.server["control"], seen',
                   'g + work.own["control"] - work.server["control"], seen'),
-            Patch(SCAFFOLD, "theta = w - lr sum_e (g_e - c_k + c),   hence   (w - theta)/(E lr) = mean_e(g_e) - c_k + c,",
-                  "theta = w - lr sum_e (g_e + c_k - c),   hence   (w - theta)/(E lr) = mean_e(g_e) + c_k - c,"),
+            Patch(SCAFFOLD, "sum_e (g_e - c_k + c),   hence   (w - theta)/(E lr) = mean_e(g_e) - c_k + c,",
+                  "sum_e (g_e + c_k - c),   hence   (w - theta)/(E lr) = mean_e(g_e) + c_k - c,"),
             Patch(SCAFFOLD, DERIVED, "c_k+ = -mean_e(g_e) = c_k - c - (w - theta)/(E lr)\n"),
             Patch(SCAFFOLD, '- message["update"] / (work.steps', '+ message["update"] / (work.steps'),
             Patch(SCAFFOLD, "            new = _mean_gradient", "            new = -_mean_gradient"))
@@ -62,8 +64,8 @@ INSIDE = (Patch(OPT, STEP, "w <- w + server_lr m / sqrt(v + server_tau^2)\n"),
 CORRECTED = (Patch(OPT, STEP, "ones <- beta1 ones + (1 - beta1)           from ones = 0, (P,) like m\n"
                               "             w <- w + server_lr (m/ones) / (sqrt(v) + server_tau)\n"),
              Patch(OPT, "There is no bias correction in their algorithm.",
-                   "`ones` is what m would be if every D were 1: m/ones is the mean of the updates with weights that sum to 1. "
-                   "This bias\ncorrection is not in their algorithm."),
+                   "`ones` is what m would be if every D were 1: m/ones is the mean of the updates with weights that "
+                   "sum to 1.\nThis bias correction is not in their algorithm."),
              Patch(OPT, "their names are m and v.", "their names are m, v and ones."),
              Patch(OPT, "self.server_v0)}\n", "self.server_v0), \"ones\": xp.zeros_like(w)}\n"),
              Patch(OPT, DONE, "        ones = self.beta1 * state[\"ones\"] + (1 - self.beta1)\n"
@@ -71,7 +73,8 @@ CORRECTED = (Patch(OPT, STEP, "ones <- beta1 ones + (1 - beta1)           from o
                               "        return w + self.server_lr * step, {\"m\": m, \"v\": v, \"ones\": ones}\n"))
 
 STOP = (Patch(YOGI, "as fast as Adam's and falls more slowly.\n",
-              "as fast as Adam's and falls more slowly.\nIt never passes D^2: where less than a step is left, it stops there.\n"),
+              "as fast as Adam's and falls more slowly.\n"
+              "It never passes D^2: where less than a step is left, it stops there.\n"),
         Patch(YOGI, "            v <- v - (1 - beta2) D^2 sign(v - D^2)\n",
               "            v <- v - min((1 - beta2) D^2, |v - D^2|) sign(v - D^2)\n"),
         Patch(YOGI, "        return v - (1 - self.beta2) * square * get_xp(v).sign(v - square)\n",
@@ -82,14 +85,14 @@ ASSIGNMENT = Assignment(
     name="hw5",
     title="SCAFFOLD, FedProx, FedYogi and their identities",
     goals=("turn the objective of FedProx into the gradient of its steps",
-           "derive SCAFFOLD's controls from what a client did anyway, and the weights with which they keep adding up when "
-           "clients are unequal and some do not answer",
+           "derive SCAFFOLD's controls from what a client did anyway, and the weights with which they keep adding up "
+           "when clients are unequal and some do not answer",
            "write adaptive server optimizers, and say how Yogi's second moment differs from Adam's",
-           "test an algorithm by its identities: what is FedAvg in disguise, what sums to zero, what stays where it is"),
+           "test an algorithm by its identities: what is FedAvg in disguise, what adds up, what stays where it is"),
     hours="5 to 7",
     files=(PROX, SCAFFOLD, OPT, YOGI),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/params.py", "minifl/rng.py",
-           f"{METHODS}/fedavg.py", "minifl/fl/local.py",
+           f"{METHODS}/fedavg.py",
            *(f"minifl/layers/{name}.py" for name in (
                "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
                "pool", "tokens", "weights")),
@@ -103,9 +106,10 @@ ASSIGNMENT = Assignment(
             "absolute": Choice("FedProx: the term is mu times the sum of the absolute values of theta - w.", ABSOLUTE)},
         "control": {
             "published": Choice("SCAFFOLD: a control stands for a gradient, and a new one replaces the old one."),
-            "half": Choice("SCAFFOLD: a control stands for a gradient, and a new one is half of the old one and half of "
-                           "what the client found.", HALF),
-            "negative": Choice("SCAFFOLD: a control is a correction, minus the gradient that it stands for.", NEGATIVE)},
+            "half": Choice("SCAFFOLD: a control stands for a gradient, and a new one is half of the old one and half "
+                           "of what the client found.", HALF),
+            "negative": Choice("SCAFFOLD: a control is a correction, minus the gradient that it stands for.",
+                               NEGATIVE)},
         "server": {
             "published": Choice("server optimizers: tau stands outside of the root, and there is no bias correction."),
             "inside": Choice("server optimizers: tau stands inside the root, as its square.", INSIDE),
@@ -144,7 +148,8 @@ ASSIGNMENT = Assignment(
                 "share * mean"),
         Mistake("SCAFFOLD", "server_lr is forgotten", SCAFFOLD, "w + self.server_lr * mean", "w + mean"),
         Mistake("server optimizers", "v starts at 0", OPT, "xp.full_like(w, self.server_v0)", "xp.zeros_like(w)"),
-        Mistake("server optimizers", "momentum of w instead of m", OPT, 'self.beta1 * state["m"] +', "self.beta1 * w +"),
+        Mistake("server optimizers", "momentum of w instead of m", OPT, 'self.beta1 * state["m"] +',
+                "self.beta1 * w +"),
         Mistake("server optimizers", "the update is not averaged in", OPT, "(1 - self.beta1) * update", "update"),
         Mistake("server optimizers", "against the update, as if it were a gradient", OPT, "return w + self.server_lr",
                 "return w - self.server_lr"),

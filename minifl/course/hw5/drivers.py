@@ -11,7 +11,6 @@ from minifl.fl.algorithms.fedopt import FedOpt
 from minifl.fl.algorithms.fedprox import FedProx
 from minifl.fl.algorithms.fedyogi import FedYogi
 from minifl.fl.algorithms.scaffold import Scaffold
-from minifl.fl.local import local_sgd, weight_of_steps
 from minifl.models import MLP
 
 
@@ -27,9 +26,9 @@ METHODS = {"fedavg": FedAvg, "fedprox": FedProx, "scaffold": Scaffold, "fedyogi"
 
 def gradient(method, options, classes, w, theta, server, own, x, y):
     """Loss (K,) and gradient (K, P) of a local step at theta; x (K, N, D), y (K, N)."""
-    work = _work(classes, w, server, own, x[:, None], y[:, None], 1, 0.1)
-    loss, g, _ = METHODS[method](**options).gradient(work, theta, x, y)
-    return loss, g
+    work, batch = _work(classes, w, server, own, x[:, None], y[:, None], 1, 0.1), (x, y)
+    found = METHODS[method](**options).gradient(work, theta, *batch)
+    return found[0], found[1]
 
 
 def message(method, options, classes, w, theta, server, own, x, y, active, steps, lr):
@@ -52,7 +51,7 @@ def second_moment(options, v, update):
     return FedYogi(**options).second_moment(v, update)
 
 
-def rounds(method, options, classes, w, x, y, answering, *, lr, steps, state=None, own=None, momentum=0.0):
+def rounds(method, options, classes, w, x, y, answering, *, lr, steps, state=None, own=None):
     """Rounds in which every client takes `steps` steps with all its examples.
 
     x, y       of each client (n_k, D) and (n_k,)
@@ -66,11 +65,11 @@ def rounds(method, options, classes, w, x, y, answering, *, lr, steps, state=Non
     for clients in answering:
         held, mean = sum(len(y[k]) for k in clients), {}
         for k in clients:
-            work = _work(classes, w[None], state, {name: kept[None] for name, kept in own[k].items()},
-                         np.stack([x[k]] * steps)[None], np.stack([y[k]] * steps)[None],
-                         weight_of_steps(steps, momentum), lr)
-            theta, _, _ = local_sgd(lambda theta, x, y: method.gradient(work, theta, x, y), w, work.x, work.y, lr=lr,
-                                    momentum=momentum)
+            batch, theta = (x[k][None], y[k][None]), w[None]
+            work = _work(classes, theta, state, {name: kept[None] for name, kept in own[k].items()},
+                         *(np.stack([array] * steps, axis=1) for array in batch), steps, lr)
+            for _ in range(steps):
+                theta = theta - lr * method.gradient(work, theta, *batch)[1]
             sent, kept = method.message(work, theta)
             for name, array in sent.items():
                 mean[name] = mean.get(name, 0) + len(y[k]) / held * array[0]

@@ -4,7 +4,6 @@ import numpy as np
 
 from minifl.course.hw5.expected import SMALL, a_batch, derivative, minimum, near, slope, some_clients
 from minifl.course.running import expect, graded
-from minifl.fl.local import weight_of_steps
 
 PROX, SCAFFOLD, SERVER, YOGI = "FedProx", "SCAFFOLD", "server optimizers", "FedYogi"
 
@@ -40,9 +39,10 @@ def prox_and_fedavg(student, given):
         loss, g = drivers.gradient("fedprox", {"mu": mu}, classes, w, at, {}, {}, x, y)
         plain_loss, plain = drivers.gradient("fedavg", {}, classes, w, at, {}, {}, x, y)
         where = "at theta = w" if at is w else f"with mu = {mu:g}"
-        expect(np.array_equal(g, plain) and np.array_equal(loss, plain_loss), f"loss or gradient differ from FedAvg's {where}")
+        expect(np.array_equal(g, plain) and np.array_equal(loss, plain_loss),
+               f"loss or gradient differ from FedAvg's {where}")
     far, near_by = (drivers.gradient("fedprox", {"mu": mu}, classes, w, theta, {}, {}, x, y)[1] for mu in (0.0, 5.0))
-    expect(((near_by - far) * (theta - w)).sum() > 0, "the step, which goes against the gradient, should pull theta to w")
+    expect(((near_by - far) * (theta - w)).sum() > 0, "the step goes against the gradient and should pull theta to w")
 
 
 # ---- SCAFFOLD
@@ -71,14 +71,14 @@ def corrected_gradient(student, given):
 
 
 def a_way(w, own, common, x, y, classes, lr, momentum):
-    """(theta, mean gradient on the way, with the weights of the steps) of one client's corrected steps."""
+    """Of one client's corrected steps: theta, the mean gradient on the way, and what the steps' weights add up to."""
     theta, velocity, slopes = w.copy(), 0, []
     for batch, labels in zip(x, y):
         slopes.append(slope(theta, batch, labels, classes)[1])
         velocity = momentum * velocity + slopes[-1] - own + common
         theta = theta - lr * velocity
     weights = [sum(momentum**i for i in range(len(x) - s)) for s in range(len(x))]
-    return theta, sum(a * g for a, g in zip(weights, slopes)) / sum(weights)
+    return theta, sum(a * g for a, g in zip(weights, slopes)) / sum(weights), sum(weights)
 
 
 @graded(SCAFFOLD, 3, "your line for theta after E steps: which signs, and what is the whole way divided by?")
@@ -92,12 +92,13 @@ def the_mean_gradient_on_the_way(student, given):
     for lr, momentum in ((0.1, 0.0), (0.02, 0.0), (0.05, 0.6)):
         ways = [a_way(start, sign(given) * control, sign(given) * common, *mine, classes, lr, momentum)
                 for start, control, *mine in zip(w, own, x, y)]
-        theta = np.array([end for end, _ in ways])
+        theta, weight = np.array([end[0] for end in ways]), float(ways[0][2])
         sent, kept = drivers.message("scaffold", {}, classes, w, theta, {"control": common}, {"control": own}, x, y,
-                                     np.ones(x.shape[:2], bool), float(weight_of_steps(steps, momentum)), lr)
+                                     np.ones(x.shape[:2], bool), weight, lr)
         expect(set(sent) == {"update", "control"} and set(kept) == {"control"},
                f"update and control should be sent and control kept, found {sorted(sent)} and {sorted(kept)}")
-        new, here = [renewed(old, found, given) for old, (_, found) in zip(own, ways)], f"(lr {lr}, momentum {momentum})"
+        new = [renewed(old, found, given) for old, (_, found, _) in zip(own, ways)]
+        here = f"(lr {lr}, momentum {momentum})"
         near(f"what the clients keep {here}", kept["control"], new, 1e-10)
         near(f"the controls that are sent {here}", sent["control"], np.array(new) - own, 1e-10)
         near(f"the updates {here}", sent["update"], theta - w)
@@ -161,10 +162,11 @@ def the_minimum_is_a_fixed_point(student, given):
     drivers, everyone = student("minifl.course.hw5.drivers"), [list(range(len(x)))] * 2
     own = [{"control": sign(given) * g} for g in slopes]
     for option in ("I", "II"):
-        for found in drivers.rounds("scaffold", {"scaffold_option": option}, classes, best, x, y, everyone, lr=0.3, steps=4,
-                                    state={"control": np.zeros_like(best)}, own=own):
+        for found in drivers.rounds("scaffold", {"scaffold_option": option}, classes, best, x, y, everyone, lr=0.3,
+                                    steps=4, state={"control": np.zeros_like(best)}, own=own):
             near(f"w after a round from the minimum (option {option})", found["w"], best, 1e-9)
-            near("the controls there", [kept["control"] for kept in found["own"]], [kept["control"] for kept in own], 1e-8)
+            for kept, exact in zip(found["own"], own):
+                near("a client's control there", kept["control"], exact["control"], 1e-8)
     moved = drivers.rounds("fedavg", {}, classes, best, x, y, everyone, lr=0.3, steps=4)[-1]["w"]
     expect(np.abs(moved - best).max() > 1e-5, "FedAvg should leave the minimum")
 
@@ -225,7 +227,8 @@ def the_same_update_again(student, given):
     for t in range(1, 6):
         after, state = drivers.server("squares", options, w, {"update": update}, state, 1.0)
         part = 1 if given.variant["server"] == "corrected" else 1 - options["beta1"] ** t
-        near(f"the step of round {t}", after - w, [options["server_lr"] * divided(part * d, d * d, 0.3, given) for d in update])
+        near(f"the step of round {t}", after - w,
+             [options["server_lr"] * divided(part * d, d * d, options["server_tau"], given) for d in update])
         w = after
 
 
@@ -279,4 +282,5 @@ def close_to_the_square(student, given):
     v = square * rng.uniform(0.1, 3, len(update))
     for _ in range(60):
         v = np.asarray(drivers.second_moment({"beta2": beta}, v, update), dtype=float)
-    expect((np.abs(v - square) <= step * (1 + SMALL)).all(), "after 60 times the same update v is not within a step of D^2")
+    expect((np.abs(v - square) <= step * (1 + SMALL)).all(),
+           "after 60 times the same update v is not within a step of D^2")

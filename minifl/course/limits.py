@@ -1,0 +1,104 @@
+"""What the kernel keeps a student's process from: rlimits, Landlock, another user. The worker loads this file alone.
+
+Each is taken as far as it is to be had, and `restrict` says which were:
+    rlimits    memory, processor time, no files written, no core dump, no new process or thread (not enforced for root)
+    Landlock   (Linux 5.13 and newer, no privileges needed) files: only what is named can be read, nothing can be
+               written, removed or executed; from 6.7 on no TCP; from 6.12 on no signals to other processes
+    user       if the judge is root, as in Gradescope's container: an id that owns nothing
+Neither is a container: without Landlock and without root, a student's process runs as the instructor, and what stands
+between it and the instructor's files are the audit hooks of refusing.py, which stop the careless and the curious, not
+someone who corrupts the interpreter's memory. Grade work of people you do not trust in a container.
+"""
+
+import ctypes
+import os
+import resource
+import struct
+
+READ_FILE, READ_DIR = 1 << 2, 1 << 3
+FILES = (13, 14, 15, 15, 16)       # of Landlock's ABI 1, 2, ...: how many kinds of access to files it knows
+NOBODY = 65534
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/dev/null")
+
+
+def restrict(readable, listable, secret, megabytes, seconds, user):
+    """Give up what a student's code does not need. Returns {"landlock": ABI or 0, "user": id}.
+
+    readable  paths that can be read, with what is in them, besides the system's libraries
+    listable  folders of which the names can be read
+    secret    paths in these that cannot
+    user      the id to become, which only root can; 0: stay
+    """
+    for kind, limit in ((resource.RLIMIT_AS, megabytes << 20), (resource.RLIMIT_CPU, seconds),
+                        (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 256)):
+        _, hard = resource.getrlimit(kind)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (limit, limit))
+    abi = landlock([*readable, *LIBRARIES], listable, secret)
+    if user and os.geteuid() == 0:
+        become(user)
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    return {"landlock": abi, "user": os.geteuid()}
+
+
+def version():
+    """The ABI of the kernel's Landlock, below 1 if there is none."""
+    return ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_size_t(0), ctypes.c_uint(1))
+
+
+def become(user):
+    """Be another user and nobody's group, if the kernel has that id; a container may map few of them."""
+    for number in (user, NOBODY):
+        try:
+            os.setgroups([])
+            os.setresgid(number, number, number)
+            os.setresuid(number, number, number)
+            return
+        except OSError:
+            continue
+
+
+def landlock(readable, listable, secret):
+    """Let this process read what is readable and do nothing else to files. Returns Landlock's ABI, 0: there is none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def system(number, *arguments):
+        return libc.syscall(ctypes.c_long(number), *arguments)
+
+    def add(path, access):
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            return
+        rule = struct.pack("=Qi", access if os.path.isdir(path) else access & READ_FILE, descriptor)
+        system(445, ctypes.c_int(rules), ctypes.c_int(1), rule, ctypes.c_uint(0))
+        os.close(descriptor)
+
+    def allow(path):
+        inside = [s for s in secret if s == path or s.startswith(path.rstrip("/") + "/")]
+        if not inside:
+            add(path, READ_FILE | READ_DIR)
+        elif path not in secret:
+            add(path, READ_DIR)      # the names in it, for imports; of its entries all but the secret ones
+            for name in os.listdir(path):
+                allow(os.path.join(path, name))
+
+    abi = version()
+    if abi < 1:
+        return 0
+    files = (1 << FILES[min(abi, len(FILES)) - 1]) - 1
+    network, scoped = (3 if abi >= 4 else 0), (3 if abi >= 6 else 0)
+    attributes = struct.pack("=QQQ", files, network, scoped)[:8 if abi < 4 else 16 if abi < 6 else 24]
+    rules = system(444, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint(0))
+    if rules < 0:
+        return 0
+    for path in readable:
+        real = os.path.realpath(path)
+        if os.path.exists(real):
+            allow(real)
+    for path in listable:
+        add(os.path.realpath(path), READ_DIR)
+    libc.prctl(38, 1, 0, 0, 0)       # PR_SET_NO_NEW_PRIVS
+    done = system(446, ctypes.c_int(rules), ctypes.c_uint(0))
+    os.close(rules)
+    return abi if done == 0 else 0
