@@ -1,6 +1,5 @@
 """Assignment 3: its variants, the wrong submissions, and what a student runs."""
 
-import json
 import subprocess
 import sys
 from types import SimpleNamespace
