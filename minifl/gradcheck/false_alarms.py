@@ -33,7 +33,7 @@ def cases(count, seed):
             if not report.inconclusive:
                 break
         else:
-            raise RuntimeError(f"{layer}: nothing to compare in {ATTEMPTS} draws, so the draws of this layer are useless")
+            raise RuntimeError(f"{layer}: nothing to compare in {ATTEMPTS} draws; its draws are of no use")
 
 
 def record(count=10_000, seed=0):
@@ -69,13 +69,14 @@ def lines_of(found):
         yield f"{layer:<24} {number:>6} cases  {wrong} false alarms"
     used = ", ".join(f"{number} by {name}" for name, number in found["by instrument"].items())
     share = found["inconclusive"] / (found["inconclusive"] + found["cases"])
-    yield (f"{found['cases']} random correct cases of {len(found['by layer'])} layers ({used}): {len(found['alarms'])} false alarms; "
-           f"{found['inconclusive']} draws ({share:.1%}) had nothing to compare and were drawn anew")
+    yield (f"{found['cases']} random correct cases of {len(found['by layer'])} layers ({used}): "
+           f"{len(found['alarms'])} false alarms; {found['inconclusive']} draws ({share:.1%}) had nothing to compare and "
+           "were drawn anew")
 
 
 def mutant_record(examples=EXAMPLES, seed=0):
-    """For every wrong backward pass of a layer: how many random cases were conclusive, in how many of them the check, with
-    its measured tolerances, saw that it is wrong, and the hints that it gave, most frequent first."""
+    """For every wrong backward pass of a layer: how many random cases were conclusive, in how many of them the check,
+    with its measured tolerances, saw that it is wrong, and the hints that it gave, most frequent first."""
     found = []
     for number, mutant in enumerate(m for m in MUTANTS if m.module is None):
         wrong, conclusive, hints = 0, 0, Counter()

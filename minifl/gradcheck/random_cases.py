@@ -50,7 +50,9 @@ def _at_least(rng, least, most):
 def _vector_or_map(rng, least=1):
     """(K, N, D) or (K, N, H, W, C) with D, H mostly at least `least`."""
     k, n = _sizes(rng, 3, 4)
-    return [k, n, _at_least(rng, least, 8)] if rng.random() < 0.5 else [k, n, _at_least(rng, least, 4), *_sizes(rng, 4, 4)]
+    if rng.random() < 0.5:
+        return [k, n, _at_least(rng, least, 8)]
+    return [k, n, _at_least(rng, least, 4), *_sizes(rng, 4, 4)]
 
 
 def _layer(name):
@@ -245,7 +247,8 @@ def _add_position(rng):
 @_layer("prepend_token")
 def _prepend_token(rng):
     k, n, t, d = _sizes(rng, 3, 4, 5, 5)
-    return tokens.prepend_token, tokens.prepend_token_backward, {"x": _array(rng, k, n, t, d), "token": _array(rng, k, d)}
+    return tokens.prepend_token, tokens.prepend_token_backward, {"x": _array(rng, k, n, t, d),
+                                                                 "token": _array(rng, k, d)}
 
 
 @_layer("first_token")

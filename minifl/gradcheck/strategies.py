@@ -3,8 +3,8 @@
     from minifl.gradcheck.strategies import inputs, sweep
     print(sweep(scale, scale_backward, inputs(x="K N D", gain="K D")))
 
-A letter is a size, everywhere the same. Whoever needs other sizes or numbers names a strategy or a function for them, or
-writes a strategy: of dicts name -> array, or of pairs of such a dict and the keyword options of forward for it.
+A letter is a size, everywhere the same. Whoever needs other sizes or numbers names a strategy or a function for them,
+or writes a strategy: of dicts name -> array, or of pairs of such a dict and the keyword options of forward for it.
 """
 
 from functools import partial
@@ -43,8 +43,8 @@ class Drawn(dict):
 def inputs(shapes=None, /, *, sizes=None, values=None, special=(), **named):
     """A strategy of a layer's inputs, name -> float64 array in this order.
 
-    shapes   name -> symbolic shape, such as x="K N D", kernel="K 3 3 C F" with whole numbers, t="" for one number; as a
-             dict, or as keyword arguments (named)
+    shapes   name -> symbolic shape, such as x="K N D", kernel="K 3 3 C F" with whole numbers, t="" for one number; as
+             a dict, or as keyword arguments (named)
     sizes    symbol -> a strategy of sizes (st.sampled_from([5, 7])), a number, or a function of the sizes that are drawn
              (lambda sizes: 2 * sizes["D"]). Default 1 to 5
     values   name -> (rng, sizes) -> array, for others than standard normal numbers: labels, variances
@@ -54,8 +54,8 @@ def inputs(shapes=None, /, *, sizes=None, values=None, special=(), **named):
     sizes, values = dict(sizes or {}), dict(values or {})
     shapes = {name: _symbols(name, text) for name, text in {**(shapes or {}), **named}.items()}
     if not shapes or set(values) - set(shapes):
-        raise InputError(f"values for {', '.join(values) or 'nothing'}, shapes for {', '.join(shapes) or 'nothing'}: there must "
-                         "be an input, and values only for inputs that have a shape.")
+        raise InputError(f"values for {', '.join(values) or 'nothing'}, shapes for {', '.join(shapes) or 'nothing'}: there "
+                         "must be an input, and values only for inputs that have a shape.")
     if set(special) - set(SPECIAL):
         raise InputError(f"special={tuple(special)!r}; valid are {', '.join(SPECIAL)}.")
     plain = list(dict.fromkeys(s for shape in shapes.values() for s in shape if isinstance(s, str) and s not in sizes))
@@ -142,7 +142,8 @@ def sweep(forward, backward, strategy, *, examples=EXAMPLES, fixed=(), seed=0, *
     wrong = [(report, sizes) for report, sizes in found if not report.passed]
     smallest = min((report for report, _ in wrong), default=None,
                    key=lambda report: (any(block.inconclusive for block in report.blocks), _numbers(report)))
-    return Sweep(tuple(report for report, _ in found), len(discarded), smallest, _hint(found, wrong, smallest, discarded))
+    return Sweep(tuple(report for report, _ in found), len(discarded), smallest,
+                 _hint(found, wrong, smallest, discarded))
 
 
 def _hint(found, wrong, smallest, discarded):
@@ -152,7 +153,8 @@ def _hint(found, wrong, smallest, discarded):
         return f"nothing was compared in any example: {why}"
     if not wrong:
         return ""
-    condition = conditions.separating([sizes for _, sizes in wrong], [sizes for report, sizes in found if report.passed])
+    right = [sizes for report, sizes in found if report.passed]
+    condition = conditions.separating([sizes for _, sizes in wrong], right)
     lines = [f"wrong only for {condition}"] if condition else []
     telling = max((report for report, _ in wrong), key=lambda report: (_different(report), _numbers(report)))
     if telling.hints and telling.hints[0] not in smallest.hints:
