@@ -32,7 +32,7 @@ def local_work(settings, model, algorithm, data, partition, state, clients, grap
     zeros = xp.zeros_like(state.w)
     w, running = statistics.begin(settings, model, state, clients)
     work = Work(
-        model=model, w=w, server=state.server,
+        model=model, w=w, server={name: state.server[name] for name in algorithm.broadcast},
         own={name: xp.stack([state.own[k][name] if k in state.own else zeros for k in clients])
              for name in algorithm.kept},
         counts=xp.asarray(np.stack([partition.counts[k] for k in clients]).astype(dtype)),

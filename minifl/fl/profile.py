@@ -120,7 +120,7 @@ class Profile:
             replace(rounds, "local_work", self._around(rounds.local_work, MESSAGE, leaf=False))
             replace(rounds, "_collect", self._collect(rounds._collect))
             replace(rounds, "_server_step", self._around(rounds._server_step, SERVER))
-            replace(rounds, "_local_accuracies", self._around(rounds._local_accuracies, OWN_TESTS))
+            replace(rounds, "own_accuracies", self._around(rounds.own_accuracies, OWN_TESTS))
             replace(rounds, "evaluate", self._evaluate(rounds.evaluate))
             replace(run, "federated_rounds", self._federated_rounds(run.federated_rounds))
             self._undo = undo.pop_all()
@@ -198,13 +198,13 @@ class Profile:
 
     def _collect(self, function):
         """The sum of the messages, without waiting for them."""
-        def waited(results):
-            results = iter(results)
-            while (result := self._call((_WAITING, None), False, next, (results, _END), {})) is not _END:
+        def waited(replies):
+            replies = iter(replies)
+            while (result := self._call((_WAITING, None), False, next, (replies, _END), {})) is not _END:
                 yield result
 
         timed = self._around(function, SERVER, leaf=False)
-        return wraps(function)(lambda groups, results, weights: timed(groups, waited(results), weights))
+        return wraps(function)(lambda clients, replies, weights: timed(clients, waited(replies), weights))
 
     def _evaluate(self, function):
         @wraps(function)

@@ -9,8 +9,12 @@
 On the CPU each client is one piece of work for a thread; on a GPU all clients go through the layers together,
 along axis 0. `clients_per_call` says how many go together and so bounds the memory. It changes no bit, and neither
 does the number of workers: no client sees another one, and the messages are added in the order of the clients.
+
+`line_up` and `take` are what the server does before and after the clients' work. minifl/flower/ has the same two around
+clients in other processes and on other machines.
 """
 
+from itertools import chain
 from time import perf_counter
 from typing import NamedTuple
 
@@ -25,6 +29,15 @@ from minifl.fl.graph import Graphs
 from minifl.fl.local import learning_rate
 from minifl.fl.parallel import in_order
 from minifl.fl.participation import failed, sample
+
+
+class Reply(NamedTuple):
+    """What the server gets of one client in a round."""
+    message: dict      # name -> (...,): what the method's server step takes the mean of
+    loss: float        # mean over its local steps
+    kept: dict         # name -> (...,): what it keeps until its next round
+    tested: tuple = None    # accuracies of its own model on all test examples and on its own, where they are due
+    ended: object = None    # Ended, where the round is diagnosed
 
 
 class State(NamedTuple):
@@ -42,15 +55,16 @@ def start(algorithm, w, statistics=None):
 
 
 def federated_rounds(settings, model, algorithm, state, data, partition, *, workers=1, clients_per_call=None,
-                     cuda_graphs=True, check=lambda: None):
+                     cuda_graphs=True, check=lambda: None, absent=None):
     """Train from `state` to the last of settings.rounds and yield after every round (state, record).
 
     state      array module and dtype of its w are those of the whole run
     data       Dataset whose arrays lie on w's device
     partition  Partition: counts, and for each client its train and test indices, on the host
-    record     round (from 1); clients: how many answered; sampled: their numbers, unless it is always all;
-               failed: the numbers of those that did not answer, if dropouts are simulated; train_loss: mean over
-               the clients that answered weighted by samples, None if none did; lr, unless it is constant;
+    record     round (from 1); clients: how many answered; train_loss: mean over the clients that answered weighted by
+               samples, None if none did; sampled: their numbers, unless it is always all; failed: the numbers of those
+               that did not answer, if dropouts are simulated; lr, unless it is constant; absent, if any were: client
+               and reason of each that was asked in vain;
                in rounds divisible by eval_every and in the last one the entries of `evaluate`, in those divisible by
                local_eval_every and in the last one (0: in none) local_accuracy and local_own_accuracy, a number for
                each client that answered; with settings.diagnose, where the global model is tested, diagnostics
@@ -58,42 +72,37 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
                without diagnostics
     cuda_graphs  whether the local steps of a call run as a CUDA graph (graph.py); on the CPU there are none
     check      called between two pieces of work; what it raises ends the rounds
+    absent     round (from 1) -> {client: reason}, those that do not answer: a federation's rounds done again
 
     Raises Diverged when a loss, a client's result or the server's is not finite, before that round counts.
     """
-    trained = [k for k, part in enumerate(partition.train) if len(part)]
-    sizes = np.array([len(part) for part in partition.train], dtype=float)
-    total = sizes.sum()
+    trained, sizes = trained_on(partition)
     on_cpu = get_xp(state.w) is np
     graphs = Graphs() if cuda_graphs and not on_cpu else None
     with in_order(workers if on_cpu else 0, check) as pool_map:
         while state.round < settings.rounds:
             begin = perf_counter()
-            last = state.round + 1 == settings.rounds
-            test_locals = settings.local_eval_every > 0 and (last or _due(state.round + 1, settings.local_eval_every))
-            test = last or _due(state.round + 1, settings.eval_every)
-            answered, record = _line_up(settings, trained, state.round)
+            test, test_locals = due(settings, state.round)
+            asked, record = line_up(settings, trained, state.round)
+            missing = (absent or {}).get(state.round + 1, {})
+            answered = [k for k in asked if k not in missing]
             diagnosed = answered[:MOST_CLIENTS] if settings.diagnose and test else []
 
             def work(clients, state=state, test_locals=test_locals, diagnosed=diagnosed):
-                theta, running, *results = local_work(settings, model, algorithm, data, partition, state, clients,
-                                                      graphs)
-                tests = [_local_accuracies(settings, model, theta[i:i + 1], running[i:i + 1], data, partition.test[k])
-                         for i, k in enumerate(clients) if test_locals]
-                return *results, tests, [Ended(k, theta[i:i + 1].copy(), running[i:i + 1].copy())
-                                         for i, k in enumerate(clients) if k in diagnosed]
+                theta, running, message, kept, losses = local_work(settings, model, algorithm, data, partition, state,
+                                                                   clients, graphs)
+                return [Reply({name: sent[i] for name, sent in message.items()}, losses[i].item(),
+                              {name: array[i] for name, array in kept.items()},
+                              own_accuracies(settings, model, theta[i:i + 1], running[i:i + 1], data, partition.test[k])
+                              if test_locals else None,
+                              Ended(k, theta[i:i + 1].copy(), running[i:i + 1].copy()) if k in diagnosed else None)
+                        for i, k in enumerate(clients)]
 
             per_call = clients_per_call or (1 if on_cpu else max(1, len(answered)))
             groups = [answered[i:i + per_call] for i in range(0, len(answered), per_call)]
-            before, tests, ended = state, [], []
-            if answered:
-                held = sizes[answered].sum()
-                weights = dict(zip(answered, (sizes[answered] / held).tolist()))
-                mean, own, train_loss, tests, ended = _collect(groups, pool_map(work, groups), weights)
-                state = _server_step(algorithm, model, state, mean, own, (held / total).item())
-                record["train_loss"] = train_loss
-            else:
-                state = state._replace(round=state.round + 1)
+            before, replies = state, chain.from_iterable(pool_map(work, groups))
+            state, tested, ended = take(algorithm, model, state, sizes, answered, replies, record,
+                                        {k: missing[k] for k in asked if k in missing})
             record["seconds"] = perf_counter() - begin
 
             if test:
@@ -102,39 +111,75 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
                 if settings.diagnose:
                     record["diagnostics"] = diagnose(settings, model, before, state, data, ended, pool_map=pool_map)
             if test_locals:
-                record["local_accuracy"] = [tested[0] for tested in tests]
-                record["local_own_accuracy"] = [tested[1] for tested in tests]
+                record |= of_own_models(tested)
             yield state, record
 
 
-def _line_up(settings, trained, round_):
-    """The clients that answer in a round (from 0), and what the record says of it."""
+def trained_on(partition):
+    """The clients that hold training examples, and how many of them each client holds (K,)."""
+    sizes = np.array([len(part) for part in partition.train], dtype=float)
+    return np.flatnonzero(sizes).tolist(), sizes
+
+
+def due(settings, round_):
+    """Whether the global model is tested after a round (from 0), and whether the clients' own models are in it."""
+    last = round_ + 1 == settings.rounds
+    return (last or _due(round_ + 1, settings.eval_every),
+            settings.local_eval_every > 0 and (last or _due(round_ + 1, settings.local_eval_every)))
+
+
+def line_up(settings, trained, round_):
+    """The clients that the server asks in a round (from 0), ascending, and the record of the round so far."""
     sampled = sample(settings, trained, round_)
     missing = failed(settings, sampled, round_)
-    answered = sorted(set(sampled) - set(missing))
-    record = {"round": round_ + 1, "clients": len(answered), "train_loss": None}
+    record = {"round": round_ + 1, "clients": 0, "train_loss": None}
     if len(sampled) < len(trained):
         record["sampled"] = sampled
     if settings.dropout_rate:
         record["failed"] = missing
     if settings.lr_schedule != "constant":
         record["lr"] = learning_rate(settings, round_)
-    return answered, record
+    return sorted(set(sampled) - set(missing)), record
 
 
-def _collect(groups, results, weights):
+def take(algorithm, model, state, sizes, answered, replies, record, absent):
+    """What the server does with the replies of a round: the State after it, their `tested` and `ended`.
+
+    The record is completed but for the tests.
+
+    sizes     training examples of each client (K,)
+    answered  the clients that answered, ascending
+    replies   an iterator of the Reply of each, in this order: the messages are added one after the other
+    absent    client -> reason, of those that were asked in vain
+    If nobody answered the model stays as it is. Raises Diverged if something of the server's is not finite.
+    """
+    record["clients"] = len(answered)
+    if absent:
+        record["absent"] = [{"client": k, "reason": absent[k]} for k in sorted(absent)]
+    if not answered:
+        return state._replace(round=state.round + 1), [], []
+    held = sizes[answered].sum()
+    mean, own, record["train_loss"], tested, ended = _collect(answered, replies, sizes[answered] / held)
+    return _server_step(algorithm, model, state, mean, own, (held / sizes.sum()).item()), tested, ended
+
+
+def of_own_models(tested):
+    """The record's entries of the clients' own models: [(accuracy on all test examples, on its own)]."""
+    return {"local_accuracy": [both[0] for both in tested], "local_own_accuracy": [both[1] for both in tested]}
+
+
+def _collect(clients, replies, weights):
     """Add up what the clients sent, one after the other: mean message, what each keeps, mean loss, tests, Ended."""
-    mean, own, train_loss, tests, ended = {}, {}, 0.0, [], []
-    for clients, (message, kept, losses, tested, last) in zip(groups, results):
-        for i, k in enumerate(clients):
-            for name, sent in message.items():
-                mean[name] = mean.get(name, 0) + weights[k] * sent[i]
-            if kept:
-                own[k] = {name: array[i].copy() for name, array in kept.items()}
-            train_loss += weights[k] * losses[i].item()
-        tests += tested
-        ended += last
-    return mean, own, train_loss, tests, ended
+    mean, own, train_loss, tested, ended = {}, {}, 0.0, [], []
+    for k, reply, weight in zip(clients, replies, weights.tolist(), strict=True):
+        for name, sent in reply.message.items():
+            mean[name] = mean.get(name, 0) + weight * sent
+        if reply.kept:
+            own[k] = {name: array.copy() for name, array in reply.kept.items()}     # not a part of all clients' arrays
+        train_loss += weight * reply.loss
+        tested += [reply.tested] if reply.tested else []
+        ended += [reply.ended] if reply.ended else []
+    return mean, own, train_loss, tested, ended
 
 
 def _server_step(algorithm, model, state, mean, own, share):
@@ -153,7 +198,7 @@ def _due(round_, every):
     return every > 0 and round_ % every == 0
 
 
-def _local_accuracies(settings, model, theta, running, data, own_test):
+def own_accuracies(settings, model, theta, running, data, own_test):
     """Accuracy of one client's model, before averaging, on all test examples and on its own (None without any)."""
     p = statistics.tested(settings, model, theta, running)
     correct = predict(model, p, data.x_test, data.y_test)[0] == to_host(data.y_test)

@@ -1,7 +1,7 @@
 """One run from settings to record: what `train` and `eval` of the command line do, without a terminal."""
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -135,45 +135,62 @@ def _first_state(settings, model, place):
 
 def _rounds(lock, settings, model, dataset, partition, out, place, state, last):
     """Do the rounds after `state` and keep their record; `last` is the record of the last evaluation before."""
-    status, message = "failed", None
-
-    def save_model():
+    def save_model(state):
         record.save_model(out, statistics.saved(settings, model, state, len(partition.train)))
 
-    with lock, Signals() as signals:
-        try:
-            for state, line in federated_rounds(
-                    settings, model, settings.method(), state, on_device(dataset, place.xp), partition,
-                    workers=place.workers, clients_per_call=place.clients_per_call, check=signals.check):
-                if "diagnostics" in line:       # before the round is in the record: a kill in between loses nothing
-                    record.append_diagnostics(out, line.pop("diagnostics"))
-                record.append(out, line, line.pop("seconds"))
-                if "accuracy" in line:
-                    last = line
-                    save_model()
-                if state.round % place.checkpoint_every == 0 and state.round < settings.rounds:
-                    checkpoint.save(out, state)
-                yield line
+    with lock, Signals() as signals, keeping(settings, out, state, last, save_model, place.checkpoint_every) as keep:
+        for state, line in federated_rounds(
+                settings, model, settings.method(), state, on_device(dataset, place.xp), partition,
+                workers=place.workers, clients_per_call=place.clients_per_call, check=signals.check):
+            keep(state, line)
+            yield line
+
+
+@contextmanager
+def keeping(settings, out, state, last, save_model, checkpoint_every):
+    """Inside, `keep(state, line)` puts a round that was done into the run directory `out`; at the end comes end.json.
+
+    However the block ends, `out` is readable: at an interruption or a failure the state of the last round that was kept
+    is saved, and end.json says what happened.
+    last        record of the last evaluation before, None without one
+    save_model  (state) -> None, writes the model
+    """
+    status, message = "failed", None
+
+    def keep(new, line):
+        nonlocal state, last
+        state = new
+        if "diagnostics" in line:       # before the round is in the record: a kill in between loses nothing
+            record.append_diagnostics(out, line.pop("diagnostics"))
+        record.append(out, line, line.pop("seconds"))
+        if "accuracy" in line:
+            last = line
+            save_model(state)
+        if state.round % checkpoint_every == 0 and state.round < settings.rounds:
+            checkpoint.save(out, state)
+
+    try:
+        yield keep
+        status = "finished"
+    except (KeyboardInterrupt, GeneratorExit):   # the latter where the caller stops between two rounds
+        if state.round < settings.rounds:
+            status, message = "interrupted", f"stopped after round {state.round}"
+        else:
             status = "finished"
-        except (KeyboardInterrupt, GeneratorExit):   # the latter where the caller stops between two rounds
-            if state.round < settings.rounds:
-                status, message = "interrupted", f"stopped after round {state.round}"
-            else:
-                status = "finished"
-            raise
-        except Diverged as error:
-            status, message = "diverged", str(error)
-            raise
-        except BaseException as error:
-            message = f"{type(error).__name__}: {error}"
-            raise
-        finally:
-            save_model()
-            if status not in record.COMPLETE:
-                checkpoint.save(out, state)
-            record.finish(out, status, message, state.round, last)
-            if status in record.COMPLETE:   # only now: a kill in between must leave something to resume
-                checkpoint.remove(out)
+        raise
+    except Diverged as error:
+        status, message = "diverged", str(error)
+        raise
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        save_model(state)
+        if status not in record.COMPLETE:
+            checkpoint.save(out, state)
+        record.finish(out, status, message, state.round, last)
+        if status in record.COMPLETE:   # only now: a kill in between must leave something to resume
+            checkpoint.remove(out)
 
 
 def reopen(path, data_dir=None):

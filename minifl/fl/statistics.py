@@ -72,8 +72,14 @@ def tested(settings, model, theta, running):
 
 def global_models(settings, model, state, clients):
     """What is tested as the global model: named views of one network or, with local statistics, of one per client."""
+    local = settings.bn_stats == "local"
+    return [global_model(settings, model, state, k) for k in range(clients if local else 1)]
+
+
+def global_model(settings, model, state, client):
+    """Named views of the global model, with local statistics that of one client."""
     shared = tested(settings, model, state.w[None], state.statistics[None])
-    return [shared | _own(model, state, k) for k in range(clients)] if settings.bn_stats == "local" else [shared]
+    return shared | _own(model, state, client) if settings.bn_stats == "local" else shared
 
 
 def saved(settings, model, state, clients):

@@ -20,7 +20,7 @@ class Work(NamedTuple):
     """What K clients have at hand in one round."""
     model: object
     w: object        # (K, P) where their steps begin: the server's parameters (but for batch norms that stay local)
-    server: dict     # name -> (P,): the server's state that it sends along
+    server: dict     # name -> (P,): what the server sends along of its state, `broadcast`
     own: dict        # name -> (K, P): what the clients keep between rounds
     counts: object   # (K, C) their training examples of each class
     x: object        # (K, E, N, H, W, C) their batches
@@ -34,7 +34,8 @@ class Work(NamedTuple):
 class FedAvg:
     """The fields of a method are its hyperparameters, by the names of their command-line options."""
 
-    kept = ()   # names of the arrays (P,) that each client keeps between rounds; they start at 0
+    kept = ()        # names of the arrays (P,) that each client keeps between rounds; they start at 0
+    broadcast = ()   # names of the arrays of the server's state that its clients need; the others stay at the server
 
     def server_state(self, w):
         """name -> (P,): what the server keeps between rounds besides w, at the start."""
@@ -57,6 +58,10 @@ class FedAvg:
         # task: FedAvg keeps nothing from round to round.
         return {"update": theta - work.w}, {}
         # course: end
+
+    def moved(self, message):
+        """How far a client's message says that its parameters moved, theta - w: (..., P)."""
+        return message["update"]
 
     def server(self, model, w, mean, state, share):
         """The server's step: next w (P,) and state.

@@ -19,5 +19,8 @@ class FedNova(FedAvg):
     def message(self, work, theta):
         return {"direction": (theta - work.w) / work.steps, "steps": work.steps[:, 0]}, {}
 
+    def moved(self, message):
+        return message["direction"] * message["steps"][..., None]
+
     def server(self, model, w, mean, state, share):
         return w + mean["steps"] * mean["direction"], state

@@ -30,7 +30,7 @@ class Scaffold(FedAvg):
     scaffold_option: str = "II"
     server_lr: float = 1.0
 
-    kept = ("control",)
+    kept = broadcast = ("control",)
 
     def server_state(self, w):
         return {"control": get_xp(w).zeros_like(w)}
