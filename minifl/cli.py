@@ -2,7 +2,7 @@
 
 import click
 
-from minifl.commands import checking, course, looking, paper, training
+from minifl.commands import checking, course, federating, looking, paper, training
 from minifl.errors import InputError
 
 
@@ -29,7 +29,8 @@ def main():
     """Federated learning with layer and feature normalization under label skew."""
 
 
-for command in (training.train_command, training.sweep_command, looking.eval_command, looking.compare_command,
+for command in (training.train_command, training.sweep_command, federating.federate_command,
+                federating.replay_command, looking.eval_command, looking.compare_command,
                 looking.plot_command, looking.partition_command, looking.describe_command, checking.gradcheck_command,
                 checking.theory_command, paper.reproduce_command, course.course_group):
     main.add_command(command)

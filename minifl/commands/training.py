@@ -55,7 +55,7 @@ def train_command(data_dir, table_file, config_file, device, precision, workers,
             raise InputError("--resume goes on in its own directory; leave --out and --force out.")
         config, dataset, partition = reopen(resumed, data_dir)
         settings = settings_for(dataset.name, config["settings"])
-        _refuse_differences(resumed, settings, chosen, partition, table_file, dataset)
+        refuse_differences(resumed, settings, chosen, partition, table_file, dataset)
         memory.check_fits(settings, dataset, partition, place)
         out, (lines, messages) = resumed, resume(resumed, config, dataset, partition, place)
     else:
@@ -63,7 +63,7 @@ def train_command(data_dir, table_file, config_file, device, precision, workers,
         counts = read_table(table_file, dataset, chosen)
         settings = settings_for(dataset.name, chosen)
         partition = split(settings, dataset, counts)
-        _check_fits(settings, dataset, partition, place)
+        check_fits(settings, dataset, partition, place)
         if out is None:
             out = record.new_folder("runs", f"{settings.data}-{settings.setting}-{settings.algorithm}-"
                                             f"{settings.norm}-seed{settings.seed}")
@@ -77,13 +77,13 @@ def train_command(data_dir, table_file, config_file, device, precision, workers,
             show_progress(lines, settings)
     except KeyboardInterrupt as interrupt:
         click.echo(f"Interrupted; the record up to here is in {out}. Go on with: "
-                   f"python cli.py train --resume {_pasteable(out, data_dir)}", err=True)
+                   f"python cli.py train --resume {pasteable(out, data_dir)}", err=True)
         sys.exit(128 + getattr(interrupt, "signum", signal.SIGINT))
     except Diverged as error:
         click.echo(f"Diverged: {error}. The record is in {out}.", err=True)
         sys.exit(1)
     show_result(record.read_end(out)["last_evaluation"], dataset)
-    click.echo(f"Record: {out}. Test it again: python cli.py eval {_pasteable(out, data_dir)}")
+    click.echo(f"Record: {out}. Test it again: python cli.py eval {pasteable(out, data_dir)}")
 
 
 @click.command("sweep")
@@ -125,12 +125,12 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, precision, c
     sys.exit(1 if failed else 0)
 
 
-def _pasteable(run, data_dir):
+def pasteable(run, data_dir):
     """A run directory, and --data-dir if it was given, as arguments for a shell."""
     return shlex.join([str(run), *(["--data-dir", str(data_dir)] if data_dir else [])])
 
 
-def _refuse_differences(run, settings, chosen, partition, table_file, dataset):
+def refuse_differences(run, settings, chosen, partition, table_file, dataset):
     """InputError if something was chosen for a resumed run that is not what the run has."""
     for name, value in chosen.items():
         if value is not None and not (name == "data" and value == "auto"):
@@ -144,7 +144,7 @@ def _refuse_differences(run, settings, chosen, partition, table_file, dataset):
                          f"out, or begin a new run.")
 
 
-def _check_fits(settings, dataset, partition, place, processes=1):
+def check_fits(settings, dataset, partition, place, processes=1):
     """InputError if the network does not fit the images, more clients are wanted than there are, or the run takes more
     memory than there is at its place, where so many processes share it; None: it will not be done."""
     settings.network(dataset.num_classes, dataset.image_shape).spec
@@ -172,7 +172,7 @@ def show_advice(runs, dataset, counts, place, jobs):
     for run in runs:
         partition = split(run.settings, dataset, counts)
         complete = run.status in record.COMPLETE
-        _check_fits(run.settings, dataset, partition, None if complete else place, min(jobs, len(runs)))
+        check_fits(run.settings, dataset, partition, None if complete else place, min(jobs, len(runs)))
         for sentence in advice(run.settings, partition):
             about.setdefault(sentence, []).append(run.path.name)
     for sentence, names in about.items():

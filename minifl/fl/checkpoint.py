@@ -1,19 +1,17 @@
 """Checkpoints: all of a run's state in one file, so that a stopped run goes on to the same bits.
 
-    checkpoint-ROUND    64 hexadecimal digits, the sha256 of the rest; a newline; an npz with
-                        round, w, server/NAME (P,), statistics (S,), clients (n,), own/NAME (n, ...)
+    checkpoint-ROUND    behind a checksum (minifl/sealed.py): round, w, server/NAME (P,), statistics (S,),
+                        clients (n,), own/NAME (n, ...)
 
 There is nothing else to keep: randomness is addressed, not streamed (minifl/rng.py). The two newest are kept; one
 that is damaged is noticed by its checksum, and the other one is used.
 """
 
-import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
 
-from minifl.atomic import replacing
+from minifl import sealed
 from minifl.backend import get_xp, to_host
 from minifl.errors import InputError
 from minifl.fl.rounds import State
@@ -28,6 +26,11 @@ def files(path):
     return [file for _, file in sorted(found, reverse=True)]
 
 
+def oldest(path):
+    """The round of the oldest checkpoint that the run may go on from once it has written another one; 0: none."""
+    return min((int(file.name.removeprefix("checkpoint-")) for file in files(path)), default=0)
+
+
 def save(path, state):
     """Write the state as the newest checkpoint of the run directory; of the older ones only KEPT - 1 stay."""
     arrays = {"round": np.int64(state.round), "w": to_host(state.w), "statistics": to_host(state.statistics),
@@ -36,12 +39,8 @@ def save(path, state):
     if state.own:
         for name in next(iter(state.own.values())):
             arrays[f"own/{name}"] = np.stack([to_host(state.own[k][name]) for k in sorted(state.own)])
-    content = io.BytesIO()
-    np.savez(content, **arrays)
     newest = Path(path) / f"checkpoint-{state.round:07d}"
-    with replacing(newest) as f:
-        f.write(hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n")
-        f.write(content.getbuffer())
+    sealed.write(newest, arrays)
     found = files(path)
     here = found.index(newest)   # those before it are of later rounds: `latest` has passed them over
     for file in found[:here] + found[here + KEPT:]:
@@ -53,7 +52,7 @@ def latest(path, start, most_rounds, kept):
 
     start        State before the first round, on the run's device
     most_rounds  rounds that the record holds; a checkpoint beyond them is of no use
-    kept         name -> length of what each client keeps
+    kept         name -> length of what each client keeps; None: whatever it is
     Raises InputError if a sound checkpoint has not the form of `start`: then the run's config was changed, and to go
     on from the start would lose what was done.
     """
@@ -64,7 +63,8 @@ def latest(path, start, most_rounds, kept):
         except InputError as error:
             messages.append(f"{error} It is passed over.")
             continue
-        if _form(state) != _form(start) or any(_lengths(own) != kept for own in state.own.values()):
+        if _form(state) != _form(start) or \
+                (kept is not None and any(_lengths(own) != kept for own in state.own.values())):
             raise InputError(f"{file} is of another network or method than config.json; one of them was changed.")
         if state.round <= most_rounds:
             return state, messages
@@ -80,21 +80,14 @@ def remove(path):
 
 def _load(file, asarray):
     """The state in a checkpoint. InputError if it cannot be read or is damaged."""
+    arrays = {name: asarray(array) for name, array in sealed.read(file).items()}
     try:
-        digest, _, content = file.read_bytes().partition(b"\n")
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        raise InputError(f"{file} is damaged: its checksum does not fit.")
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
-            arrays = {name: asarray(saved[name]) for name in saved.files}
         own = _below("own/", arrays)
         state = State(int(arrays["round"]), arrays["w"], _below("server/", arrays),
                       {k: {name: rows[i] for name, rows in own.items()}
                        for i, k in enumerate(arrays["clients"].tolist())},
                       arrays.get("statistics", arrays["w"][:0]))   # of a run begun before there was batch norm
-    except Exception as error:  # the checksum fits whatever somebody computed it of
+    except Exception as error:  # arrays, but not a checkpoint's
         raise InputError(f"{file} is not a checkpoint: {error}.") from error
     return state
 

@@ -85,10 +85,15 @@ def evaluate(model, models, images, labels, client_examples, *, pool_map=map):
 
 
 def test_record(tests, y, client_examples, num_classes):
-    """What `evaluate` returns, from what `predict` said of the global model or of each client's; all on the host."""
-    correct = np.stack([predicted == y for predicted, _ in tests])     # (1 or clients, M)
-    own = np.broadcast_to(correct, (len(client_examples), len(y)))     # (clients, M)
-    clients = [float(mine[part].mean()) if len(part) else None for mine, part in zip(own, client_examples)]
+    """What `evaluate` returns, from what `predict` said of the global model or of each client's; all on the host.
+
+    A client's may be missing, None: it has no accuracy, and the means are those of the others.
+    """
+    right = [test and test[0] == y for test in tests]
+    own = right * len(client_examples) if len(tests) == 1 else right
+    clients = [float(mine[part].mean()) if mine is not None and len(part) else None
+               for mine, part in zip(own, client_examples)]
+    correct = np.stack([mine for mine in right if mine is not None])   # (models that were tested, M)
     with_examples = [accuracy for accuracy in clients if accuracy is not None]
     return {
         "accuracy": float(correct.mean()),
@@ -96,7 +101,7 @@ def test_record(tests, y, client_examples, num_classes):
         "client_accuracy": clients,
         "class_accuracy": [float(correct[:, y == c].mean()) if (y == c).any() else None
                            for c in range(num_classes)],
-        "test_loss": float(np.mean([loss for _, loss in tests])) / len(y),
+        "test_loss": float(np.mean([test[1] for test in tests if test])) / len(y),
     }
 
 

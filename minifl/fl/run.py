@@ -75,21 +75,25 @@ def train(settings, dataset, partition, out, place=Placement(), *, force=False, 
     the exception goes on.
     Raises InputError if `out` cannot be used or the device has no such precision, Diverged if a loss is not finite.
     """
-    precision = place.precision or "fp32"
-    choose_precision(place.xp, precision)
+    choose_precision(place.xp, place.precision or "fp32")
     model = settings.network(dataset.num_classes, dataset.image_shape)
-    config = {
-        "settings": asdict(settings),
-        "partition": {"sha256": partition_hash(partition.counts), "file": table_file},
-        "data": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
-        "parameters": model.spec.size,
-        **record.environment(place.device, precision),
-    }
+    config = new_config(settings, dataset, partition, place, table_file)
     with ExitStack() as lock:
         out = lock.enter_context(record.locked(out))
         record.create(out, config, partition.counts, dataset.class_names, force=force)
         return _rounds(lock.pop_all(), settings, model, dataset, partition, out, place,
-                       _first_state(settings, model, place), None)
+                       first_state(settings, model, place.xp), None)
+
+
+def new_config(settings, dataset, partition, place, table_file):
+    """The config of a run that begins here and now."""
+    return {
+        "settings": asdict(settings),
+        "partition": {"sha256": partition_hash(partition.counts), "file": table_file},
+        "data": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
+        "parameters": settings.network(dataset.num_classes, dataset.image_shape).spec.size,
+        **record.environment(place.device, place.precision or "fp32"),
+    }
 
 
 def resume(out, config, dataset, partition, place=Placement()):
@@ -101,6 +105,9 @@ def resume(out, config, dataset, partition, place=Placement()):
     InputError if it has ended, if it was made on another kind of device or with another precision, and as `train`.
     """
     settings = settings_for(config["settings"].get("data"), config["settings"])
+    if "federation" in config:
+        raise InputError(f"{out} was begun by federate, whose clients keep their own state; go on with: "
+                         f"python cli.py federate --resume {out}")
     kind = str(config.get("device")).split()[0]
     if kind != place.device.split()[0]:
         raise InputError(f"{out} was begun on {config.get('device')}, which rounds differently from {place.device}; "
@@ -115,22 +122,32 @@ def resume(out, config, dataset, partition, place=Placement()):
         out = lock.enter_context(record.locked(out))
         if record.read_config(out) != config:
             raise InputError(f"{out} was overwritten by another process meanwhile; look at it before going on.")
-        ended = record.read_end(out)
-        if ended and ended["status"] in record.COMPLETE:
-            checkpoint.remove(out)   # in case that it was killed just before it did
-            raise InputError(f"{out} has {ended['status']} after round {ended['rounds_done']}: there is nothing to "
-                             f"resume." + (f" ({ended['message']})" if ended["message"] else ""))
-        state, messages = checkpoint.latest(out, _first_state(settings, model, place), record.count_rounds(out),
+        refuse_ended(out)
+        state, messages = checkpoint.latest(out, first_state(settings, model, place.xp), record.count_rounds(out),
                                             statistics.kept_sizes(settings, model, settings.method()))
         messages.append(f"Resuming after round {state.round} of {settings.rounds}.")
-        tested = [line for line in record.cut(out, state.round, place.device, precision) if "accuracy" in line]
-        return _rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state,
-                       tested[-1] if tested else None), messages
+        last = last_test(record.cut(out, state.round, place.device, precision))
+        return _rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state, last), messages
 
 
-def _first_state(settings, model, place):
-    w = place.xp.asarray(model.spec.init(settings.seed).astype(np.float32))
-    return start(settings.method(), w, place.xp.asarray(model.statistics.init(settings.seed).astype(np.float32)))
+def refuse_ended(out):
+    """InputError if the run in `out` has ended, so that there is nothing to resume."""
+    ended = record.read_end(out)
+    if ended and ended["status"] in record.COMPLETE:
+        checkpoint.remove(out)   # in case that it was killed just before it did
+        raise InputError(f"{out} has {ended['status']} after round {ended['rounds_done']}: there is nothing to "
+                         f"resume." + (f" ({ended['message']})" if ended["message"] else ""))
+
+
+def last_test(lines):
+    """The last of a record's lines in which the global model was tested; None without one."""
+    return next((line for line in reversed(lines) if "accuracy" in line), None)
+
+
+def first_state(settings, model, xp=np):
+    """The State before the first round, on xp's device."""
+    w = xp.asarray(model.spec.init(settings.seed).astype(np.float32))
+    return start(settings.method(), w, xp.asarray(model.statistics.init(settings.seed).astype(np.float32)))
 
 
 def _rounds(lock, settings, model, dataset, partition, out, place, state, last):

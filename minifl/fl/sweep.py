@@ -18,6 +18,7 @@ from typing import NamedTuple
 from minifl.errors import InputError
 from minifl.fl import record
 from minifl.fl.settings import BELONGS, DEFAULTS, OTHERS, TABLE, Settings, settings_for
+from minifl.processes import environment
 
 ALWAYS_NAMED = ("algorithm", "norm", "setting")   # parts of a run's name, with what else varies, and the seed
 MOST_RUNS = 10_000                                # more are a slip of the keyboard: checking them takes minutes
@@ -107,7 +108,7 @@ class _Process:
         self.rounds_file, self.seen, self.output = run.path / record.ROUNDS, 0, tempfile.TemporaryFile()
         self.popen = subprocess.Popen([sys.executable, "-m", "minifl", "train", *begin, *options],
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.output,
-                                      start_new_session=True, env=_environment())
+                                      start_new_session=True, env=environment())
 
     def new_rounds(self):
         """How many rounds the record has gained since the last look; it loses some where a run is resumed."""
@@ -158,10 +159,3 @@ def _arguments(chosen):
 
 def _shown(chosen):
     return " ".join(map(str, _arguments(chosen)))
-
-
-def _environment():
-    """This package, also where it is not installed, and one BLAS thread per process."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -1,0 +1,148 @@
+"""`federate` and `replay`: the run of `train` on Flower, and the proof that it is the same."""
+
+import signal
+import sys
+
+import click
+
+from minifl.commands.choices import data_name, merge, read_settings, read_table
+from minifl.commands.display import show_progress, show_result, show_start
+from minifl.commands.options import (FileName, algorithm_options, data_dir_option, data_options, model_options,
+                                     partition_options, training_options)
+from minifl.commands.training import check_fits, pasteable, refuse_differences
+from minifl.data import registry
+from minifl.errors import InputError
+from minifl.fl import record
+from minifl.fl.parallel import Signals
+from minifl.fl.run import Placement, default_workers, reopen, split
+from minifl.fl.settings import settings_for
+
+PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
+
+
+@click.command("federate")
+@data_options
+@model_options
+@algorithm_options
+@partition_options
+@training_options
+@click.option("--nodes", type=click.IntRange(min=1), help="SuperNodes; node i has the clients i, i + nodes, ...  "
+                                                          "[default: one for each client, at most 8]")
+@click.option("--wait", type=click.FloatRange(min=1), default=120.0, help="Seconds for which nodes are awaited.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=600.0,
+              help="Seconds after which a round goes on without the clients that did not answer.")
+@click.option("--clip-update", type=click.FloatRange(min=0, min_open=True),
+              help="Refuse an update that is longer than this (Euclidean length of theta - w).  [default: any length]")
+@click.option("--tls/--no-tls", default=False, help="Certificates of its own, and a key for each node.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Threads of each node over its clients.")
+@click.option("--out", type=FileName(), help="Run directory.  [default: a new one in runs/]")
+@click.option("--force", is_flag=True, help="Overwrite the run in --out.")
+@click.option("--resume", "resumed", type=FileName(), metavar="RUN",
+              help="Go on with a stopped federation from its newest checkpoint.")
+@click.option("--emit", type=FileName(), metavar="DIR",
+              help="Start nothing; write app, configuration, certificates, keys and commands for several machines.")
+@click.option("--address", metavar="HOST:PORT", help="Of --emit: where the nodes reach the SuperLink.")
+def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, clip_update, tls, workers, out, force,
+                     resumed, emit, address, **chosen):
+    """Train as `train` does, with the clients in processes of their own, on Flower.
+
+    Starts a SuperLink and its SuperNodes on this machine's loopback interface, and ends them. Needs the extra flower.
+    """
+    from minifl.flower import federate
+    federate.check_installed()
+    chosen = merge(read_settings(config_file), chosen)
+    if (emit is None) != (address is None):
+        raise InputError("--emit DIR and --address HOST:PORT belong together: where to write, and where the SuperLink "
+                         "will be; give both or none.")
+    if resumed is not None:
+        if out is not None or force or emit is not None:
+            raise InputError("--resume goes on in its own directory; leave --out, --force and --emit out.")
+        config, dataset, partition = reopen(resumed, data_dir)
+        settings = settings_for(dataset.name, config["settings"])
+        refuse_differences(resumed, settings, chosen, partition, table_file, dataset)
+        federate.check_resumable(resumed, config)
+        out = resumed
+    else:
+        federate.refuse(settings_for(data_name(chosen), chosen))
+        dataset = registry.load(data_name(chosen), data_dir)
+        counts = read_table(table_file, dataset, chosen)
+        settings = settings_for(dataset.name, chosen)
+        partition = split(settings, dataset, counts)
+        terms = {"nodes": federate.number_of_nodes(nodes, len(partition.train)), "wait": wait, "timeout": timeout,
+                 "clip_update": clip_update, "tls": tls}
+        if emit is not None:
+            from minifl.flower import deployment
+            lines = deployment.emit(emit, address, settings, dataset, partition, terms | {"tls": True},
+                                    table_file=str(table_file) if table_file else None)
+            click.echo("\n".join(lines))
+            return
+        check_fits(settings, dataset, partition, Placement(workers=workers), terms["nodes"])
+        if out is None:
+            out = record.new_folder("runs", f"{settings.data}-{settings.setting}-{settings.algorithm}-"
+                                            f"{settings.norm}-seed{settings.seed}-federation")
+        config = federate.begin(settings, dataset, partition, out, **terms, force=force,
+                                table_file=str(table_file) if table_file else None)
+    show_start(settings, dataset, partition, PROCESSES.format(nodes=config["federation"]["nodes"]), out)
+    _run(settings, dataset, partition, config, out, data_dir, workers)
+
+
+def _run(settings, dataset, partition, config, out, data_dir, workers):
+    """Start the federation of a run directory, show its rounds, end it."""
+    from minifl.flower import federate
+    model = settings.network(dataset.num_classes, dataset.image_shape)
+
+    def say(text):
+        click.echo(text, err=True)
+
+    try:
+        try:
+            with Signals() as signals:
+                click.echo("Starting the SuperLink and its nodes.")
+                with federate.federation(out, config, settings, data_dir, workers, say) as federation:
+                    signals.check()
+                    show_progress(_without_absences(federate.follow(out, federation, signals.check), say), settings)
+        finally:
+            federate.close(out, settings, model, len(partition.train))
+    except KeyboardInterrupt as interrupt:
+        click.echo(f"Interrupted; the record up to here is in {out}. Go on with: "
+                   f"python cli.py federate --resume {pasteable(out, data_dir)}", err=True)
+        sys.exit(128 + getattr(interrupt, "signum", signal.SIGINT))
+    except federate.Failed as error:
+        click.echo(f"Failed: {error}\nThe record up to here is in {out}. Go on with: "
+                   f"python cli.py federate --resume {pasteable(out, data_dir)}", err=True)
+        sys.exit(1)
+    end = record.read_end(out)
+    if end["status"] != "finished":
+        click.echo(f"{end['status'].capitalize()}: {end['message']}. The record is in {out}.", err=True)
+        sys.exit(1)
+    if end["last_evaluation"]:
+        show_result(end["last_evaluation"], dataset)
+    click.echo(f"Record: {out}. Done again in this process, and compared: python cli.py replay "
+               f"{pasteable(out, data_dir)}")
+
+
+def _without_absences(lines, say):
+    """The lines; who was absent is said besides."""
+    for line in lines:
+        for missing in line.get("absent", []):
+            say(f"Round {line['round']} without client {missing['client']}: {missing['reason']}")
+        yield line
+
+
+@click.command("replay")
+@click.argument("run", type=FileName())
+@data_dir_option
+@click.option("--workers", type=click.IntRange(min=1), help="Threads over clients.  [default: all cores]")
+def replay_command(run, data_dir, workers):
+    """Do the rounds of a run again in this process, and compare every number of its record and its model.
+
+    Clients that were absent in a round of a federation are absent again. Exit code 1 if anything differs.
+    """
+    from minifl.flower.replaying import differences
+    found = differences(run, data_dir, workers or default_workers(), lambda lines, settings: show_progress(lines, settings))
+    for difference in found:
+        click.echo(difference)
+    if found:
+        click.echo(f"{run} is not what this machine computes.")
+        sys.exit(1)
+    click.echo(f"Every line of the record of {run} and every bit of its model are the same.")

@@ -1,0 +1,61 @@
+"""What Flower wants in files: the app, which is minifl itself, and the connection to a SuperLink."""
+
+import json
+from pathlib import Path
+
+from minifl.atomic import replacing
+
+LINK = "loop"       # the name of the connection in Flower's configuration
+
+APP = """\
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "minifl-federation"
+version = "{version}"
+description = "A run of minifl; every node has minifl installed"
+license = "MIT"
+dependencies = []
+
+[tool.setuptools]
+packages = []
+
+[tool.flwr.app]
+publisher = "minifl"
+
+[tool.flwr.app.components]
+serverapp = "minifl.flower.server:app"
+clientapp = "minifl.flower.client:app"
+
+[tool.flwr.app.config]
+{config}
+"""
+
+CONNECTION = """\
+[superlink]
+default = "{name}"
+
+[superlink.{name}]
+address = {address}
+{security}
+"""
+
+
+def write_app(folder, config):
+    """The folder that `flwr run` takes; config: name -> text, number or truth, of server.py."""
+    from minifl import __version__
+    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in config.items())
+    _write(Path(folder) / "pyproject.toml", APP.format(version=__version__, config=lines))
+
+
+def write_connection(folder, address, ca):
+    """FLWR_HOME of who gives the run to the SuperLink; ca: file of the certificate that signs its own, None: no TLS."""
+    security = "insecure = true" if ca is None else f"root-certificates = {json.dumps(str(ca))}"
+    _write(Path(folder) / "config.toml", CONNECTION.format(name=LINK, address=json.dumps(address), security=security))
+
+
+def _write(path, text):
+    with replacing(path) as f:
+        f.write(text.encode())

@@ -1,0 +1,90 @@
+"""The ClientApp: what a node is asked, and what it answers. Flower starts a process for every message.
+
+A node's own configuration (flower-supernode --node-config):
+
+    partition-id, num-partitions   which clients it has: k with k mod num-partitions = partition-id
+    data-dir                       folder of its data files; without it MINIFL_DATA, else ./data
+    state-dir                      folder of what its clients keep between rounds; without it ./minifl-clients
+    workers                        threads over its clients; 1 without it
+"""
+
+from pathlib import Path
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+import minifl
+from minifl.errors import InputError
+from minifl.flower import node, wire
+
+app = ClientApp()
+
+
+@app.query()
+def introduce(message, context):
+    """Who this node is, and whether it has the data of the run."""
+    found = {"partition-id": _number(context, "partition-id"), "num-partitions": _number(context, "num-partitions"),
+             "minifl": minifl.__version__, "numpy": np.__version__, "problem": ""}
+    try:
+        _come_in(message, context)
+    except InputError as error:
+        found["problem"] = str(error)
+    return Message(RecordDict({wire.NODE: ConfigRecord(found)}), reply_to=message)
+
+
+@app.train()
+def train(message, context):
+    """The local work of some clients, from what the server sent."""
+    here = _come_in(message, context)
+    job, sent = wire.unpack_job(message.content[wire.JOB]), _sent(here, message)
+    outcome = node.train(here, job, sent["w"], {name: sent[name] for name in here.method.broadcast},
+                         sent["statistics"])
+    losses = MetricRecord()
+    for k, reply in outcome.replies.items():
+        losses[str(k)] = reply.loss
+        if reply.tested:        # one number if it has no test examples of its own
+            losses[f"{k}/tested"] = [value for value in reply.tested if value is not None]
+    return Message(RecordDict({
+        wire.ARRAYS: wire.pack({f"{k}/{name}": array for k, reply in outcome.replies.items()
+                                for name, array in reply.message.items()}),
+        wire.LOSSES: losses,
+        wire.TROUBLE: ConfigRecord({str(k): reason for k, reason in outcome.trouble.items()}),
+        wire.DIVERGED: ConfigRecord({"clients": outcome.diverged}),
+    }), reply_to=message)
+
+
+@app.evaluate()
+def evaluate(message, context):
+    """The tests of the models of some clients that have batch norms of their own."""
+    here = _come_in(message, context)
+    sent = _sent(here, message)
+    tests, trouble = node.test(here, wire.unpack_job(message.content[wire.JOB]), sent["w"], sent["statistics"])
+    return Message(RecordDict({
+        wire.ARRAYS: wire.pack({f"{k}/predicted": predicted for k, (predicted, _) in tests.items()}),
+        wire.LOSSES: MetricRecord({str(k): loss for k, (_, loss) in tests.items()}),
+        wire.TROUBLE: ConfigRecord({str(k): reason for k, reason in trouble.items()}),
+    }), reply_to=message)
+
+
+def _come_in(message, context):
+    """The run on this node, from a message and the node's configuration."""
+    task = wire.unpack_task(message.content[wire.TASK])
+    counts = message.content.get(wire.COUNTS)
+    counts = None if counts is None else counts["counts"].numpy()
+    config = context.node_config
+    data_dir = config.get("data-dir")
+    return node.come_in(task, counts, Path(data_dir) if data_dir else None,
+                        Path(config.get("state-dir") or "minifl-clients"), int(config.get("workers", 1)))
+
+
+def _sent(here, message):
+    """What the server sent: w (P,), statistics (S,) and what the method broadcasts."""
+    size, dtype = here.model.spec.size, np.float32
+    form = {"w": ((size,), dtype), "statistics": ((here.model.statistics.size,), dtype)}
+    return wire.unpack(message.content[wire.ARRAYS], form | {name: ((size,), dtype) for name in here.method.broadcast})
+
+
+def _number(context, name):
+    value = context.node_config.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else -1

@@ -1,0 +1,130 @@
+"""A run directory as a federation on this machine: begun, followed while the ServerApp writes it, and closed."""
+
+import secrets
+import shutil
+import time
+from importlib import metadata
+from pathlib import Path
+
+from minifl.errors import InputError
+from minifl.fl import checkpoint, record, statistics
+from minifl.fl.run import Placement, first_state, last_test, new_config, refuse_ended
+from minifl.flower import certificates
+from minifl.flower.loopback import Failed, Federation, Node
+
+FLOWER = "1.41.0"       # what this is written for and tested with
+FOLDER, CLIENTS = "federation", "clients"      # in the run directory
+MOST_NODES = 8          # by default; more clients share them
+POLL, ASK = 0.2, 20     # seconds between looks at the record, and questions to Flower whether the run still goes
+
+
+def check_installed():
+    """InputError unless Flower is installed, in the version that this is written for."""
+    try:
+        found = metadata.version("flwr")
+    except metadata.PackageNotFoundError:
+        raise InputError("federate needs Flower, which is not installed: pip install -e '.[flower]'") from None
+    if found != FLOWER:
+        raise InputError(f"federate needs Flower {FLOWER}, and {found} is installed: pip install -e '.[flower]'")
+
+
+def refuse(settings):
+    """InputError for what a federation cannot do."""
+    if settings.diagnose:
+        raise InputError("--diagnose looks at the clients' models before averaging, and in a federation these stay with "
+                         "their clients; leave it out, or use train.")
+
+
+def number_of_nodes(nodes, num_clients):
+    """How many SuperNodes there are; nodes: as asked for, or None."""
+    if nodes is not None and nodes > num_clients:
+        raise InputError(f"--nodes {nodes} is more than the {num_clients} clients; at most one node for each is valid.")
+    return nodes or min(num_clients, MOST_NODES)
+
+
+def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_update, tls, force=False, table_file=None):
+    """Write what a federation's run directory begins with. InputError if `out` cannot be used."""
+    place = Placement(workers=1)
+    config = new_config(settings, dataset, partition, place, table_file) | {"federation": {
+        "id": secrets.token_hex(8), "nodes": nodes, "wait": wait, "timeout": timeout, "clip_update": clip_update,
+        "tls": tls, "flwr": metadata.version("flwr")}}
+    with record.locked(out) as path:
+        record.create(path, config, partition.counts, dataset.class_names, force=force)
+        _remove_own(path)       # of the run that was there
+    return config
+
+
+def check_resumable(out, config):
+    """InputError if the run in `out` is no federation, or has ended."""
+    if "federation" not in config:
+        raise InputError(f"{out} was begun by train, not by federate; go on with: python cli.py train --resume {out}")
+    with record.locked(out) as path:
+        refuse_ended(path)
+        (path / record.END).unlink(missing_ok=True)
+
+
+def federation(out, config, settings, data_dir, workers, say):
+    """The Federation of a run directory."""
+    out, own = Path(out).resolve(), config["federation"]
+    folder, shared = out / FOLDER, {"data-dir": str(Path(data_dir).resolve()) if data_dir else ""}
+    keys = [certificates.make_node_key(folder / "certificates" / f"node-{i}") if own["tls"] else None
+            for i in range(own["nodes"])]
+    nodes = [Node({"partition-id": i, "num-partitions": own["nodes"], "workers": workers,
+                   "state-dir": str(out / CLIENTS), **shared}, key) for i, key in enumerate(keys)]
+    app_config = app_configuration(out, own) | {"workers": workers, **shared}
+    return Federation(folder, nodes, app_config, secure=own["tls"], say=say)
+
+
+def app_configuration(out, own):
+    """The configuration of server.py, from what config.json says of the federation."""
+    return {"out": str(out), "nodes": own["nodes"], "wait": float(own["wait"]), "timeout": float(own["timeout"]),
+            "clip-update": float(own["clip_update"] or 0), "named-nodes": bool(own["tls"]), "workers": 1, "data-dir": ""}
+
+
+def follow(out, federation, check=lambda: None):
+    """Yield the lines of the run's record as they come, until end.json says that it has ended.
+
+    check  called between two looks. Raises Failed if the SuperLink or the run ends without that.
+    """
+    seen, asked = record.count_rounds(out), time.monotonic()
+    while True:
+        check()
+        ended = record.read_end(out)            # first: what is written before it is then there
+        lines = record.read_rounds(out)
+        seen = min(seen, len(lines))            # the server goes on from an earlier checkpoint
+        yield from lines[seen:]
+        seen = len(lines)
+        if ended:
+            return
+        federation.watch()
+        if time.monotonic() - asked > ASK:
+            if federation.over() and record.read_end(out) is None:
+                raise Failed(f"the run ended without saying how. {federation.tail('superlink')}")
+            asked = time.monotonic()
+        time.sleep(POLL)
+
+
+def close(out, settings, model, clients):
+    """After the processes are gone: what the clients kept goes with a run that is complete; another one gets its end."""
+    with record.locked(out) as path:
+        ended = record.read_end(path)
+        if ended is None:
+            lines = record.read_rounds(path)
+            state, _ = checkpoint.latest(path, first_state(settings, model), len(lines), None)
+            if settings.bn_stats != "local":
+                record.save_model(path, statistics.saved(settings, model, state, clients))
+            record.finish(path, "interrupted", f"stopped after round {len(lines)}", len(lines), last_test(lines))
+        elif ended["status"] in record.COMPLETE:
+            shutil.rmtree(path / CLIENTS, ignore_errors=True)
+            shutil.rmtree(path / FOLDER / "certificates", ignore_errors=True)
+
+
+def absences(lines):
+    """round -> {client: reason}, of the lines of a record: what `federated_rounds` takes to do the rounds again."""
+    return {line["round"]: {missing["client"]: missing["reason"] for missing in line["absent"]}
+            for line in lines if "absent" in line}
+
+
+def _remove_own(path):
+    for name in (FOLDER, CLIENTS):
+        shutil.rmtree(path / name, ignore_errors=True)

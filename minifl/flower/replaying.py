@@ -1,0 +1,51 @@
+"""A run done again in this process, from its configuration, and compared with its record bit by bit."""
+
+import numpy as np
+
+from minifl.errors import InputError
+from minifl.fl import record, statistics
+from minifl.fl.parallel import Signals
+from minifl.fl.rounds import federated_rounds
+from minifl.fl.run import first_state, reopen
+from minifl.fl.settings import settings_for
+from minifl.flower.federate import absences
+
+
+def differences(run, data_dir, workers, show):
+    """Sentences on what differs between the run's record and the same rounds in this process; none if nothing does.
+
+    show  (lines, settings) consumes the rounds' lines as they come
+    Raises InputError if the run or its data cannot be read, or if it was made on a GPU.
+    """
+    config, dataset, partition = reopen(run, data_dir)
+    if not str(config.get("device")).startswith("cpu"):
+        raise InputError(f"{run} was made on {config.get('device')}, which rounds differently from the CPU.")
+    settings = settings_for(dataset.name, config["settings"])
+    model = settings.network(dataset.num_classes, dataset.image_shape)
+    before = record.read_rounds(run)
+    if not before:
+        raise InputError(f"{run} has no round yet.")
+    saved = record.load_model(run, statistics.saved_shapes(settings, model, len(partition.train)))
+    ended = record.read_end(run)
+    found, last = [], first_state(settings, model)
+
+    def again():
+        nonlocal last
+        with Signals() as signals:
+            rounds = federated_rounds(settings, model, settings.method(), last, dataset, partition, workers=workers,
+                                      check=signals.check, absent=absences(before))
+            for (state, line), old in zip(rounds, before):      # as far as the record goes
+                line.pop("seconds"), line.pop("diagnostics", None)
+                last = state
+                if line != old:
+                    names = sorted(name for name in line.keys() | old.keys() if line.get(name) != old.get(name))
+                    found.append(f"round {old['round']}: {', '.join(names)} differ")
+                yield line
+
+    show(again(), settings)
+    if ended is None or last.round != ended["rounds_done"]:
+        return [*found, f"the model was not compared: it may be of another round than {last.round}"]
+    for name, array in statistics.saved(settings, model, last, len(partition.train)).items():
+        if not np.array_equal(array, saved[name]):
+            found.append(f"model: {name} differs by up to {np.abs(array - saved[name]).max():.3g}")
+    return found

@@ -1,0 +1,274 @@
+"""A Strategy of Flower that is the federated loop of minifl/fl/rounds.py, with the clients on nodes.
+
+    configure_train      line_up: who is asked; a message to each node that has some of them
+    aggregate_train      the replies are checked, put in the order of the clients, and taken: the method's server step
+    configure_evaluate   only where batch norms stay with their clients: their models are tested where they are
+    aggregate_evaluate   (the same)
+    finish_round         the global model is tested, the round goes into the record and the checkpoint
+
+Replies arrive in any order; added up in the order of the clients they give the bits of the in-process loop. A client
+whose node does not answer, or whose reply is refused, was absent: the round is that of the others, and the record says
+who and why.
+"""
+
+import time
+from time import perf_counter
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp.strategy import Strategy
+
+from minifl.fl import checkpoint, statistics
+from minifl.fl.client import Diverged
+from minifl.fl.evaluate import evaluate, test_record
+from minifl.fl.rounds import due, line_up, of_own_models, take, trained_on
+from minifl.flower import replies as rules
+from minifl.flower import wire
+from minifl.flower.node import Job, clients_of
+from minifl.flower.replies import Refused
+
+KNOWN = "round"     # what the server's State has of a client: the last round that counted, (1,) in w's dtype
+PAUSE = 1.0         # seconds between two looks for nodes
+
+
+class Terms(dict):
+    """How a federation is run: nodes, wait, timeout (seconds), clip_update (None: any), named_nodes (bool)."""
+    __getattr__ = dict.__getitem__
+
+
+class Rounds(Strategy):
+    """See above.
+
+    task      Task of the run
+    state     State to begin with, `own` as of KNOWN
+    keep      (state, line) -> None, called after every round
+    terms     nodes: how many there are; wait: seconds for which nodes are awaited; clip_update; named_nodes: whether a
+              node must be registered under the name node-I to be the one of partition-id I
+    folder    the run directory, whose checkpoints say how far back a server may go
+    say       (text) -> None: what is worth a line in the log
+    """
+
+    def __init__(self, task, settings, model, state, dataset, partition, keep, terms, folder, pool_map, say=print):
+        self.task, self.settings, self.model, self.method = task, settings, model, settings.method()
+        self.state, self.dataset, self.partition = state, dataset, partition
+        self.keep, self.terms, self.folder, self.pool_map, self.say = keep, terms, folder, pool_map, say
+        self.trained, self.sizes = trained_on(partition)
+        self.form = rules.expected(settings, model, self.method, state, dataset.num_classes)
+        self.keeps = bool(statistics.kept_sizes(settings, model, self.method))
+        self.nodes, self.strangers, self.met = {}, {}, False    # partition-id -> node id; node id -> why it is none
+        self.sent, self.asked, self.absent = {}, [], {}
+        self.record, self.tested, self.tests, self.begin = {}, [], None, 0.0
+
+    def summary(self):
+        """Nothing: the run directory says what this is."""
+
+    def broadcast(self):
+        """What all nodes get, as an ArrayRecord."""
+        server = {name: self.state.server[name] for name in self.method.broadcast}
+        return wire.pack({"w": self.state.w, "statistics": self.state.statistics, **server})
+
+    # training
+
+    def configure_train(self, server_round, arrays, config, grid):
+        """The messages of a round; who has no node is absent."""
+        self.begin = perf_counter()
+        test, test_own = due(self.settings, self.state.round)
+        self.asked, self.record = line_up(self.settings, self.trained, self.state.round)
+        self.meet(grid)
+        return self.messages(arrays, self.asked, MessageType.TRAIN, test_own)
+
+    def aggregate_train(self, server_round, replies):
+        """The method's server step with the replies that hold."""
+        test_own = due(self.settings, self.state.round)[1]
+        found, diverged = {}, []
+        for clients, message, reason in self.matched(replies):
+            for k in clients:
+                try:
+                    if reason:
+                        raise Refused(reason)
+                    found[k] = self.reply_of(k, message, test_own)
+                except Refused as refusal:
+                    self.absent[k] = str(refusal)
+                    diverged += [k] if reason is None and k in _diverged(message) else []
+        if not found and self.asked and set(diverged) == set(self.asked):
+            raise Diverged(f"{self.absent[diverged[0]]} (all {len(diverged)} clients that were asked say so)")
+        answered = sorted(found)
+        self.state, self.tested, _ = take(self.method, self.model, self.state, self.sizes, answered,
+                                          [found[k] for k in answered], self.record, self.absent)
+        return self.broadcast(), None
+
+    def reply_of(self, k, message, test_own):
+        """The Reply of client k in a node's message; Refused if there is none, or it is not as it must be."""
+        trouble = wire.own(message, wire.TROUBLE, ConfigRecord, "a reply")
+        if str(k) in trouble:
+            raise Refused(f"{trouble[str(k)]!s:.500}")
+        losses, prefix = wire.own(message, wire.LOSSES, MetricRecord, "a reply"), f"{k}/"
+        arrays = wire.of_client(wire.own(message, wire.ARRAYS, wire.ArrayRecord, "a reply"), prefix)
+        tested = losses.get(f"{k}/tested")
+        if isinstance(tested, list) and len(tested) == 1 and not len(self.partition.test[k]):
+            tested = [*tested, None]
+        reply = rules.checked(wire.unpack(arrays, self.form), self.form, losses.get(str(k)),
+                              tuple(tested) if isinstance(tested, list) else None, method=self.method,
+                              test_own=test_own, clip_update=self.terms.clip_update)
+        counted = np.array([self.state.round + 1], dtype=self.state.w.dtype)
+        return reply._replace(kept={KNOWN: counted} if self.keeps else {})
+
+    # tests
+
+    def configure_evaluate(self, server_round, arrays, config, grid):
+        """Messages only where every client has a model of its own."""
+        self.tests = None
+        if self.settings.bn_stats != "local" or not due(self.settings, self.state.round - 1)[0]:
+            return []
+        self.tests = [None] * len(self.partition.train)
+        return self.messages(arrays, range(len(self.tests)), MessageType.EVALUATE, False)
+
+    def aggregate_evaluate(self, server_round, replies):
+        """What the clients' models say of the test images."""
+        if self.tests is not None:
+            form = {"predicted": ((len(self.dataset.y_test),), np.int64)}
+            for clients, message, reason in self.matched(replies):
+                for k in clients:
+                    try:
+                        if reason:
+                            raise Refused(reason)
+                        self.tests[k] = self.test_of(k, message, form)
+                    except Refused as refusal:
+                        self.absent[k] = str(refusal)
+            if self.absent:
+                self.record["untested"] = [{"client": k, "reason": self.absent[k]} for k in sorted(self.absent)]
+
+    def test_of(self, k, message, form):
+        """(predicted classes (M,), summed loss) of client k; Refused if it is not as it must be."""
+        trouble = wire.own(message, wire.TROUBLE, ConfigRecord, "a reply")
+        if str(k) in trouble:
+            raise Refused(f"{trouble[str(k)]!s:.500}")
+        arrays = wire.of_client(wire.own(message, wire.ARRAYS, wire.ArrayRecord, "a reply"), f"{k}/")
+        predicted = wire.unpack(arrays, form)["predicted"]
+        loss = wire.own(message, wire.LOSSES, MetricRecord, "a reply").get(str(k))
+        if not isinstance(loss, float) or not np.isfinite(loss):
+            raise Refused(f"the loss of its test is {loss!r}, and must be a finite number")
+        return predicted, loss
+
+    def finish_round(self, server_round, arrays):
+        """The evaluate_fn of `start`: tests the global model where that is due, and keeps the round."""
+        if not server_round:
+            return None
+        round_ = self.state.round - 1
+        test, test_own = due(self.settings, round_)
+        self.record["seconds"] = perf_counter() - self.begin
+        if test and self.tests is not None:
+            if any(self.tests):
+                self.record |= test_record(self.tests, self.dataset.y_test, self.partition.test,
+                                           self.dataset.num_classes)
+        elif test:
+            models = statistics.global_models(self.settings, self.model, self.state, len(self.partition.test))
+            self.record |= evaluate(self.model, models, self.dataset.x_test, self.dataset.y_test, self.partition.test,
+                                    pool_map=self.pool_map)
+        if test_own:
+            self.record |= of_own_models(self.tested)
+        self.keep(self.state, self.record)
+        return None
+
+    # nodes
+
+    def messages(self, arrays, clients, kind, test_own):
+        """A message to each node with some of the clients; the others are absent."""
+        self.absent, self.sent = {}, {}
+        oldest = checkpoint.oldest(self.folder)
+        clients, out = set(clients), []
+        for i in range(self.terms.nodes):
+            mine = [k for k in clients_of(i, self.terms.nodes, len(self.partition.train)) if k in clients]
+            if i not in self.nodes:
+                self.absent |= dict.fromkeys(mine, f"its node {i} is not there")
+            elif mine:
+                job = Job(self.state.round, mine, [self.known(k) for k in mine], oldest, test_own)
+                content = RecordDict({wire.ARRAYS: arrays, wire.JOB: wire.pack_fields(job), **self.said()})
+                message = Message(content, self.nodes[i], kind, group_id=str(self.state.round + 1))
+                self.sent[i] = message, mine
+                out.append(message)
+        return out
+
+    def said(self):
+        """The records that every message has: the task, and the table of label counts if no setting makes it."""
+        counts = {wire.COUNTS: wire.pack({"counts": self.partition.counts})} if self.settings.setting == "table" else {}
+        return {wire.TASK: wire.pack_fields(self.task), **counts}
+
+    def known(self, k):
+        """The last round (from 1) of client k that counted; 0 if none did."""
+        return int(self.state.own[k][KNOWN].item()) if k in self.state.own else 0
+
+    def matched(self, replies):
+        """(clients, message, why it is no answer or None) for every node that was asked."""
+        by_id = {reply.metadata.reply_to_message_id: reply for reply in replies}
+        for i, (message, clients) in self.sent.items():
+            reply = by_id.get(message.metadata.message_id)
+            if reply is None:
+                yield clients, None, f"node {i} did not answer in time"
+            elif reply.has_error():
+                reason = next(iter(reply.error.reason.strip().splitlines()), "") if reply.error.reason else ""
+                yield clients, None, f"node {i} did not answer ({reason[:200] or f'error {reply.error.code}'})"
+            else:
+                yield clients, reply, None
+        self.sent = {}
+
+    def meet(self, grid):
+        """Ask nodes that are new who they are. The first time all are awaited, later only if none is left.
+
+        Raises TimeoutError if none has come at first.
+        """
+        end = time.monotonic() + self.terms.wait
+        while True:
+            there = {node.node_id: node.name for node in grid.get_nodes()}
+            self.nodes = {i: node for i, node in self.nodes.items() if node in there}
+            new = [node for node in there if node not in self.nodes.values() and node not in self.strangers]
+            if new:
+                self.introduce(grid, new, there)
+            if len(self.nodes) >= (1 if self.met else self.terms.nodes):
+                break
+            if time.monotonic() > end:
+                if not self.nodes and not self.met:
+                    raise TimeoutError(f"no node that takes part has come within {self.terms.wait:g} s; "
+                                       + "; ".join(self.strangers.values()))
+                break
+            time.sleep(PAUSE)
+        self.met = True
+
+    def introduce(self, grid, new, names):
+        """Who are these nodes? The newest that answers to a number has it."""
+        content = RecordDict(self.said())
+        messages = [Message(content, node, MessageType.QUERY) for node in new]
+        answers = list(grid.send_and_receive(messages, timeout=self.terms.wait))
+        for node, message in zip(new, messages):
+            reply = next((r for r in answers if r.metadata.reply_to_message_id == message.metadata.message_id), None)
+            try:
+                if reply is None or reply.has_error():
+                    raise Refused("it did not answer who it is" + (f" ({reply.error.reason})" if reply else ""))
+                found = wire.own(reply, wire.NODE, ConfigRecord, "an introduction")
+                number = _number_of(found, self.terms, names[node])
+                if number in self.nodes:
+                    self.strangers[self.nodes[number]] = "it was started anew"
+                self.nodes[number] = node
+            except Refused as refusal:
+                self.strangers[node] = str(refusal)
+                self.say(f"Node {node} takes no part: {refusal}")
+
+
+def _number_of(found, terms, name):
+    """The number of the node that introduced itself so; Refused if it takes no part."""
+    number, count, problem = (found.get(key) for key in ("partition-id", "num-partitions", "problem"))
+    if not isinstance(number, int) or not 0 <= number < terms.nodes or count != terms.nodes:
+        raise Refused(f"it is partition-id {number!r} of num-partitions {count!r}; this federation has the nodes 0 to "
+                      f"{terms.nodes - 1} of {terms.nodes}")
+    if terms.named_nodes and name != f"node-{number}":
+        raise Refused(f"its key is registered as {name!r}, and it says that it is node-{number}")
+    if problem:
+        raise Refused(f"{problem!s:.500}")
+    return number
+
+
+def _diverged(message):
+    """The clients of a node's message whose loss was not finite."""
+    record = message.content.get(wire.DIVERGED)
+    listed = record.get("clients") if isinstance(record, ConfigRecord) else None
+    return listed if isinstance(listed, list) else []

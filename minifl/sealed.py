@@ -1,0 +1,37 @@
+"""Named arrays in a file that is known to be whole: an npz behind its checksum.
+
+    64 hexadecimal digits, the sha256 of the rest; a newline; the npz
+"""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from minifl.atomic import replacing
+from minifl.errors import InputError
+
+
+def write(path, arrays):
+    """Write arrays, name -> numpy array, whole or not at all."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    with replacing(path) as f:
+        f.write(hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n")
+        f.write(content.getbuffer())
+
+
+def read(path):
+    """name -> array; InputError if the file cannot be read, is damaged or holds anything else than arrays."""
+    try:
+        digest, _, content = Path(path).read_bytes().partition(b"\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise InputError(f"{path} is damaged: its checksum does not fit.")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
+            return {name: saved[name] for name in saved.files}
+    except Exception as error:  # the checksum fits whatever somebody computed it of
+        raise InputError(f"{path} does not hold arrays: {error}.") from error
