@@ -79,7 +79,7 @@ class Federation:
                 continue
             if i not in self.ended:
                 self.ended[i] = time.monotonic()
-                kill(process)       # what it started itself
+                kill(process)       # and what it started itself
                 self.say(f"Node {i} ended (exit code {process.returncode}); it is started again.")
             elif time.monotonic() - self.ended[i] > RESTART_PAUSE:
                 del self.ended[i]
@@ -98,6 +98,9 @@ class Federation:
         """End all processes at once. The run directory is whole at every moment, so nothing is asked to finish."""
         for process in filter(None, [self.superlink, *self.supernodes]):
             kill(process)
+        for pid in of_folder(self.folder):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         for name in ("app", "home", "link"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
@@ -202,6 +205,17 @@ def kill(process):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=10)
+
+
+def of_folder(folder):
+    """Ids of the processes whose FLWR_HOME is below a folder: Flower starts some in sessions of their own. (Linux;
+    elsewhere these end by themselves, some seconds after the process that started them.)"""
+    found, mark = [], f"FLWR_HOME={Path(folder).resolve()}/".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if any(entry.startswith(mark) for entry in environ.read_bytes().split(b"\0")):
+                found.append(int(environ.parent.name))
+    return found
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -56,6 +56,7 @@ class Rounds(Strategy):
         self.form = rules.expected(settings, model, self.method, state, dataset.num_classes)
         self.keeps = bool(statistics.kept_sizes(settings, model, self.method))
         self.nodes, self.strangers, self.met = {}, {}, False    # partition-id -> node id; node id -> why it is none
+        self.refused = {}                                       # partition-id -> why it was refused
         self.sent, self.asked, self.absent = {}, [], {}
         self.record, self.tested, self.tests, self.begin = {}, [], None, 0.0
 
@@ -180,7 +181,8 @@ class Rounds(Strategy):
         for i in range(self.terms.nodes):
             mine = [k for k in clients_of(i, self.terms.nodes, len(self.partition.train)) if k in clients]
             if i not in self.nodes:
-                self.absent |= dict.fromkeys(mine, f"its node {i} is not there")
+                why = f": {self.refused[i]}" if i in self.refused else ""
+                self.absent |= dict.fromkeys(mine, f"its node {i} is not there{why}")
             elif mine:
                 job = Job(self.state.round, mine, [self.known(k) for k in mine], oldest, test_own)
                 content = RecordDict({wire.ARRAYS: arrays, wire.JOB: wire.pack_fields(job), **self.said()})
@@ -246,6 +248,10 @@ class Rounds(Strategy):
                     raise Refused("it did not answer who it is" + (f" ({reply.error.reason})" if reply else ""))
                 found = wire.own(reply, wire.NODE, ConfigRecord, "an introduction")
                 number = _number_of(found, self.terms, names[node])
+                self.refused.pop(number, None)
+                if found.get("problem"):
+                    self.refused[number] = f"{found['problem']!s:.500}"
+                    raise Refused(self.refused[number])
                 if number in self.nodes:
                     self.strangers[self.nodes[number]] = "it was started anew"
                 self.nodes[number] = node
@@ -255,15 +261,13 @@ class Rounds(Strategy):
 
 
 def _number_of(found, terms, name):
-    """The number of the node that introduced itself so; Refused if it takes no part."""
-    number, count, problem = (found.get(key) for key in ("partition-id", "num-partitions", "problem"))
+    """The number of the node that introduced itself so; Refused if this federation has no such node."""
+    number, count = (found.get(key) for key in ("partition-id", "num-partitions"))
     if not isinstance(number, int) or not 0 <= number < terms.nodes or count != terms.nodes:
         raise Refused(f"it is partition-id {number!r} of num-partitions {count!r}; this federation has the nodes 0 to "
                       f"{terms.nodes - 1} of {terms.nodes}")
     if terms.named_nodes and name != f"node-{number}":
         raise Refused(f"its key is registered as {name!r}, and it says that it is node-{number}")
-    if problem:
-        raise Refused(f"{problem!s:.500}")
     return number
 
 

@@ -1,0 +1,105 @@
+"""Over real loopback connections: the same bits, a node that is killed, TLS and keys. A few minutes, most of it waiting."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from connecting import LONGEST, OPTIONS, kill_session, log, of_run, processes, run, started, wait_for   # noqa: E402
+from inprocess import federate, load, record, same, settings_for, split     # noqa: E402
+
+from minifl.flower import certificates      # noqa: E402
+from minifl.flower.loopback import LOOPBACK, free_port, node_config, program     # noqa: E402
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look for processes in /proc")
+
+
+@pytest.mark.parametrize("algorithm", ["fedavg", "fedprox", "scaffold"])
+def test_a_federation_ends_with_the_bits_of_train(algorithm, tmp_path, data_dir):
+    chosen = *OPTIONS, "--data-dir", data_dir, "--algorithm", algorithm, "--rounds", 2
+    code, output, errors = run("federate", *chosen, "--out", "federated", cwd=tmp_path)
+    assert code == 0, output + errors
+    assert "round 2/2" in output and "Test accuracy" in output and "replay federated" in output
+    assert not of_run(tmp_path / "federated")
+    assert run("train", *chosen, "--out", "trained", cwd=tmp_path)[0] == 0
+    assert same(tmp_path / "federated", tmp_path / "trained")
+    code, output, errors = run("replay", "federated", "--data-dir", data_dir, cwd=tmp_path)
+    assert code == 0 and "every bit of its model are the same" in output, output + errors
+
+
+def test_a_node_that_is_killed_in_a_round_and_started_again(tmp_path, data_dir):
+    """SCAFFOLD, so that the client has to go on with what it kept before."""
+    out = tmp_path / "run"
+    chosen = *OPTIONS, "--data-dir", data_dir, "--algorithm", "scaffold", "--rounds", 4, "--timeout", 15
+    process = started("federate", *chosen, "--out", "run", cwd=tmp_path)
+    try:
+        wait_for(lambda: "ROUND 2]" in log(out, "supernode-1"), "round 2 at node 1")
+        (node,) = processes("flower-supernode", "partition-id=1", out)
+        kill_session(node)
+        wait_for(lambda: process.poll() is not None, "the end of the run")
+    finally:
+        kill_session(process.pid)
+    shown = (tmp_path / "output").read_text()
+    assert process.returncode == 0, shown
+    assert "Node 1 ended (exit code -9); it is started again." in shown
+    assert "Round 2 without client 1: node 1 did not answer" in shown
+    found = record.read_rounds(out)
+    assert [missing["client"] for missing in found[1]["absent"]] == [1]
+    assert "absent" not in found[0] and "absent" not in found[3]
+    code, output, errors = run("replay", "run", "--data-dir", data_dir, cwd=tmp_path)
+    assert code == 0 and "every bit of its model are the same" in output, output + errors
+    assert not of_run(out)
+
+
+def test_tls_and_keys_of_nodes(tmp_path, data_dir):
+    """FedYogi over TLS with keys has the bits of train; who has no right to take part is refused meanwhile."""
+    out = tmp_path / "federated"
+    dataset = load("cifar10", data_dir)
+    chosen = {"num_clients": 3, "setting": "disjoint", "norm": "fn", "local_steps": 2, "width": 0.1, "rounds": 2,
+              "algorithm": "fedyogi", "batch_size": 8, "eval_every": 1, "local_eval_every": 2}
+    settings = settings_for("cifar10", chosen)
+    partition = split(settings, dataset)
+    config = federate.begin(settings, dataset, partition, out, nodes=3, wait=120, timeout=120, clip_update=None, tls=True)
+    other = certificates.make(tmp_path / "other", [LOOPBACK]).ca
+    stranger = certificates.make_node_key(tmp_path / "stranger")
+    with federate.federation(out, config, settings, data_dir, 1, print) as federation:
+        link = f"{LOOPBACK}:{federation.port}"
+        own, key = out / "federation" / "certificates" / certificates.CA, federation.nodes[0].key
+        bad = {"another authority": node(tmp_path, link, "--root-certificates", other,
+                                         "--auth-supernode-private-key", stranger),
+               "an unknown key": node(tmp_path, link, "--root-certificates", own,
+                                      "--auth-supernode-private-key", stranger),
+               "no key": node(tmp_path, link, "--root-certificates", own),
+               "plain text": node(tmp_path, link, "--insecure")}
+        lines = list(federate.follow(out, federation))
+        refused = {name: (process.wait(timeout=60), file.read_text(errors="replace"))
+                   for name, (process, file) in bad.items()}
+    federate.close(out, settings, settings.network(10, (32, 32, 3)), 3)
+    assert len(lines) == 2 and record.read_end(out)["status"] == "finished"
+    for name, (code, text) in refused.items():
+        assert code != 0, f"{name}: {text}"
+        assert "SuperNode ID" not in text, f"{name}: {text}"
+    assert "CERTIFICATE_VERIFY_FAILED" in refused["another authority"][1]
+    assert key.name == "node-0" and not of_run(out)
+    run("train", *OPTIONS, "--data-dir", data_dir, "--algorithm", "fedyogi", "--rounds", 2, "--out", "trained", cwd=tmp_path)
+    assert same(out, tmp_path / "trained")
+
+
+def node(folder, link, *security):
+    """A SuperNode that tries to take part: (process, file with its output)."""
+    file = folder / f"node {free_port()}"
+    command = [program("flower-supernode"), *security, "--superlink", link, "--host", LOOPBACK, "--port", free_port(),
+               "--max-retries", 1, "--node-config", node_config({"partition-id": 0, "num-partitions": 3})]
+    with open(file, "wb") as output:
+        return subprocess.Popen(list(map(str, command)), stdout=output, stderr=output, cwd=folder,
+                                env=environment_of(folder)), file
+
+
+def environment_of(folder):
+    from minifl.flower.loopback import OFF
+    from minifl.processes import environment
+    import os
+    bin_ = str(Path(sys.executable).parent)
+    return environment() | OFF | {"FLWR_HOME": str(folder / "home"), "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
