@@ -1,6 +1,7 @@
 """The rules of the layout: dependencies point downwards, layers name no array library and no dtype."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from minifl.models import MODELS, build
 
 PACKAGE = Path(minifl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-BASE = {"backend", "blas", "errors", "params", "rng", "atomic"}
+BASE = {"backend", "blas", "errors", "params", "rng", "atomic", "sealed", "processes"}
 MAY_IMPORT = {                                   # part of the package -> parts below it
     "base": BASE,
     "layers": {"backend"},
@@ -21,13 +22,16 @@ MAY_IMPORT = {                                   # part of the package -> parts 
     "fl": BASE | {"layers", "models", "data"},
     "gradcheck": BASE | {"layers", "models"},
     "analysis": BASE | {"layers", "models", "data", "fl", "gradcheck"},
+    "flower": BASE | {"models", "data", "fl"},
     "experiments": BASE | {"layers", "models", "data", "fl", "analysis"},
     "course": BASE | {"layers", "models", "data", "fl", "gradcheck", "analysis"},
 }
 ON_TOP = {"__main__.py", "cli.py"}               # with commands/, the command line, which may import everything
 LIBRARIES = {"numpy", "scipy", "cupy", "cupyx"}           # click besides, but only on top
 EXTRAS = {"images.py": {"PIL"}, "plots.py": {"matplotlib"}, "strategies.py": {"hypothesis"}, "pytest.py": {"pytest"},
-          "worker.py": {"wire"}}   # where it says what is missing; and the worker has a copy of wire.py beside it
+          "worker.py": {"wire"},   # where it says what is missing; and the worker has a copy of wire.py beside it
+          **dict.fromkeys(("client.py", "server.py", "strategy.py", "nodes.py", "wire.py"), {"flwr"}),
+          "certificates.py": {"cryptography"}}     # which comes with flwr
 STANDARD = set(sys.stdlib_module_names)
 
 
@@ -72,6 +76,16 @@ def test_layers_take_their_array_library_and_dtype_from_their_arrays(file):
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not {name for name in attributes if name.startswith(("float", "complex"))}
     assert not {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def test_flower_is_imported_by_its_part_alone():
+    assert {part(file) for file in FILES if "flower" in own(file)} == {"flower", "commands"}
+    assert {part(file) for file in FILES if any(name.split(".")[0] == "flwr" for name in imports(file))} == {"flower"}
+
+
+def test_the_command_line_starts_without_flower():
+    code = "import sys, minifl.cli; sys.exit(any(name.split('.')[0] == 'flwr' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_nothing_builds_on_the_course():

@@ -28,10 +28,10 @@ PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
 @training_options
 @click.option("--nodes", type=click.IntRange(min=1), help="SuperNodes; node i has the clients i, i + nodes, ...  "
                                                           "[default: one for each client, at most 8]")
-@click.option("--wait", type=click.FloatRange(min=1), default=120.0, help="Seconds for which nodes are awaited.")
-@click.option("--timeout", type=click.FloatRange(min=1), default=600.0,
+@click.option("--wait", type=float, default=120.0, help="Seconds for which nodes are awaited.")
+@click.option("--timeout", type=float, default=600.0,
               help="Seconds after which a round goes on without the clients that did not answer.")
-@click.option("--clip-update", type=click.FloatRange(min=0, min_open=True),
+@click.option("--clip-update", type=float,
               help="Refuse an update that is longer than this (Euclidean length of theta - w).  [default: any length]")
 @click.option("--tls/--no-tls", default=False, help="Certificates of its own, and a key for each node.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Threads of each node over its clients.")
@@ -63,7 +63,7 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
         federate.check_resumable(resumed, config)
         out = resumed
     else:
-        federate.refuse(settings_for(data_name(chosen), chosen))
+        federate.refuse(settings_for(data_name(chosen), chosen), wait=wait, timeout=timeout, clip_update=clip_update)
         dataset = registry.load(data_name(chosen), data_dir)
         counts = read_table(table_file, dataset, chosen)
         settings = settings_for(dataset.name, chosen)

@@ -5,11 +5,12 @@
     kept.py         what its clients keep between rounds, on its disk
     server.py       ServerApp: a run directory, done round by round
     strategy.py     Strategy: minifl.fl.rounds.line_up and take around the messages to the nodes
+    nodes.py        who the nodes are
     replies.py      what a client may send, checked before it touches the model
     wire.py         arrays in messages
     loopback.py     a SuperLink and its SuperNodes as processes of this machine
     emit.py         the same for several machines: app, commands
     certificates.py TLS certificates and keys of nodes
 
-Only client.py, server.py, strategy.py and wire.py import Flower.
+Only client.py, server.py, strategy.py, nodes.py and wire.py import Flower.
 """

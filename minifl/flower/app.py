@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import minifl
 from minifl.atomic import replacing
 
 LINK = "loop"       # the name of the connection in Flower's configuration
@@ -45,9 +46,8 @@ address = {address}
 
 def write_app(folder, config):
     """The folder that `flwr run` takes; config: name -> text, number or truth, of server.py."""
-    from minifl import __version__
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in config.items())
-    _write(Path(folder) / "pyproject.toml", APP.format(version=__version__, config=lines))
+    _write(Path(folder) / "pyproject.toml", APP.format(version=minifl.__version__, config=lines))
 
 
 def write_connection(folder, address, ca):

@@ -1,5 +1,6 @@
 """A run directory as a federation on this machine: begun, followed while the ServerApp writes it, and closed."""
 
+import math
 import secrets
 import shutil
 import time
@@ -28,8 +29,11 @@ def check_installed():
         raise InputError(f"federate needs Flower {FLOWER}, and {found} is installed: pip install -e '.[flower]'")
 
 
-def refuse(settings):
-    """InputError for what a federation cannot do."""
+def refuse(settings, **numbers):
+    """InputError for what a federation cannot do, and for numbers, by option, that are not finite and above 0."""
+    for name, value in numbers.items():
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} {value:g} is invalid; it must be a finite number above 0.")
     if settings.diagnose:
         raise InputError("--diagnose looks at the clients' models before averaging, and in a federation these stay with "
                          "their clients; leave it out, or use train.")

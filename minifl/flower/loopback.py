@@ -98,9 +98,12 @@ class Federation:
         """End all processes at once. The run directory is whole at every moment, so nothing is asked to finish."""
         for process in filter(None, [self.superlink, *self.supernodes]):
             kill(process)
-        for pid in of_folder(self.folder):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while (left := of_folder(self.folder)) and time.monotonic() < end:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
         for name in ("app", "home", "link"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 

@@ -27,7 +27,8 @@ from minifl.fl.settings import settings_for
 from minifl.flower import kept
 from minifl.flower.federate import CLIENTS
 from minifl.flower.node import Task
-from minifl.flower.strategy import KNOWN, Rounds, Terms
+from minifl.flower.nodes import Terms
+from minifl.flower.strategy import KNOWN, Rounds
 
 DEVICE = "cpu (NumPy)"
 

@@ -11,7 +11,6 @@ whose node does not answer, or whose reply is refused, was absent: the round is 
 who and why.
 """
 
-import time
 from time import perf_counter
 
 import numpy as np
@@ -25,15 +24,10 @@ from minifl.fl.rounds import due, line_up, of_own_models, take, trained_on
 from minifl.flower import replies as rules
 from minifl.flower import wire
 from minifl.flower.node import Job, clients_of
+from minifl.flower.nodes import Nodes
 from minifl.flower.replies import Refused
 
 KNOWN = "round"     # what the server's State has of a client: the last round that counted, (1,) in w's dtype
-PAUSE = 1.0         # seconds between two looks for nodes
-
-
-class Terms(dict):
-    """How a federation is run: nodes, wait, timeout (seconds), clip_update (None: any), named_nodes (bool)."""
-    __getattr__ = dict.__getitem__
 
 
 class Rounds(Strategy):
@@ -42,8 +36,7 @@ class Rounds(Strategy):
     task      Task of the run
     state     State to begin with, `own` as of KNOWN
     keep      (state, line) -> None, called after every round
-    terms     nodes: how many there are; wait: seconds for which nodes are awaited; clip_update; named_nodes: whether a
-              node must be registered under the name node-I to be the one of partition-id I
+    terms     Terms (nodes.py)
     folder    the run directory, whose checkpoints say how far back a server may go
     say       (text) -> None: what is worth a line in the log
     """
@@ -55,8 +48,7 @@ class Rounds(Strategy):
         self.trained, self.sizes = trained_on(partition)
         self.form = rules.expected(settings, model, self.method, state, dataset.num_classes)
         self.keeps = bool(statistics.kept_sizes(settings, model, self.method))
-        self.nodes, self.strangers, self.met = {}, {}, False    # partition-id -> node id; node id -> why it is none
-        self.refused = {}                                       # partition-id -> why it was refused
+        self.nodes = Nodes(terms, self.said(), say)
         self.sent, self.asked, self.absent = {}, [], {}
         self.record, self.tested, self.tests, self.begin = {}, [], None, 0.0
 
@@ -75,7 +67,7 @@ class Rounds(Strategy):
         self.begin = perf_counter()
         test, test_own = due(self.settings, self.state.round)
         self.asked, self.record = line_up(self.settings, self.trained, self.state.round)
-        self.meet(grid)
+        self.nodes.meet(grid)
         return self.messages(arrays, self.asked, MessageType.TRAIN, test_own)
 
     def aggregate_train(self, server_round, replies):
@@ -171,7 +163,7 @@ class Rounds(Strategy):
         self.keep(self.state, self.record)
         return None
 
-    # nodes
+    # messages
 
     def messages(self, arrays, clients, kind, test_own):
         """A message to each node with some of the clients; the others are absent."""
@@ -180,13 +172,12 @@ class Rounds(Strategy):
         clients, out = set(clients), []
         for i in range(self.terms.nodes):
             mine = [k for k in clients_of(i, self.terms.nodes, len(self.partition.train)) if k in clients]
-            if i not in self.nodes:
-                why = f": {self.refused[i]}" if i in self.refused else ""
-                self.absent |= dict.fromkeys(mine, f"its node {i} is not there{why}")
+            if i not in self.nodes.ids:
+                self.absent |= dict.fromkeys(mine, self.nodes.why_not(i))
             elif mine:
                 job = Job(self.state.round, mine, [self.known(k) for k in mine], oldest, test_own)
                 content = RecordDict({wire.ARRAYS: arrays, wire.JOB: wire.pack_fields(job), **self.said()})
-                message = Message(content, self.nodes[i], kind, group_id=str(self.state.round + 1))
+                message = Message(content, self.nodes.ids[i], kind, group_id=str(self.state.round + 1))
                 self.sent[i] = message, mine
                 out.append(message)
         return out
@@ -213,62 +204,6 @@ class Rounds(Strategy):
             else:
                 yield clients, reply, None
         self.sent = {}
-
-    def meet(self, grid):
-        """Ask nodes that are new who they are. The first time all are awaited, later only if none is left.
-
-        Raises TimeoutError if none has come at first.
-        """
-        end = time.monotonic() + self.terms.wait
-        while True:
-            there = {node.node_id: node.name for node in grid.get_nodes()}
-            self.nodes = {i: node for i, node in self.nodes.items() if node in there}
-            new = [node for node in there if node not in self.nodes.values() and node not in self.strangers]
-            if new:
-                self.introduce(grid, new, there)
-            if len(self.nodes) >= (1 if self.met else self.terms.nodes):
-                break
-            if time.monotonic() > end:
-                if not self.nodes and not self.met:
-                    raise TimeoutError(f"no node that takes part has come within {self.terms.wait:g} s; "
-                                       + "; ".join(self.strangers.values()))
-                break
-            time.sleep(PAUSE)
-        self.met = True
-
-    def introduce(self, grid, new, names):
-        """Who are these nodes? The newest that answers to a number has it."""
-        content = RecordDict(self.said())
-        messages = [Message(content, node, MessageType.QUERY) for node in new]
-        answers = list(grid.send_and_receive(messages, timeout=self.terms.wait))
-        for node, message in zip(new, messages):
-            reply = next((r for r in answers if r.metadata.reply_to_message_id == message.metadata.message_id), None)
-            try:
-                if reply is None or reply.has_error():
-                    raise Refused("it did not answer who it is" + (f" ({reply.error.reason})" if reply else ""))
-                found = wire.own(reply, wire.NODE, ConfigRecord, "an introduction")
-                number = _number_of(found, self.terms, names[node])
-                self.refused.pop(number, None)
-                if found.get("problem"):
-                    self.refused[number] = f"{found['problem']!s:.500}"
-                    raise Refused(self.refused[number])
-                if number in self.nodes:
-                    self.strangers[self.nodes[number]] = "it was started anew"
-                self.nodes[number] = node
-            except Refused as refusal:
-                self.strangers[node] = str(refusal)
-                self.say(f"Node {node} takes no part: {refusal}")
-
-
-def _number_of(found, terms, name):
-    """The number of the node that introduced itself so; Refused if this federation has no such node."""
-    number, count = (found.get(key) for key in ("partition-id", "num-partitions"))
-    if not isinstance(number, int) or not 0 <= number < terms.nodes or count != terms.nodes:
-        raise Refused(f"it is partition-id {number!r} of num-partitions {count!r}; this federation has the nodes 0 to "
-                      f"{terms.nodes - 1} of {terms.nodes}")
-    if terms.named_nodes and name != f"node-{number}":
-        raise Refused(f"its key is registered as {name!r}, and it says that it is node-{number}")
-    return number
 
 
 def _diverged(message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minifl.fl import evaluate as module
-from minifl.fl.evaluate import evaluate, predict
+from minifl.fl.evaluate import evaluate, predict, test_record
 from minifl.models import MLP, Arrangement
 from minifl.params import Spec
 
@@ -54,6 +54,17 @@ def test_client_mean_of_clients_of_equal_size_is_the_global_accuracy():
     clients = np.arange(10).reshape(5, 2)
     result = evaluate(Brightness(), [P], images_of(PREDICTED), LABELS, clients)
     assert result["client_mean_accuracy"] == pytest.approx(result["accuracy"], abs=1e-15)
+
+
+def test_models_that_were_not_tested_are_left_out():
+    """Of five clients' models those of clients 0 and 2 were; 0 has all answers of `PREDICTED`, 2 says 0 always."""
+    tests = [(np.array(PREDICTED), 800.0), None, (np.zeros(10, int), 1200.0), None, None]
+    result = test_record(tests, LABELS, CLIENTS, 4)
+    assert result["client_accuracy"] == [5 / 6, None, 0, None, None]
+    assert result["client_mean_accuracy"] == pytest.approx(5 / 12, abs=1e-15)
+    assert result["accuracy"] == pytest.approx((6 + 4) / 20, abs=1e-15)
+    assert result["class_accuracy"] == pytest.approx([(3 + 4) / 8, 1 / 6, 2 / 6, None])
+    assert result["test_loss"] == pytest.approx(100, abs=1e-12)
 
 
 def test_no_client_has_test_examples():

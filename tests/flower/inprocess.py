@@ -21,7 +21,7 @@ from minifl.fl import record                           # noqa: E402
 from minifl.fl.run import split, train                 # noqa: E402
 from minifl.fl.settings import settings_for            # noqa: E402
 from minifl.flower import client, federate, server     # noqa: E402
-from minifl.flower.strategy import Terms               # noqa: E402
+from minifl.flower.nodes import Terms                  # noqa: E402
 
 NUMBERS = itertools.count(1)
 SMALL = {"data": "cifar10", "rounds": 3, "num_clients": 3, "setting": "disjoint", "norm": "fn", "local_steps": 2,
@@ -93,7 +93,7 @@ def begun(out, data_dir, counts=None, **chosen):
 
 def terms(**changed):
     """How the federation is run."""
-    return Terms({"nodes": 2, "wait": 0.0, "timeout": 9.0, "clip_update": None, "named_nodes": False} | changed)
+    return Terms(**{"nodes": 2, "wait": 0.0, "timeout": 9.0, "clip_update": None, "named_nodes": False} | changed)
 
 
 def served(out, data_dir, grid=None, **changed):
