@@ -141,6 +141,15 @@ def false_alarms_table():
     return summary.markdown(rows) + "\n"
 
 
+def trials_table():
+    """What tests/flower/trials.py found over real connections."""
+    found = json.loads((ROOT / "results/federation/trials.json").read_text())["trials"]
+    rows = [("trial", "same bits", "seconds", "what happened")]
+    rows += [(name, "yes" if trial["passed"] else "**NO**", str(trial["seconds"]), trial["said"] or "-")
+             for name, trial in found.items()]
+    return summary.markdown(rows) + "\n"
+
+
 def assignments_table():
     """A line for each assignment: its title, parts with points, variants."""
     rows = [("", "title", "parts and points", "variants", "hours")]
@@ -166,7 +175,7 @@ def user_layer():
 
 
 MADE = {"models": models_table, "checkers": checkers_table, "false alarms": false_alarms_table,
-        "assignments": assignments_table, "user layer": user_layer}
+        "trials": trials_table, "assignments": assignments_table, "user layer": user_layer}
 RUNS = {     # tables with a line for each run
     "headline": [f"paper/cifar10-cnn-oneclass-fedavg-{norm}-rounds400-seed0" for norm in ("none", "fn", "ln")],
     "all": sorted(path.parent.name for path in (ROOT / "results").glob("*/config.json")),
@@ -185,7 +194,7 @@ REPRODUCED = {   # what `reproduce` prints: study, --rounds, --seeds, --only
 }
 CLOSEUPS = {file.stem: file for file in sorted(PAPER.glob("figure[23]-*.json"))}
 TABLES = ({f"compare: {name}" for name in (*RUNS, *STUDIES)} | {f"paper: {name}" for name in (*REPRODUCED, *CLOSEUPS)} |
-          {"models", "claims", "learning rates", "checkers", "false alarms", "assignments", "user layer"} |
+          {"models", "claims", "learning rates", "checkers", "false alarms", "trials", "assignments", "user layer"} |
           bench.TABLES.keys())
 BLOCK = re.compile(r"(?<=<!-- )(?!end)([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 

@@ -125,7 +125,7 @@ ASSIGNMENT = Assignment(
            "minifl/layers/filtering.py",   # the reference's conv.py needs it; it says nothing of what is asked for
            "minifl/layers/linear.py", "minifl/layers/norm.py", "minifl/layers/weights.py",
            "minifl/models/arrangement.py", BLOCKS, "minifl/models/network.py",
-           "minifl/course/hw3/drivers.py", "minifl/course/hw3/expected.py"),
+           "minifl/course/comparing.py", "minifl/course/hw3/drivers.py", "minifl/course/hw3/expected.py"),
     choices={
         "kernel": {
             "published": Choice("convolution: the kernel is not flipped (cross-correlation) and is stored as "

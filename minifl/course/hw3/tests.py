@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minifl.course.hw3.expected import (GRADIENT, MAP, STEP, VALUE, along, block_by_hand, block_problems, compare,
+from minifl.course.comparing import compare
+from minifl.course.hw3.expected import (GRADIENT, MAP, STEP, VALUE, along, block_by_hand, block_problems,
                                         conv_problems, correlation, pool_problems, pooled, repeated, stored, units)
 from minifl.course.running import expect, graded
 
