@@ -31,6 +31,7 @@ LIBRARIES = {"numpy", "scipy", "cupy", "cupyx"}           # click besides, but o
 EXTRAS = {"images.py": {"PIL"}, "plots.py": {"matplotlib"}, "strategies.py": {"hypothesis"}, "pytest.py": {"pytest"},
           "worker.py": {"wire"},   # where it says what is missing; and the worker has a copy of wire.py beside it
           **dict.fromkeys(("client.py", "server.py", "strategy.py", "nodes.py", "wire.py"), {"flwr"}),
+          "closed.py": {"flwr", "starlette"},
           "certificates.py": {"cryptography"}}     # which comes with flwr
 STANDARD = set(sys.stdlib_module_names)
 

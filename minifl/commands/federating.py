@@ -33,8 +33,8 @@ PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
               help="Seconds after which a round goes on without the clients that did not answer.")
 @click.option("--clip-update", type=float,
               help="Refuse an update that is longer than this (Euclidean length of theta - w).  [default: any length]")
-@click.option("--tls/--no-tls", default=False, help="Certificates of its own, and a key for each node.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, help="Threads of each node over its clients.")
+@click.option("--tls", is_flag=True, help="Certificates of its own, and a key for each node; --emit always has them.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads of each node over its clients.  [default: 1]")
 @click.option("--out", type=FileName(), help="Run directory.  [default: a new one in runs/]")
 @click.option("--force", is_flag=True, help="Overwrite the run in --out.")
 @click.option("--resume", "resumed", type=FileName(), metavar="RUN",
@@ -71,19 +71,22 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
         terms = {"nodes": federate.number_of_nodes(nodes, len(partition.train)), "wait": wait, "timeout": timeout,
                  "clip_update": clip_update, "tls": tls}
         if emit is not None:
+            if out is not None or force or workers is not None:
+                raise InputError("--emit writes the run directory into its own folder and starts nothing; leave --out, "
+                                 "--force and --workers out.")
             from minifl.flower import deployment
             lines = deployment.emit(emit, address, settings, dataset, partition, terms | {"tls": True},
                                     table_file=str(table_file) if table_file else None)
             click.echo("\n".join(lines))
             return
-        check_fits(settings, dataset, partition, Placement(workers=workers), terms["nodes"])
+        check_fits(settings, dataset, partition, Placement(workers=workers or 1), terms["nodes"])
         if out is None:
             out = record.new_folder("runs", f"{settings.data}-{settings.setting}-{settings.algorithm}-"
                                             f"{settings.norm}-seed{settings.seed}-federation")
         config = federate.begin(settings, dataset, partition, out, **terms, force=force,
                                 table_file=str(table_file) if table_file else None)
     show_start(settings, dataset, partition, PROCESSES.format(nodes=config["federation"]["nodes"]), out)
-    _run(settings, dataset, partition, config, out, data_dir, workers)
+    _run(settings, dataset, partition, config, out, data_dir, workers or 1)
 
 
 def _run(settings, dataset, partition, config, out, data_dir, workers):

@@ -237,6 +237,8 @@ def reevaluate(path, *, data_dir=None, xp=np, workers=1):
     settings = settings_for(config["settings"]["data"], config["settings"])
     model = settings.network(dataset.num_classes, dataset.image_shape)
     clients = len(partition.train)
+    if settings.bn_stats == "local" and config.get("federation", {}).get("elsewhere"):
+        raise InputError(f"{path} is of a federation whose clients kept their batch norms: their models are not here.")
     blocks = record.load_model(path, statistics.saved_shapes(settings, model, clients))
     data = on_device(dataset, xp)
     with in_order(workers if xp is np else 0) as pool_map:

@@ -103,6 +103,11 @@ def saved_shapes(settings, model, clients):
     return shapes
 
 
+def without_clients(arrays):
+    """Of what `saved` and `saved_shapes` return, what is the server's."""
+    return {name: array for name, array in arrays.items() if not name.startswith("clients/")}
+
+
 def restored(blocks, clients, xp):
     """The models of `global_models` from what `saved` returned, on xp's device."""
     arrays = {name: xp.asarray(array) for name, array in blocks.items()}

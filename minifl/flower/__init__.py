@@ -9,8 +9,9 @@
     replies.py      what a client may send, checked before it touches the model
     wire.py         arrays in messages
     loopback.py     a SuperLink and its SuperNodes as processes of this machine
-    emit.py         the same for several machines: app, commands
+    closed.py       Flower's servers, which answer to nobody else
+    deployment.py   the same for several machines, as folders to copy: scripts.py, and onsite.py which these call
     certificates.py TLS certificates and keys of nodes
 
-Only client.py, server.py, strategy.py, nodes.py and wire.py import Flower.
+Only client.py, server.py, strategy.py, nodes.py, wire.py and closed.py import Flower.
 """

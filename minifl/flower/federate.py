@@ -46,12 +46,16 @@ def number_of_nodes(nodes, num_clients):
     return nodes or min(num_clients, MOST_NODES)
 
 
-def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_update, tls, force=False, table_file=None):
-    """Write what a federation's run directory begins with. InputError if `out` cannot be used."""
+def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_update, tls, elsewhere=False, force=False,
+          table_file=None):
+    """Write what a federation's run directory begins with; elsewhere: its nodes are on other machines.
+
+    InputError if `out` cannot be used.
+    """
     place = Placement(workers=1)
     config = new_config(settings, dataset, partition, place, table_file) | {"federation": {
         "id": secrets.token_hex(8), "nodes": nodes, "wait": wait, "timeout": timeout, "clip_update": clip_update,
-        "tls": tls, "flwr": metadata.version("flwr")}}
+        "tls": tls, "elsewhere": elsewhere, "flwr": metadata.version("flwr")}}
     with record.locked(out) as path:
         record.create(path, config, partition.counts, dataset.class_names, force=force)
         _remove_own(path)       # of the run that was there
@@ -59,7 +63,7 @@ def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_updat
 
 
 def check_resumable(out, config):
-    """InputError if the run in `out` is no federation, or has ended."""
+    """InputError if the run in `out` is no federation, or has ended. What says how it was interrupted is removed."""
     if "federation" not in config:
         raise InputError(f"{out} was begun by train, not by federate; go on with: python cli.py train --resume {out}")
     with record.locked(out) as path:

@@ -132,7 +132,7 @@ class Federation:
                    "--enable-supernode-auth"]
         write_connection(self.folder / "link", f"{LOOPBACK}:{self.port}", made.ca if self.secure else None)
         self.superlink = self._start("superlink", [
-            program("flower-superlink"), *tls, "--host", LOOPBACK, "--port", self.port,
+            *closed("superlink"), *tls, "--host", LOOPBACK, "--port", self.port,
             "--disable-runtime-dependency-installation"])
         end = time.monotonic() + STARTING
         while not self._healthy():
@@ -164,7 +164,7 @@ class Federation:
             "--root-certificates", self.folder / "certificates" / certificates.CA,
             "--auth-supernode-private-key", node.key]
         return self._start(f"supernode-{i}", [
-            program("flower-supernode"), *link, "--superlink", f"{LOOPBACK}:{self.port}", "--host", LOOPBACK,
+            *closed("supernode"), *link, "--superlink", f"{LOOPBACK}:{self.port}", "--host", LOOPBACK,
             "--port", self.ports[i], "--node-config", node_config(node.config)])
 
     def _start(self, name, command):
@@ -184,6 +184,11 @@ class Federation:
 def node_config(values):
     """The text of --node-config: key=value, as TOML."""
     return " ".join(f"{name}={json.dumps(value)}" for name, value in values.items())
+
+
+def closed(name):
+    """How one of Flower's servers is started, so that it answers to this user alone (closed.py)."""
+    return [sys.executable, "-m", "minifl.flower.closed", name]
 
 
 def program(name):

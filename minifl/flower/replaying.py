@@ -25,11 +25,14 @@ def differences(run, data_dir, workers, show):
     before = record.read_rounds(run)
     if not before:
         raise InputError(f"{run} has no round yet.")
-    saved = record.load_model(run, statistics.saved_shapes(settings, model, len(partition.train)))
+    shapes = statistics.saved_shapes(settings, model, len(partition.train))
+    if config.get("federation", {}).get("elsewhere"):       # batch norms that stayed with their clients
+        shapes = statistics.without_clients(shapes)
+    saved = record.load_model(run, shapes)
     ended = record.read_end(run)
     found, last = [], first_state(settings, model)
 
-    def again():
+    def rounds_again():
         nonlocal last
         with Signals() as signals:
             rounds = federated_rounds(settings, model, settings.method(), last, dataset, partition, workers=workers,
@@ -42,10 +45,11 @@ def differences(run, data_dir, workers, show):
                     found.append(f"round {old['round']}: {', '.join(names)} differ")
                 yield line
 
-    show(again(), settings)
+    show(rounds_again(), settings)
     if ended is None or last.round != ended["rounds_done"]:
         return [*found, f"the model was not compared: it may be of another round than {last.round}"]
-    for name, array in statistics.saved(settings, model, last, len(partition.train)).items():
-        if not np.array_equal(array, saved[name]):
-            found.append(f"model: {name} differs by up to {np.abs(array - saved[name]).max():.3g}")
+    again = statistics.saved(settings, model, last, len(partition.train))
+    for name, array in saved.items():
+        if not np.array_equal(array, again[name]):
+            found.append(f"model: {name} differs by up to {np.abs(array - again[name]).max():.3g}")
     return found

@@ -66,7 +66,10 @@ def serve(grid, out, data_dir, terms, workers=1):
 
         def save_model(state):
             full = _with_local(state, out / CLIENTS / task.run, settings, model)
-            record.save_model(out, statistics.saved(settings, model, full, len(partition.train)))
+            blocks = statistics.saved(settings, model, full, len(partition.train))
+            if config["federation"]["elsewhere"]:
+                blocks = statistics.without_clients(blocks)
+            record.save_model(out, blocks)
 
         with in_order(workers) as pool_map, keeping(settings, out, state, last, save_model, 1) as keep:
             strategy = Rounds(task, settings, model, state, dataset, partition, keep, terms, out, pool_map, say)
@@ -80,7 +83,7 @@ def say(text):
 
 
 def _with_local(state, folder, settings, model):
-    """The state with the clients' batch norms, where these are on this machine; elsewhere the server's at the start."""
+    """The state with the clients' batch norms, which are on this machine; it would save those of the start elsewhere."""
     if settings.bn_stats != "local":
         return state
     sizes, own = statistics.kept_sizes(settings, model, settings.method()), {}

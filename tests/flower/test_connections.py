@@ -38,7 +38,7 @@ def test_a_node_that_is_killed_in_a_round_and_started_again(tmp_path, data_dir):
     process = started("federate", *chosen, "--out", "run", cwd=tmp_path)
     try:
         wait_for(lambda: "ROUND 2]" in log(out, "supernode-1"), "round 2 at node 1")
-        (node,) = processes("flower-supernode", "partition-id=1", out)
+        (node,) = processes("minifl.flower.closed supernode", "partition-id=1", out)
         kill_session(node)
         wait_for(lambda: process.poll() is not None, "the end of the run")
     finally:

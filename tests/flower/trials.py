@@ -70,7 +70,7 @@ def all_killed(folder):
 
 
 def superlink_killed(folder):
-    process = in_round(folder, 3, lambda _: kill_session(of_kind(folder, b"flower-superlink")))
+    process = in_round(folder, 3, lambda _: kill_session(of_kind(folder, b"minifl.flower.closed superlink")))
     assert process.returncode == 1 and "the SuperLink ended" in (folder / "output").read_text()
     return resumed(folder)
 
@@ -96,7 +96,7 @@ def node_killed(*arguments):
         process = started("federate", *FAULTY, *arguments, "--out", "run", cwd=folder)
         try:
             wait_for(lambda: "ROUND 2]" in log(folder / "run", "supernode-1"), "round 2")
-            kill_session(of_kind(folder, b"flower-supernode", b"partition-id=1 "))
+            kill_session(of_kind(folder, b"minifl.flower.closed supernode", b"partition-id=1 "))
             wait_for(lambda: process.poll() is not None, "the end", 600)
         finally:
             kill_session(process.pid)
