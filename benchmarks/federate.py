@@ -115,15 +115,17 @@ def cases(nodes, more_steps):
             Case(middle, "fedavg", more_steps)]
 
 
-def processor_of(sessions):
-    """Seconds of the processor that all processes of these sessions and their ended children took (proc(5))."""
-    ticks = 0
+def processor_of(roots):
+    """Seconds of the processor that these processes, all that they started and their ended children took (proc(5))."""
+    parent, ticks = {}, {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):     # it has just ended
             fields = file.read_text().rpartition(")")[2].split()    # from the third field on, the state
-            if int(fields[3]) in sessions:
-                ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+            parent[int(file.parent.name)], ticks[int(file.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))
+    found = new = set(roots) & set(ticks)
+    while new := {pid for pid in parent if parent[pid] in new} - found:
+        found |= new
+    return sum(ticks[pid] for pid in found) / os.sysconf("SC_CLK_TCK")
 
 
 def in_process(settings, dataset, partition, out):
@@ -136,12 +138,12 @@ def federated(settings, dataset, partition, out, nodes):
     """The same on Flower: the Moment of each round, and Flower's own count of the whole run's bytes."""
     config = federate.begin(settings, dataset, partition, out, nodes=nodes, wait=120.0, timeout=600.0, clip_update=None,
                             tls=False)
-    made = federate.federation(out, config, settings, None, 1, measure.say)
+    made = federate.federation(out, config, None, 1, measure.say)
     with Forwarder(made.port) as forwarder:
         made._supernode = through(made, forwarder.port)
         with made:
-            sessions = {process.pid for process in (made.superlink, *made.supernodes)}
-            moments = [Moment(perf_counter(), processor_of(sessions), **forwarder.counts)
+            processes = {process.pid for process in (made.superlink, *made.supernodes)}
+            moments = [Moment(perf_counter(), processor_of(processes), **forwarder.counts)
                        for _ in federate.follow(out, made)]
             traffic = made.traffic().get("network-traffic")
     federate.close(out, settings, settings.network(dataset.num_classes, dataset.image_shape), len(partition.train))
@@ -230,31 +232,32 @@ def main():
     parser.add_argument("--json", type=Path, help="Write the record there.")
     arguments = parser.parse_args()
     if arguments.rounds < 2 or arguments.more_steps < 1:
-        parser.error("--rounds of at least 2, since the first is not counted, and --more-steps of at least 1 are needed")
+        parser.error("--rounds of at least 2 (the first is not counted) and --more-steps of at least 1 are needed")
     try:
         federate.check_installed()
     except InputError as error:
         parser.error(str(error))
     federate.POLL = POLL
-    machine, load = measure.machine(), os.getloadavg()[0]
-    note = f"load of the machine before the start: {load:.1f}" + (", other work ran beside" if load > IDLE else "")
+    machine, busy = measure.machine(), os.getloadavg()[0]
+    note = f"load of the machine before the start: {busy:.1f}" + (", other work ran beside" if busy > IDLE else "")
     print(f"{measure.in_words(machine)}; Flower {federate.FLOWER}, {arguments.rounds} rounds; {note}")
     print(f"{'nodes':>5} {'clients':>7} {'algorithm':>9} {'steps':>5} {'s here':>7} {'s there':>8} {'overhead':>8} "
-          f"{'ratio':>6} {'CPU here':>8} {'there':>6} {'kB down':>8} {'/ floor':>7} {'kB up':>7} {'/ floor':>7}  same bits")
+          f"{'ratio':>6} {'CPU here':>8} {'there':>6} {'kB down':>8} {'/ floor':>7} {'kB up':>7} {'/ floor':>7}  "
+          "same bits")
     dataset, lines = load(SETTINGS["data"], None), []
     for case in cases(arguments.nodes, arguments.more_steps):
         measure.say(f"{case}")
         with tempfile.TemporaryDirectory() as folder:
             line = measured(case, dataset, arguments.rounds, Path(folder))
         lines.append(line)
+        if arguments.json:      # after each row: one takes minutes, and the next may fail
+            measure.write(arguments.json, {"command": measure.command(), "machine": machine, "flower": federate.FLOWER,
+                                           "rounds": arguments.rounds, "note": note, "lines": lines})
         print(f"{case.nodes:>5} {CLIENTS:>7} {case.algorithm:>9} {case.local_steps:>5} "
               f"{line['in_process_seconds']:>7.2f} {line['federated_seconds']:>8.2f} {line['overhead_seconds']:>8.2f} "
               f"{line['ratio']:>6.1f} {line['in_process_cpu_seconds']:>8.2f} {line['federated_cpu_seconds']:>6.1f} "
               f"{line['down_bytes'] / 1e3:>8.0f} {line['down_to_floor']:>7.3f} {line['up_bytes'] / 1e3:>7.0f} "
               f"{line['up_to_floor']:>7.3f}  {'yes' if line['same_bits'] else 'NO'}", flush=True)
-    if arguments.json:
-        measure.write(arguments.json, {"command": measure.command(), "machine": machine, "flower": federate.FLOWER,
-                                       "rounds": arguments.rounds, "note": note, "lines": lines})
     raise SystemExit(not all(line["same_bits"] for line in lines))
 
 

@@ -105,5 +105,19 @@ def around():
     return markdown(rows) + "\n"
 
 
+def federate():
+    """Of federate.py: the same rounds in this process and on Flower."""
+    rows = [("nodes", "clients", "algorithm", "local steps", "s per round in process", "on Flower", "overhead s",
+             "ratio", "kB down per round", "/ floor", "kB up", "/ floor", "same bits")]
+    for line in read("federate")["lines"]:
+        rows.append((str(line["nodes"]), str(line["clients"]), line["algorithm"], str(line["local_steps"]),
+                     f"{line['in_process_seconds']:.2f}", f"{line['federated_seconds']:.1f}",
+                     f"{line['overhead_seconds']:.1f}", f"{line['ratio']:.1f}", f"{line['down_bytes'] / 1e3:.0f}",
+                     f"{line['down_to_floor']:.2f}", f"{line['up_bytes'] / 1e3:.0f}", f"{line['up_to_floor']:.2f}",
+                     "yes" if line["same_bits"] else "NO"))
+    return markdown(rows) + "\n"
+
+
 TABLES = {"clients": clients, "speed": speed, "round: cnn": lambda: round_of("round_cpu"),
-          "round: resnet18": lambda: round_of("round_cpu_resnet18"), "layers": layers, "scale": scale, "around": around}
+          "round: resnet18": lambda: round_of("round_cpu_resnet18"), "layers": layers, "scale": scale, "around": around,
+          "federate": federate}

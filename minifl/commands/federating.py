@@ -93,6 +93,7 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
     """Start the federation of a run directory, show its rounds, end it."""
     from minifl.flower import federate
     model = settings.network(dataset.num_classes, dataset.image_shape)
+    seen = record.count_rounds(out)
 
     def say(text):
         click.echo(text, err=True)
@@ -101,9 +102,9 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
         try:
             with Signals() as signals:
                 click.echo("Starting the SuperLink and its nodes.")
-                with federate.federation(out, config, settings, data_dir, workers, say) as federation:
-                    signals.check()
-                    show_progress(_without_absences(federate.follow(out, federation, signals.check), say), settings)
+                with federate.federation(out, config, data_dir, workers, say, signals.check) as federation:
+                    show_progress(_without_absences(federate.follow(out, federation, seen, signals.check), say),
+                                  settings)
         finally:
             federate.close(out, settings, model, len(partition.train))
     except KeyboardInterrupt as interrupt:
@@ -116,7 +117,9 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
         sys.exit(1)
     end = record.read_end(out)
     if end["status"] != "finished":
-        click.echo(f"{end['status'].capitalize()}: {end['message']}. The record is in {out}.", err=True)
+        again = "" if end["status"] in record.COMPLETE else \
+            f" Go on with: python cli.py federate --resume {pasteable(out, data_dir)}"
+        click.echo(f"{end['status'].capitalize()}: {end['message']}. The record is in {out}.{again}", err=True)
         sys.exit(1)
     if end["last_evaluation"]:
         show_result(end["last_evaluation"], dataset)
@@ -142,7 +145,7 @@ def replay_command(run, data_dir, workers):
     Clients that were absent in a round of a federation are absent again. Exit code 1 if anything differs.
     """
     from minifl.flower.replaying import differences
-    found = differences(run, data_dir, workers or default_workers(), lambda lines, settings: show_progress(lines, settings))
+    found = differences(run, data_dir, workers or default_workers(), show_progress)
     for difference in found:
         click.echo(difference)
     if found:

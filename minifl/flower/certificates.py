@@ -1,6 +1,6 @@
 """TLS certificates and node keys of a federation, made with the library `cryptography`, which comes with Flower.
 
-An authority of this federation alone signs the certificate of its SuperLink; nodes trust that authority and nobody else.
+An authority of this federation alone signs the certificate of its SuperLink; nodes trust that authority alone.
 Each node has a key of its own, on the curve P-384, whose public half is registered with the SuperLink.
 """
 
@@ -68,7 +68,7 @@ def make(folder, hosts):
 
 
 def make_node_key(path):
-    """The key of a node: its private half in `path`, the public one in the same with the ending .pub; returns `path`."""
+    """The key of a node: its private half in `path`, the public one beside it with the ending .pub; returns `path`."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     key, path = _key(), Path(path)
     _write(path, _private(key, "OpenSSH"), secret=True)

@@ -3,9 +3,9 @@
     python -m minifl.flower.closed superlink ...    flower-superlink with these arguments
     python -m minifl.flower.closed supernode ...    flower-supernode
 
-In Flower 1.41 a SuperLink answers on one port to its nodes (Fleet), to `flwr run`, which brings code along (Control), and to
-the ServerApp (Runtime). Without its account service only Fleet can ask for keys: whoever reaches the port could start a run,
-which is code on all machines. A SuperNode's own port (Runtime) asks nobody either. Here these are answered:
+In Flower 1.41 a SuperLink answers on one port to its nodes (Fleet), to `flwr run`, which brings code along (Control),
+and to the ServerApp (Runtime). Without its account service only Fleet can ask for keys: whoever reaches the port could
+start a run, which is code on all machines. A SuperNode's own port asks nobody either. Here these are answered:
 
     Fleet, with keys of nodes      anybody: each request is signed
     everything else                processes of the same user on the same machine; others get 403

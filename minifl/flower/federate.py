@@ -35,8 +35,8 @@ def refuse(settings, **numbers):
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{name.replace('_', '-')} {value:g} is invalid; it must be a finite number above 0.")
     if settings.diagnose:
-        raise InputError("--diagnose looks at the clients' models before averaging, and in a federation these stay with "
-                         "their clients; leave it out, or use train.")
+        raise InputError("--diagnose looks at the clients' models before averaging, and in a federation these stay "
+                         "with their clients; leave it out, or use train.")
 
 
 def number_of_nodes(nodes, num_clients):
@@ -71,8 +71,8 @@ def check_resumable(out, config):
         (path / record.END).unlink(missing_ok=True)
 
 
-def federation(out, config, settings, data_dir, workers, say):
-    """The Federation of a run directory."""
+def federation(out, config, data_dir, workers, say, check=lambda: None):
+    """The Federation of a run directory; check: see there."""
     out, own = Path(out).resolve(), config["federation"]
     folder, shared = out / FOLDER, {"data-dir": str(Path(data_dir).resolve()) if data_dir else ""}
     keys = [certificates.make_node_key(folder / "certificates" / f"node-{i}") if own["tls"] else None
@@ -80,21 +80,23 @@ def federation(out, config, settings, data_dir, workers, say):
     nodes = [Node({"partition-id": i, "num-partitions": own["nodes"], "workers": workers,
                    "state-dir": str(out / CLIENTS), **shared}, key) for i, key in enumerate(keys)]
     app_config = app_configuration(out, own) | {"workers": workers, **shared}
-    return Federation(folder, nodes, app_config, secure=own["tls"], say=say)
+    return Federation(folder, nodes, app_config, secure=own["tls"], say=say, check=check)
 
 
 def app_configuration(out, own):
     """The configuration of server.py, from what config.json says of the federation."""
-    return {"out": str(out), "nodes": own["nodes"], "wait": float(own["wait"]), "timeout": float(own["timeout"]),
-            "clip-update": float(own["clip_update"] or 0), "named-nodes": bool(own["tls"]), "workers": 1, "data-dir": ""}
+    return {"out": str(out), "data-dir": "", "workers": 1, "nodes": own["nodes"], "wait": float(own["wait"]),
+            "timeout": float(own["timeout"]), "clip-update": float(own["clip_update"] or 0),
+            "named-nodes": bool(own["tls"])}
 
 
-def follow(out, federation, check=lambda: None):
+def follow(out, federation, seen=0, check=lambda: None):
     """Yield the lines of the run's record as they come, until end.json says that it has ended.
 
+    seen   how many lines it had before
     check  called between two looks. Raises Failed if the SuperLink or the run ends without that.
     """
-    seen, asked = record.count_rounds(out), time.monotonic()
+    asked = time.monotonic()
     while True:
         check()
         ended = record.read_end(out)            # first: what is written before it is then there
@@ -113,7 +115,7 @@ def follow(out, federation, check=lambda: None):
 
 
 def close(out, settings, model, clients):
-    """After the processes are gone: what the clients kept goes with a run that is complete; another one gets its end."""
+    """After the processes are gone: a complete run loses what its clients kept, another one gets its end.json."""
     with record.locked(out) as path:
         ended = record.read_end(path)
         if ended is None:

@@ -43,10 +43,13 @@ class Node(NamedTuple):
 
 
 class Federation:
-    """The processes. folder: OUT/federation; nodes: the Node of each; secure: TLS and authentication of nodes."""
+    """The processes. folder: OUT/federation; nodes: the Node of each; secure: TLS and authentication of nodes.
 
-    def __init__(self, folder, nodes, app_config, *, secure=False, say=print):
-        self.folder, self.nodes, self.secure, self.say = Path(folder), nodes, secure, say
+    check  called while it starts; what it raises ends it
+    """
+
+    def __init__(self, folder, nodes, app_config, *, secure=False, say=print, check=lambda: None):
+        self.folder, self.nodes, self.secure, self.say, self.check = Path(folder), nodes, secure, say, check
         self.app_config = app_config
         self.port = free_port()
         self.ports = [free_port() for _ in nodes]
@@ -58,6 +61,7 @@ class Federation:
             write_app(self.folder / "app", self.app_config)
             self._start_superlink()
             self.supernodes = [self._supernode(i) for i in range(len(self.nodes))]
+            self.check()
             answer = self.flwr("run", str(self.folder / "app"), LINK)
             if not answer.get("success") or not answer.get("run-id"):
                 raise Failed(f"the SuperLink did not take the run: {answer}")
@@ -136,10 +140,12 @@ class Federation:
             "--disable-runtime-dependency-installation"])
         end = time.monotonic() + STARTING
         while not self._healthy():
+            self.check()
             if self.superlink.poll() is not None or time.monotonic() > end:
                 raise Failed(f"the SuperLink did not start. {self.tail('superlink')}")
             time.sleep(0.2)
         for i, node in enumerate(self.nodes):
+            self.check()
             if self.secure:
                 answer = self.flwr("supernode", "register", str(node.key.with_suffix(".pub")), LINK, "--name",
                                    f"node-{i}")
@@ -182,8 +188,19 @@ class Federation:
 
 
 def node_config(values):
-    """The text of --node-config: key=value, as TOML."""
-    return " ".join(f"{name}={json.dumps(value)}" for name, value in values.items())
+    """The text of --node-config: key=value, as TOML. Flower takes a text in quotation marks of one kind only.
+
+    Raises InputError for a text that has both kinds.
+    """
+    def text(value):
+        quote = "'" if "'" not in value else '"'
+        if "\n" in value or (quote == '"' and ('"' in value or "\\" in value)):
+            raise InputError(f"Flower takes no name with an apostrophe and a quotation mark, backslash or line break: "
+                             f"{value!r}; choose another folder.")
+        return f"{quote}{value}{quote}"
+
+    return " ".join(f"{name}={text(value) if isinstance(value, str) else json.dumps(value)}"
+                    for name, value in values.items())
 
 
 def closed(name):

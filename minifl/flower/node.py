@@ -81,7 +81,7 @@ def come_in(task, counts, data_dir, state_dir, workers):
 
 
 def train(here, job, w, server, running):
-    """The local work of a job's clients: an Outcome. w (P,), server: name -> (P,), running (S,): what the server sent."""
+    """The local work of a job's clients: an Outcome. The server sent w (P,), server: name -> (P,), running (S,)."""
     sizes = statistics.kept_sizes(here.settings, here.model, here.method)
 
     def work(turn):

@@ -1,7 +1,7 @@
 """Who the nodes of a federation are: Flower gives them random ids, and a new one after every start.
 
-A node that is new is asked for its number, partition-id, and whether it has the run's data. The newest that answers to a
-number has it. With keys of nodes a number belongs to the key that is registered under the name node-NUMBER.
+A node that is new is asked for its number, partition-id, and whether it has the run's data. The newest that answers to
+a number has it. With keys of nodes a number belongs to the key that is registered under the name node-NUMBER.
 """
 
 import time
@@ -47,7 +47,8 @@ class Nodes:
             there = list(grid.get_nodes())
             online = {node.node_id for node in there}
             self.ids = {i: id_ for i, id_ in self.ids.items() if id_ in online}
-            new = [node for node in there if node.node_id not in self.ids.values() and _start(node) not in self.strangers]
+            known = set(self.ids.values())
+            new = [node for node in there if node.node_id not in known and _start(node) not in self.strangers]
             if new:
                 self.introduce(grid, new)
             if len(self.ids) >= (1 if self.met else self.terms.nodes):

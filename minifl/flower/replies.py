@@ -1,8 +1,8 @@
 """What a client may send, and nothing else: names, shapes, number formats, finite values, and a length if one is set.
 
 A reply that fails is refused: the server goes on as if the client had been absent, and the record says why. This keeps
-broken and clumsily poisoned messages out of the model. It is no robust aggregation: a client that sends a wrong update of
-a plausible length is believed.
+broken and clumsily poisoned messages out of the model. It is no robust aggregation: a client that sends a wrong update
+of a plausible length is believed.
 """
 
 import math

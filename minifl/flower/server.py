@@ -83,7 +83,7 @@ def say(text):
 
 
 def _with_local(state, folder, settings, model):
-    """The state with the clients' batch norms, which are on this machine; it would save those of the start elsewhere."""
+    """The state with the clients' batch norms, as far as they are on this machine."""
     if settings.bn_stats != "local":
         return state
     sizes, own = statistics.kept_sizes(settings, model, settings.method()), {}

@@ -1,4 +1,4 @@
-"""Arrays and texts in Flower's messages. Nothing is unpickled: an array is the .npy format, and of the form expected."""
+"""Arrays and texts in Flower's messages. Nothing is unpickled: an array is in .npy format, and of the form expected."""
 
 import io
 

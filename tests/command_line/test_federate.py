@@ -57,7 +57,8 @@ def test_federate_knows_no_device(cli, small, flower):
 def test_resume_of_what_is_no_federation(cli, small, data_dir, flower):
     assert cli("train", *small, "--out", "run")[0] == 0
     refused(cli("federate", "--resume", "run", "--data-dir", data_dir), "begun by train, not by federate")
-    refused(cli("federate", "--resume", "run", "--out", "b", "--data-dir", data_dir), "leave --out, --force and --emit out")
+    refused(cli("federate", "--resume", "run", "--out", "b", "--data-dir", data_dir),
+            "leave --out, --force and --emit out")
     refused(cli("federate", "--resume", "nothing", "--data-dir", data_dir), "nothing is not a run directory")
 
 

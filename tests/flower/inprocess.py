@@ -1,4 +1,4 @@
-"""A Grid of Flower in this process: messages go straight to the ClientApp, so a federation takes a fraction of a second.
+"""A Grid of Flower in this process: messages go straight to the ClientApp, and a federation takes half a second.
 
 It serves the tests of the strategy, and lets them do to nodes and replies what happens on a real network.
 """

@@ -79,8 +79,8 @@ def test_whose_a_connection_is(family, host):
 @linux
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become another user")
 def test_a_connection_of_another_user_is_told_from_ones_own():
-    code = ("import os, socket, sys; os.setuid(65534); s = socket.socket(); s.connect(('127.0.0.1', int(sys.argv[1]))); "
-            "print(s.getsockname()[1], flush=True); sys.stdin.read()")
+    code = ("import os, socket, sys; os.setuid(65534); s = socket.socket(); "
+            "s.connect(('127.0.0.1', int(sys.argv[1]))); print(s.getsockname()[1], flush=True); sys.stdin.read()")
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()

@@ -1,4 +1,4 @@
-"""Over real loopback connections: the same bits, a node that is killed, TLS and keys. A few minutes, most of it waiting."""
+"""Over real loopback connections: the same bits, a node that is killed, TLS and keys. Minutes, most of them waiting."""
 
 import os
 import subprocess
@@ -18,17 +18,28 @@ from minifl.processes import environment    # noqa: E402
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look for processes in /proc")
 
 
-@pytest.mark.parametrize("algorithm", ["fedavg", "fedprox", "scaffold"])
-def test_a_federation_ends_with_the_bits_of_train(algorithm, tmp_path, data_dir):
-    chosen = *OPTIONS, "--data-dir", data_dir, "--algorithm", algorithm, "--rounds", 2
-    code, output, errors = run("federate", *chosen, "--out", "federated", cwd=tmp_path)
-    assert code == 0, output + errors
-    assert "round 2/2" in output and "Test accuracy" in output and "replay federated" in output
-    assert not of_run(tmp_path / "federated")
-    assert run("train", *chosen, "--out", "trained", cwd=tmp_path)[0] == 0
-    assert same(tmp_path / "federated", tmp_path / "trained")
-    code, output, errors = run("replay", "federated", "--data-dir", data_dir, cwd=tmp_path)
-    assert code == 0 and "every bit of its model are the same" in output, output + errors
+def test_federations_end_with_the_bits_of_train(tmp_path, data_dir):
+    """Three at a time, since they mostly wait; that of FedYogi is below."""
+    chosen = {name: (*OPTIONS, "--data-dir", data_dir, "--rounds", 2, "--algorithm", name)
+              for name in ("fedavg", "fedprox", "scaffold")}
+    running = {}
+    for name, options in chosen.items():
+        (tmp_path / name).mkdir()
+        running[name] = started("federate", *options, "--out", "federated", cwd=tmp_path / name)
+    try:
+        wait_for(lambda: all(process.poll() is not None for process in running.values()), "the end of the runs")
+    finally:
+        for process in running.values():
+            kill_session(process.pid)
+    for name, process in running.items():
+        folder, output = tmp_path / name, (tmp_path / name / "output").read_text()
+        assert process.returncode == 0, output
+        assert "round 2/2" in output and "Test accuracy" in output and "replay federated" in output
+        assert not of_run(folder / "federated")
+        assert run("train", *chosen[name], "--out", "trained", cwd=folder)[0] == 0
+        assert same(folder / "federated", folder / "trained")
+        code, output, errors = run("replay", "federated", "--data-dir", data_dir, cwd=folder)
+        assert code == 0 and "every bit of its model are the same" in output, output + errors
 
 
 def test_a_node_that_is_killed_in_a_round_and_started_again(tmp_path, data_dir):
@@ -63,10 +74,11 @@ def test_tls_and_keys_of_nodes(tmp_path, data_dir):
               "algorithm": "fedyogi", "batch_size": 8, "eval_every": 1, "local_eval_every": 2}
     settings = settings_for("cifar10", chosen)
     partition = split(settings, dataset)
-    config = federate.begin(settings, dataset, partition, out, nodes=3, wait=120, timeout=120, clip_update=None, tls=True)
+    config = federate.begin(settings, dataset, partition, out, nodes=3, wait=120, timeout=120, clip_update=None,
+                            tls=True)
     other = certificates.make(tmp_path / "other", [LOOPBACK]).ca
     stranger = certificates.make_node_key(tmp_path / "stranger")
-    with federate.federation(out, config, settings, data_dir, 1, print) as federation:
+    with federate.federation(out, config, data_dir, 1, print) as federation:
         link = f"{LOOPBACK}:{federation.port}"
         own, key = out / "federation" / "certificates" / certificates.CA, federation.nodes[0].key
         bad = {"another authority": node(tmp_path, link, "--root-certificates", other,
@@ -85,7 +97,8 @@ def test_tls_and_keys_of_nodes(tmp_path, data_dir):
         assert "SuperNode ID" not in text, f"{name}: {text}"
     assert "CERTIFICATE_VERIFY_FAILED" in refused["another authority"][1]
     assert key.name == "node-0" and not of_run(out)
-    run("train", *OPTIONS, "--data-dir", data_dir, "--algorithm", "fedyogi", "--rounds", 2, "--out", "trained", cwd=tmp_path)
+    run("train", *OPTIONS, "--data-dir", data_dir, "--algorithm", "fedyogi", "--rounds", 2, "--out", "trained",
+        cwd=tmp_path)
     assert same(out, tmp_path / "trained")
 
 

@@ -151,8 +151,8 @@ def moved(emitted, tmp_path, monkeypatch):
     for name in ("flower-supernode", "flwr", "python"):
         (bin_ / name).write_text(PRETENDED)
         (bin_ / name).chmod(0o755)
-    (bin_ / "python").write_text("#!/bin/sh\n" + f'if [ "$1" = -c ]; then echo "{bin_}/python"; exit; fi\n' + PRETENDED +
-                                  'case "$*" in *"closed supernode"*) kill "$PPID";; esac\n')
+    (bin_ / "python").write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then echo "{bin_}/python"; exit; fi\n{PRETENDED}'
+                                 'case "$*" in *"closed supernode"*) kill "$PPID";; esac\n')
     monkeypatch.delenv("MINIFL_DATA", raising=False)
 
     def call(script, **environment):

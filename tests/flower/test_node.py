@@ -54,7 +54,8 @@ def test_the_work_is_that_of_the_loop_and_does_not_depend_on_the_process(data_di
     first = node.train(here, job, state.w, state.server, state.statistics)
     again = node.train(node.come_in(task, None, data_dir, tmp_path / "elsewhere", 1), job, state.w, state.server,
                        state.statistics)
-    _, _, message, kept, losses = local_work(settings, here.model, here.method, here.dataset, here.partition, state, [1, 4])
+    _, _, message, _, losses = local_work(settings, here.model, here.method, here.dataset, here.partition, state,
+                                          [1, 4])
     for outcome in (first, again):
         assert not outcome.trouble and list(outcome.replies) == [1, 4]
         for i, reply in enumerate(outcome.replies.values()):

@@ -58,7 +58,8 @@ def test_the_loss_is_a_finite_number(loss):
         checked({"update": UPDATE}, loss=loss)
 
 
-@pytest.mark.parametrize("tested", [None, (0.5,), (1.5, 0.5), (-0.1, None), (None, "x"), (float("nan"), 0.5), [0.5, 0.5]])
+@pytest.mark.parametrize("tested", [None, (0.5,), (1.5, 0.5), (-0.1, None), (None, "x"), (float("nan"), 0.5),
+                                    [0.5, 0.5]])
 def test_accuracies_are_from_0_to_1(tested):
     with pytest.raises(Refused, match="accuracies of its own model"):
         checked({"update": UPDATE}, tested=tested, test_own=True)

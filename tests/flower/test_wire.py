@@ -1,4 +1,4 @@
-"""Arrays in messages: what was packed comes out to the bit, and nothing that is of another form, least of all a pickle."""
+"""Arrays in messages: what was packed comes out to the bit, nothing of another form does, least of all a pickle."""
 
 import io
 import sys

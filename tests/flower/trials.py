@@ -2,8 +2,8 @@
 
     python tests/flower/trials.py [NAME ...]        writes results/federation/trials.json
 
-Each trial ends with `replay`: the run's rounds done again in one process, with the clients absent that were absent, must
-have the same record and the same bits. The run takes about half an hour on two cores, most of it waiting.
+Each trial ends with `replay`: the rounds done again in one process, with the clients absent that were absent, must have
+the same record and the same bits. The run takes about half an hour on two cores, most of it waiting.
 """
 
 import json
@@ -38,7 +38,7 @@ def whole(*arguments):
 
 
 def in_round(folder, number, act):
-    """Begin a federation; in round `number`, while node 1 works, act(process); returns the process when it has ended."""
+    """Begin a federation; in round `number`, while node 1 works, act(process); returns the process that has ended."""
     process = started("federate", *FAULTY, "--out", "run", cwd=folder)
     try:
         wait_for(lambda: f"ROUND {number}]" in log(folder / "run", "supernode-1"), f"round {number}")
@@ -148,6 +148,7 @@ def try_one(trial):
 
 
 def main(names):
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell has background jobs ignore it
     os.environ["MINIFL_DATA"] = str(data_folder()[0].resolve())
     found = json.loads(RECORD.read_text())["trials"] if names and RECORD.exists() else {}
     for name in names or TRIALS:
