@@ -103,7 +103,7 @@ def test_what_a_client_kept_of_a_round_that_did_not_count_is_passed_over(tmp_pat
 
 
 def test_a_node_that_was_started_again_goes_on_with_what_its_clients_kept(tmp_path, data_dir):
-    begun(tmp_path / "run", data_dir, algorithm="scaffold", rounds=4)
+    begun(tmp_path / "run", data_dir, algorithm="scaffold", rounds=6)
     grid = InProcess(2, data_dir, tmp_path / "run" / "clients")
 
     def there(node, message):
@@ -114,8 +114,9 @@ def test_a_node_that_was_started_again_goes_on_with_what_its_clients_kept(tmp_pa
 
     grid.there = there
     served(tmp_path / "run", data_dir, grid)
-    assert [line["clients"] for line in lines(tmp_path / "run")] == [3, 3, 2, 3]
-    assert [m.metadata.dst_node_id for m in grid.sent if m.metadata.message_type == "train"][-2:] == [100, 201]
+    assert [line["clients"] for line in lines(tmp_path / "run")] == [3, 3, 2, 3, 3, 3]
+    assert [m.metadata.dst_node_id for m in grid.sent if m.metadata.message_type == "train"][-6:] == 3 * [100, 201]
+    assert [m.metadata.dst_node_id for m in grid.sent if m.metadata.message_type == "query"] == [100, 101, 201]
     assert not replayed(tmp_path / "run", data_dir)
 
 
@@ -213,8 +214,9 @@ def test_a_server_that_was_killed_goes_on_to_the_same_bits(tmp_path, data_dir):
     for lost in (1, 2):
         out = tmp_path / f"run{lost}"
         run = begun(out, data_dir, algorithm="scaffold", rounds=5)
-        grid = InProcess(2, data_dir, out / "clients",
-                         there=lambda node, message: message.metadata.group_id != "4" or _kill())
+        grid = InProcess(2, data_dir, out / "clients",      # when all clients have done round 4
+                         tamper=lambda node, reply: _kill() if grid.sent[-1].metadata.group_id == "4" and node == 101
+                         else reply)
         with pytest.raises(Killed):
             served(out, data_dir, grid)
         for file in sorted(out.glob("checkpoint-*"))[-lost + 1:] if lost > 1 else []:
