@@ -61,6 +61,8 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
         settings = settings_for(dataset.name, config["settings"])
         refuse_differences(resumed, settings, chosen, partition, table_file, dataset)
         federate.check_resumable(resumed, config)
+        if config["federation"]["elsewhere"]:
+            raise InputError(f"{resumed} is of a federation on several machines; go on with its ./start-run.sh.")
         out = resumed
     else:
         federate.refuse(settings_for(data_name(chosen), chosen), wait=wait, timeout=timeout, clip_update=clip_update)

@@ -62,6 +62,14 @@ def test_resume_of_what_is_no_federation(cli, small, data_dir, flower):
     refused(cli("federate", "--resume", "nothing", "--data-dir", data_dir), "nothing is not a run directory")
 
 
+def test_resume_of_a_federation_on_other_machines(cli, small, data_dir, flower):
+    assert cli("train", *small, "--out", "run")[0] == 0
+    config = json.loads(Path("run", record.CONFIG).read_text())
+    Path("run", record.CONFIG).write_text(json.dumps(config | {"federation": {"elsewhere": True}}))
+    Path("run", record.END).unlink()
+    refused(cli("federate", "--resume", "run", "--data-dir", data_dir), "on several machines", "./start-run.sh")
+
+
 def test_replay_finds_nothing_in_a_run_that_is_right(cli, small, data_dir):
     assert cli("train", *small, "--algorithm", "scaffold", "--participation", 0.5, "--out", "run")[0] == 0
     code, output, _ = cli("replay", "run", "--data-dir", data_dir)
