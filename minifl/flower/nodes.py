@@ -71,7 +71,7 @@ class Nodes:
             try:
                 if reply is None or reply.has_error():
                     raise Refused("it did not answer who it is" + (f" ({reply.error.reason})" if reply else ""))
-                found = wire.own(reply, wire.NODE, ConfigRecord, "an introduction")
+                found = wire.own(reply, wire.NODE, ConfigRecord)
                 number = _number_of(found, self.terms, node.name)
                 self.refused.pop(number, None)
                 if found.get("problem"):

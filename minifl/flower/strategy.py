@@ -14,7 +14,7 @@ who and why.
 from time import perf_counter
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
 
 from minifl.fl import checkpoint, statistics
@@ -72,17 +72,7 @@ class Rounds(Strategy):
 
     def aggregate_train(self, server_round, replies):
         """The method's server step with the replies that hold."""
-        test_own = due(self.settings, self.state.round)[1]
-        found, diverged = {}, []
-        for clients, message, reason in self.matched(replies):
-            for k in clients:
-                try:
-                    if reason:
-                        raise Refused(reason)
-                    found[k] = self.reply_of(k, message, test_own)
-                except Refused as refusal:
-                    self.absent[k] = str(refusal)
-                    diverged += [k] if reason is None and k in _diverged(message) else []
+        found, diverged = self.answers(replies, self.reply_of)
         if not found and self.asked and set(diverged) == set(self.asked):
             raise Diverged(f"{self.absent[diverged[0]]} (all {len(diverged)} clients that were asked say so)")
         answered = sorted(found)
@@ -90,19 +80,15 @@ class Rounds(Strategy):
                                           [found[k] for k in answered], self.record, self.absent)
         return self.broadcast(), None
 
-    def reply_of(self, k, message, test_own):
-        """The Reply of client k in a node's message; Refused if there is none, or it is not as it must be."""
-        trouble = wire.own(message, wire.TROUBLE, ConfigRecord, "a reply")
-        if str(k) in trouble:
-            raise Refused(f"{trouble[str(k)]!s:.500}")
-        losses, prefix = wire.own(message, wire.LOSSES, MetricRecord, "a reply"), f"{k}/"
-        arrays = wire.of_client(wire.own(message, wire.ARRAYS, wire.ArrayRecord, "a reply"), prefix)
+    def reply_of(self, k, message):
+        """The Reply of client k in a node's message; Refused if it is not as it must be."""
+        arrays, losses = _parts(k, message)
         tested = losses.get(f"{k}/tested")
         if isinstance(tested, list) and len(tested) == 1 and not len(self.partition.test[k]):
             tested = [*tested, None]
         reply = rules.checked(wire.unpack(arrays, self.form), self.form, losses.get(str(k)),
                               tuple(tested) if isinstance(tested, list) else None, method=self.method,
-                              test_own=test_own, clip_update=self.terms.clip_update)
+                              test_own=due(self.settings, self.state.round)[1], clip_update=self.terms.clip_update)
         counted = np.array([self.state.round + 1], dtype=self.state.w.dtype)
         return reply._replace(kept={KNOWN: counted} if self.keeps else {})
 
@@ -113,32 +99,21 @@ class Rounds(Strategy):
         self.tests = None
         if self.settings.bn_stats != "local" or not due(self.settings, self.state.round - 1)[0]:
             return []
-        self.tests = [None] * len(self.partition.train)
-        return self.messages(arrays, range(len(self.tests)), MessageType.EVALUATE, False)
+        self.tests = {}
+        return self.messages(arrays, range(len(self.partition.train)), MessageType.EVALUATE, False)
 
     def aggregate_evaluate(self, server_round, replies):
         """What the clients' models say of the test images."""
         if self.tests is not None:
-            form = {"predicted": ((len(self.dataset.y_test),), np.int64)}
-            for clients, message, reason in self.matched(replies):
-                for k in clients:
-                    try:
-                        if reason:
-                            raise Refused(reason)
-                        self.tests[k] = self.test_of(k, message, form)
-                    except Refused as refusal:
-                        self.absent[k] = str(refusal)
+            self.tests, _ = self.answers(replies, self.test_of)
             if self.absent:
                 self.record["untested"] = [{"client": k, "reason": self.absent[k]} for k in sorted(self.absent)]
 
-    def test_of(self, k, message, form):
+    def test_of(self, k, message):
         """(predicted classes (M,), summed loss) of client k; Refused if it is not as it must be."""
-        trouble = wire.own(message, wire.TROUBLE, ConfigRecord, "a reply")
-        if str(k) in trouble:
-            raise Refused(f"{trouble[str(k)]!s:.500}")
-        arrays = wire.of_client(wire.own(message, wire.ARRAYS, wire.ArrayRecord, "a reply"), f"{k}/")
-        predicted = wire.unpack(arrays, form)["predicted"]
-        loss = wire.own(message, wire.LOSSES, MetricRecord, "a reply").get(str(k))
+        arrays, losses = _parts(k, message)
+        predicted = wire.unpack(arrays, {"predicted": ((len(self.dataset.y_test),), np.int64)})["predicted"]
+        loss = losses.get(str(k))
         if not isinstance(loss, float) or not np.isfinite(loss):
             raise Refused(f"the loss of its test is {loss!r}, and must be a finite number")
         return predicted, loss
@@ -150,10 +125,10 @@ class Rounds(Strategy):
         round_ = self.state.round - 1
         test, test_own = due(self.settings, round_)
         self.record["seconds"] = perf_counter() - self.begin
-        if test and self.tests is not None:
-            if any(self.tests):
-                self.record |= test_record(self.tests, self.dataset.y_test, self.partition.test,
-                                           self.dataset.num_classes)
+        if test and self.settings.bn_stats == "local":
+            if self.tests:
+                self.record |= test_record([self.tests.get(k) for k in range(len(self.partition.test))],
+                                           self.dataset.y_test, self.partition.test, self.dataset.num_classes)
         elif test:
             models = statistics.global_models(self.settings, self.model, self.state, len(self.partition.test))
             self.record |= evaluate(self.model, models, self.dataset.x_test, self.dataset.y_test, self.partition.test,
@@ -191,6 +166,20 @@ class Rounds(Strategy):
         """The last round (from 1) of client k that counted; 0 if none did."""
         return int(self.state.own[k][KNOWN].item()) if k in self.state.own else 0
 
+    def answers(self, replies, read):
+        """client -> read(client, message), where that holds; the others are absent. And those that diverged."""
+        found, diverged = {}, []
+        for clients, message, reason in self.matched(replies):
+            for k in clients:
+                try:
+                    if reason:
+                        raise Refused(reason)
+                    found[k] = read(k, message)
+                except Refused as refusal:
+                    self.absent[k] = str(refusal)
+                    diverged += [k] if reason is None and k in _diverged(message) else []
+        return found, diverged
+
     def matched(self, replies):
         """(clients, message, why it is no answer or None) for every node that was asked."""
         by_id = {reply.metadata.reply_to_message_id: reply for reply in replies}
@@ -204,6 +193,15 @@ class Rounds(Strategy):
             else:
                 yield clients, reply, None
         self.sent = {}
+
+
+def _parts(k, message):
+    """The arrays of client k in a node's message, and the node's numbers; Refused if it says that there are none."""
+    trouble = wire.own(message, wire.TROUBLE, ConfigRecord)
+    if str(k) in trouble:
+        raise Refused(f"{trouble[str(k)]!s:.500}")
+    return wire.of_client(wire.own(message, wire.ARRAYS, ArrayRecord), f"{k}/"), \
+        wire.own(message, wire.LOSSES, MetricRecord)
 
 
 def _diverged(message):

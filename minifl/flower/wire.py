@@ -70,11 +70,11 @@ def unpack_job(record):
     return Job(*(list(record[name]) if name in ("clients", "since") else record[name] for name in Job._fields))
 
 
-def own(message, name, kind, part):
-    """The record of that name of a message, of that kind; Refused otherwise."""
+def own(message, name, kind):
+    """The record of that name of a reply, of that kind; Refused otherwise."""
     record = message.content.get(name)
     if not isinstance(record, kind):
-        raise Refused(f"{part} without the record {name!r}")
+        raise Refused(f"a reply without the record {name!r}")
     return record
 
 

@@ -292,6 +292,15 @@ def test_a_model_that_is_not_tested_leaves_the_others(tmp_path, data_dir):
     assert line["client_accuracy"][1] is None and None not in line["client_accuracy"][::2]
 
 
+def test_where_no_model_is_tested_there_is_no_accuracy(tmp_path, data_dir):
+    begun(tmp_path / "run", data_dir, norm="bn", bn_stats="local", rounds=1)
+    served(tmp_path / "run", data_dir, InProcess(2, data_dir, tmp_path / "run" / "clients", there=lambda node, message:
+                                                 message.metadata.message_type != "evaluate"))
+    (line,) = lines(tmp_path / "run")
+    assert [missing["client"] for missing in line["untested"]] == [0, 1, 2] and "accuracy" not in line
+    assert record.read_end(tmp_path / "run")["last_evaluation"] is None
+
+
 def test_what_is_kept_of_a_run_does_not_grow(tmp_path, data_dir):
     begun(tmp_path / "run", data_dir, algorithm="scaffold", rounds=8)
     served(tmp_path / "run", data_dir)
