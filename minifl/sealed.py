@@ -22,8 +22,11 @@ def write(path, arrays):
         f.write(content.getbuffer())
 
 
-def read(path):
-    """name -> array; InputError if the file cannot be read, is damaged or holds anything else than arrays."""
+def read(path, what):
+    """name -> array; InputError if the file cannot be read, is damaged or holds anything else than arrays.
+
+    what  in words, what the file should be
+    """
     try:
         digest, _, content = Path(path).read_bytes().partition(b"\n")
     except OSError as error:
@@ -34,4 +37,4 @@ def read(path):
         with np.load(io.BytesIO(content), allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
     except Exception as error:  # the checksum fits whatever somebody computed it of
-        raise InputError(f"{path} does not hold arrays: {error}.") from error
+        raise InputError(f"{path} is not {what}: {error}.") from error

@@ -80,7 +80,7 @@ def remove(path):
 
 def _load(file, asarray):
     """The state in a checkpoint. InputError if it cannot be read or is damaged."""
-    arrays = {name: asarray(array) for name, array in sealed.read(file).items()}
+    arrays = {name: asarray(array) for name, array in sealed.read(file, "a checkpoint").items()}
     try:
         own = _below("own/", arrays)
         state = State(int(arrays["round"]), arrays["w"], _below("server/", arrays),

@@ -26,7 +26,7 @@ def load(folder, client, round_, sizes):
     if not file.exists():
         raise InputError(f"{file} does not exist: what client {client} keeps was lost, or state-dir is another folder "
                          f"than before. Without it the client cannot take part any more.")
-    arrays = sealed.read(file)
+    arrays = sealed.read(file, "what a client keeps")
     if {name: array.shape for name, array in arrays.items()} != {name: (size,) for name, size in sizes.items()}:
         raise InputError(f"{file} is of another network or method.")
     return arrays
