@@ -145,7 +145,7 @@ def federated(settings, dataset, partition, out, nodes):
             processes = {process.pid for process in (made.superlink, *made.supernodes)}
             moments = [Moment(perf_counter(), processor_of(processes), **forwarder.counts)
                        for _ in federate.follow(out, made)]
-            traffic = made.traffic().get("network-traffic")
+            traffic = made.listed().get("network-traffic")
     federate.close(out, settings, settings.network(dataset.num_classes, dataset.image_shape), len(partition.train))
     ended = record.read_end(out)
     if ended["status"] != "finished":

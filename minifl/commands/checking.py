@@ -60,22 +60,25 @@ def _check(seed, layer, quick, mutants):
 def _compare_checkers(seed, layer, out):
     from minifl.gradcheck import comparison
     found = comparison.record(seed, layer)
-    for text in comparison.lines_of(found):
-        click.echo(text)
-    if out is not None:
-        comparison.save(found, out)
+    _show_and_save(comparison.lines_of(found), found, out)
     ours = next(row for row in found["rows"] if row["checker"] == comparison.SUITE)
     sys.exit(1 if ours["alarms"] or ours["told"] < ours["of"] else 0)
 
 
 def _count_false_alarms(cases, seed, out):
-    from minifl.gradcheck import comparison, false_alarms
+    from minifl.gradcheck import false_alarms
     found = false_alarms.record(cases, seed)
-    for text in false_alarms.lines_of(found):
+    _show_and_save(false_alarms.lines_of(found), found, out)
+    sys.exit(1 if found["alarms"] else 0)
+
+
+def _show_and_save(lines, found, out):
+    """Print the lines; write the record that they are of, if a file was named."""
+    from minifl.gradcheck import comparison
+    for text in lines:
         click.echo(text)
     if out is not None:
         comparison.save(found, out)
-    sys.exit(1 if found["alarms"] else 0)
 
 
 @click.command("theory")

@@ -9,7 +9,7 @@ from minifl.commands.choices import data_name, merge, read_settings, read_table
 from minifl.commands.display import show_progress, show_result, show_start
 from minifl.commands.options import (FileName, algorithm_options, data_dir_option, data_options, model_options,
                                      partition_options, training_options)
-from minifl.commands.training import check_fits, pasteable, refuse_differences
+from minifl.commands.training import check_fits, pasteable, refuse_differences, run_name
 from minifl.data import registry
 from minifl.errors import InputError
 from minifl.fl import record
@@ -83,8 +83,7 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
             return
         check_fits(settings, dataset, partition, Placement(workers=workers or 1), terms["nodes"])
         if out is None:
-            out = record.new_folder("runs", f"{settings.data}-{settings.setting}-{settings.algorithm}-"
-                                            f"{settings.norm}-seed{settings.seed}-federation")
+            out = record.new_folder("runs", f"{run_name(settings)}-federation")
         config = federate.begin(settings, dataset, partition, out, **terms, force=force,
                                 table_file=str(table_file) if table_file else None)
     show_start(settings, dataset, partition, PROCESSES.format(nodes=config["federation"]["nodes"]), out)
@@ -96,6 +95,7 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
     from minifl.flower import federate
     model = settings.network(dataset.num_classes, dataset.image_shape)
     seen = record.count_rounds(out)
+    going_on = f"Go on with: python cli.py federate --resume {pasteable(out, data_dir)}"
 
     def say(text):
         click.echo(text, err=True)
@@ -110,17 +110,14 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
         finally:
             federate.close(out, settings, model, len(partition.train))
     except KeyboardInterrupt as interrupt:
-        click.echo(f"Interrupted; the record up to here is in {out}. Go on with: "
-                   f"python cli.py federate --resume {pasteable(out, data_dir)}", err=True)
+        click.echo(f"Interrupted; the record up to here is in {out}. {going_on}", err=True)
         sys.exit(128 + getattr(interrupt, "signum", signal.SIGINT))
     except federate.Failed as error:
-        click.echo(f"Failed: {error}\nThe record up to here is in {out}. Go on with: "
-                   f"python cli.py federate --resume {pasteable(out, data_dir)}", err=True)
+        click.echo(f"Failed: {error}\nThe record up to here is in {out}. {going_on}", err=True)
         sys.exit(1)
     end = record.read_end(out)
     if end["status"] != "finished":
-        again = "" if end["status"] in record.COMPLETE else \
-            f" Go on with: python cli.py federate --resume {pasteable(out, data_dir)}"
+        again = "" if end["status"] in record.COMPLETE else f" {going_on}"
         click.echo(f"{end['status'].capitalize()}: {end['message']}. The record is in {out}.{again}", err=True)
         sys.exit(1)
     if end["last_evaluation"]:

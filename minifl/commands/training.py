@@ -65,8 +65,7 @@ def train_command(data_dir, table_file, config_file, device, precision, workers,
         partition = split(settings, dataset, counts)
         check_fits(settings, dataset, partition, place)
         if out is None:
-            out = record.new_folder("runs", f"{settings.data}-{settings.setting}-{settings.algorithm}-"
-                                            f"{settings.norm}-seed{settings.seed}")
+            out = record.new_folder("runs", run_name(settings))
         lines = train(settings, dataset, partition, out, place, force=force,
                       table_file=str(table_file) if table_file else None)
     show_start(settings, dataset, partition, where, out)
@@ -123,6 +122,11 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, precision, c
     if done:
         click.echo(summary.mean_table(done))
     sys.exit(1 if failed else 0)
+
+
+def run_name(settings):
+    """The name of a run that was given none."""
+    return f"{settings.data}-{settings.setting}-{settings.algorithm}-{settings.norm}-seed{settings.seed}"
 
 
 def pasteable(run, data_dir):

@@ -14,7 +14,6 @@ import numpy as np
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-import minifl
 from minifl.errors import InputError
 from minifl.flower import node, wire
 
@@ -25,7 +24,7 @@ app = ClientApp()
 def introduce(message, context):
     """Who this node is, and whether it has the data of the run."""
     found = {"partition-id": _number(context, "partition-id"), "num-partitions": _number(context, "num-partitions"),
-             "minifl": minifl.__version__, "numpy": np.__version__, "problem": ""}
+             "problem": ""}
     try:
         _come_in(message, context)
     except InputError as error:

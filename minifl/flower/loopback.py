@@ -91,10 +91,9 @@ class Federation:
 
     def over(self):
         """Whether Flower says that the run has ended, whatever the record says."""
-        runs = self.flwr("list", LINK, "--run-id", str(self.run_id)).get("runs") or [{}]
-        return str(runs[0].get("status", "")).startswith("finished")
+        return str(self.listed().get("status", "")).startswith("finished")
 
-    def traffic(self):
+    def listed(self):
         """What Flower says of the run, with the bytes that its nodes sent and received."""
         return (self.flwr("list", LINK, "--run-id", str(self.run_id)).get("runs") or [{}])[0]
 

@@ -60,7 +60,7 @@ def serve(grid, out, data_dir, terms, workers=1):
         else:
             last = None
         for message in messages:
-            print(message, flush=True)
+            say(message)
         task = Task(json.dumps(config["settings"]), config["federation"]["id"], dataset.sha256,
                     config["partition"]["sha256"])
 

@@ -41,10 +41,10 @@ class Rounds(Strategy):
     say       (text) -> None: what is worth a line in the log
     """
 
-    def __init__(self, task, settings, model, state, dataset, partition, keep, terms, folder, pool_map, say=print):
+    def __init__(self, task, settings, model, state, dataset, partition, keep, terms, folder, pool_map, say):
         self.task, self.settings, self.model, self.method = task, settings, model, settings.method()
         self.state, self.dataset, self.partition = state, dataset, partition
-        self.keep, self.terms, self.folder, self.pool_map, self.say = keep, terms, folder, pool_map, say
+        self.keep, self.terms, self.folder, self.pool_map = keep, terms, folder, pool_map
         self.trained, self.sizes = trained_on(partition)
         self.form = rules.expected(settings, model, self.method, state, dataset.num_classes)
         self.keeps = bool(statistics.kept_sizes(settings, model, self.method))

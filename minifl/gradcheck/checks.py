@@ -75,7 +75,7 @@ def check_networks(seed, layer=None, quick=False):
     for name, model in networks.networks(quick).items():
         if layer not in (None, name, name.split(":")[0]):
             continue
-        rng, theta, x, labels, trained, statistics = _living_network(model, seed, zlib.crc32(name.encode()))
+        rng, theta, x, labels, trained, statistics = living_network(model, seed, zlib.crc32(name.encode()))
         shape = "x".join(map(str, x.shape))
         error, block = networks.loss_gradient_error(model, theta, x, labels)
         yield Result(name, shape, "complex step", error, block, COMPLEX_TOLERANCE)
@@ -87,7 +87,7 @@ def check_networks(seed, layer=None, quick=False):
             yield Result(name, shape, "evaluation", error, block, COMPLEX_TOLERANCE)
 
 
-def _living_network(model, seed, number):
+def living_network(model, seed, number):
     """(rng, theta, images, labels, theta after 20 steps, statistics) of the first draw with gradients to compare."""
     for attempt in range(DRAWS):
         rng = address(seed, CHECK, number, attempt)

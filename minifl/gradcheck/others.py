@@ -104,14 +104,8 @@ def jax_check_grads(forward, backward, inputs, wanted, rng):
     n = v'(f(x + h t) - f(x - h t))/2h with h = 1e-4; a = t'(J'v); |a - n| <= atol + rtol*|n| with both 1e-5, where nan
     equals nan. (JAX draws t and v from RandomState(0): the same ones in every call.)
     """
-    y, cache = forward(*inputs.values())
-    t = {name: rng.standard_normal(inputs[name].shape) for name in wanted}
-    v = rng.standard_normal(y.shape)
-    gradients = _fitting(backward(v, cache), inputs, wanted)
-    if gradients is None:
-        return False
-    a, n = _along(gradients, t), (v * _slope(forward, inputs, t, 1e-4)).sum()
-    return bool(np.isclose(a, n, rtol=1e-5, atol=1e-5, equal_nan=True))
+    return _agree_in_a_direction(forward, backward, inputs, wanted, rng, 1e-4,
+                                 lambda a, n: np.isclose(a, n, rtol=1e-5, atol=1e-5, equal_nan=True))
 
 
 def autograd_check_grads(forward, backward, inputs, wanted, rng):
@@ -121,14 +115,8 @@ def autograd_check_grads(forward, backward, inputs, wanted, rng):
     n = v'(f(x + t EPS/2) - f(x - t EPS/2))/EPS with EPS = 1e-6; a = t'(J'v); accepted where |a - n| < TOL or
     |a - n| / |a + n| < RTOL, both 1e-6.
     """
-    y, cache = forward(*inputs.values())
-    t = {name: rng.standard_normal(inputs[name].shape) for name in wanted}
-    v = rng.standard_normal(y.shape)
-    gradients = _fitting(backward(v, cache), inputs, wanted)
-    if gradients is None:
-        return False
-    a, n = _along(gradients, t), (v * _slope(forward, inputs, t, 1e-6 / 2)).sum()
-    return bool(np.abs(a - n) < 1e-6 or np.abs(a - n) < 1e-6 * np.abs(a + n))
+    return _agree_in_a_direction(forward, backward, inputs, wanted, rng, 1e-6 / 2,
+                                 lambda a, n: np.abs(a - n) < 1e-6 or np.abs(a - n) < 1e-6 * np.abs(a + n))
 
 
 RULES = {   # checker -> rule, in the tables
@@ -176,6 +164,16 @@ def _fitting(gradients, inputs, wanted):
     found = _tuple(gradients)[:len(wanted)]     # behind them may be None for optional inputs that are not there
     fit = [g is not None and np.shape(g) == inputs[name].shape for name, g in zip(wanted, found)]
     return found if len(fit) == len(wanted) and all(fit) else None
+
+
+def _agree_in_a_direction(forward, backward, inputs, wanted, rng, step, close):
+    """Whether close(a, n) for a standard normal tangent t of all inputs and cotangent v: a = t'(J'v), n = v'(slope)."""
+    y, cache = forward(*inputs.values())
+    t = {name: rng.standard_normal(inputs[name].shape) for name in wanted}
+    v = rng.standard_normal(y.shape)
+    gradients = _fitting(backward(v, cache), inputs, wanted)
+    return gradients is not None and \
+        bool(close(_along(gradients, t), (v * _slope(forward, inputs, t, step)).sum()))
 
 
 def _along(gradients, direction):

@@ -18,12 +18,12 @@ import numpy as np
 from minifl.gradcheck import mutants as ours
 from minifl.gradcheck import networks
 from minifl.gradcheck.cases import CASES
+from minifl.gradcheck.checks import living_network
 from minifl.gradcheck.others import CS231N, RULES, cs231n_error
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.rng import CHECK, address
 
 WRONG = 1e-10       # relative to a block: gradients that differ by less are the same, rounded differently
-DRAWS = 20          # attempts to find a network with gradients to compare, as in checks.py
 OURS = "minifl, "
 SUITE, RAISED = OURS + "all instruments", OURS + "error"
 
@@ -111,16 +111,8 @@ _networks = cache(networks.networks)
 
 @cache
 def _living_draw(name, seed):
-    """theta, images, labels: what checks.py takes, the first draw with gradients to compare, at first and trained."""
-    model = _networks()[name]
-    for attempt in range(DRAWS):
-        rng = address(seed, CHECK, zlib.crc32(name.encode()), attempt)
-        theta, x, labels = networks.draw(model, rng)
-        statistics = networks.draw_statistics(model, rng, theta, x, labels)
-        trained = networks.train(model, theta, x, labels)
-        if all(networks.comparable(model, at, x, labels, given)
-               for at, given in ((theta, {}), (trained, {}), (theta, statistics))):
-            break
+    """theta, images, labels: what checks.py takes of this network."""
+    _, theta, x, labels, *_ = living_network(_networks()[name], seed, zlib.crc32(name.encode()))
     return theta, x, labels
 
 
