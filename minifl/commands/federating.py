@@ -9,7 +9,7 @@ from minifl.commands.choices import data_name, merge, read_settings, read_table
 from minifl.commands.display import show_progress, show_result, show_start
 from minifl.commands.options import (FileName, algorithm_options, data_dir_option, data_options, model_options,
                                      partition_options, training_options)
-from minifl.commands.training import check_fits, pasteable, refuse_differences, run_name
+from minifl.commands.training import check_fits, pasteable, run_name, settings_of_resumed
 from minifl.data import registry
 from minifl.errors import InputError
 from minifl.fl import record
@@ -38,7 +38,7 @@ PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
 @click.option("--out", type=FileName(), help="Run directory.  [default: a new one in runs/]")
 @click.option("--force", is_flag=True, help="Overwrite the run in --out.")
 @click.option("--resume", "resumed", type=FileName(), metavar="RUN",
-              help="Go on with a stopped federation from its newest checkpoint.")
+              help="Go on with a stopped federation from its newest checkpoint, with --rounds to more rounds.")
 @click.option("--emit", type=FileName(), metavar="DIR",
               help="Start nothing; write app, configuration, certificates, keys and commands for several machines.")
 @click.option("--address", metavar="HOST:PORT", help="Of --emit: where the nodes reach the SuperLink.")
@@ -54,15 +54,15 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
     if (emit is None) != (address is None):
         raise InputError("--emit DIR and --address HOST:PORT belong together: where to write, and where the SuperLink "
                          "will be; give both or none.")
+    messages = []
     if resumed is not None:
         if out is not None or force or emit is not None:
             raise InputError("--resume goes on in its own directory; leave --out, --force and --emit out.")
         config, dataset, partition = reopen(resumed, data_dir)
-        settings = settings_for(dataset.name, config["settings"])
-        refuse_differences(resumed, settings, chosen, partition, table_file, dataset)
-        federate.check_resumable(resumed, config)
-        if config["federation"]["elsewhere"]:
+        settings, rounds = settings_of_resumed(resumed, config, chosen, partition, table_file, dataset)
+        if config.get("federation", {}).get("elsewhere"):
             raise InputError(f"{resumed} is of a federation on several machines; go on with its ./start-run.sh.")
+        config, messages = federate.check_resumable(resumed, config, rounds)
         out = resumed
     else:
         federate.refuse(settings_for(data_name(chosen), chosen), wait=wait, timeout=timeout, clip_update=clip_update)
@@ -87,6 +87,8 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
         config = federate.begin(settings, dataset, partition, out, **terms, force=force,
                                 table_file=str(table_file) if table_file else None)
     show_start(settings, dataset, partition, PROCESSES.format(nodes=config["federation"]["nodes"]), out)
+    for message in messages:
+        click.echo(message)
     _run(settings, dataset, partition, config, out, data_dir, workers or 1)
 
 

@@ -4,6 +4,7 @@ import shlex
 import signal
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -21,7 +22,8 @@ from minifl.fl import memory, record, summary
 from minifl.fl.advice import advice
 from minifl.fl.client import Diverged
 from minifl.fl.participation import clients_per_round
-from minifl.fl.run import Placement, default_workers, reopen, resume, split, train
+from minifl.fl.resuming import check_rounds, resume
+from minifl.fl.run import Placement, default_workers, reopen, split, train
 from minifl.fl.settings import settings_for
 from minifl.fl.sweep import grid
 
@@ -38,7 +40,8 @@ from minifl.fl.sweep import grid
 @click.option("--out", type=FileName(), help="Run directory.  [default: a new one in runs/]")
 @click.option("--force", is_flag=True, help="Overwrite the run in --out.")
 @click.option("--resume", "resumed", type=FileName(), metavar="RUN",
-              help="Go on with a stopped run from its newest checkpoint.")
+              help="Go on with a stopped run from its newest checkpoint; with --rounds also with a finished one, to more "
+                   "rounds. Where and how it computes may change, no other setting.")
 def train_command(data_dir, table_file, config_file, device, precision, workers, clients_per_call, checkpoint_every,
                   out, force, resumed, profiled, **chosen):
     """Train a network federatedly and keep the run's record."""
@@ -54,10 +57,9 @@ def train_command(data_dir, table_file, config_file, device, precision, workers,
         if out is not None or force:
             raise InputError("--resume goes on in its own directory; leave --out and --force out.")
         config, dataset, partition = reopen(resumed, data_dir)
-        settings = settings_for(dataset.name, config["settings"])
-        refuse_differences(resumed, settings, chosen, partition, table_file, dataset)
+        settings, rounds = settings_of_resumed(resumed, config, chosen, partition, table_file, dataset)
         memory.check_fits(settings, dataset, partition, place)
-        out, (lines, messages) = resumed, resume(resumed, config, dataset, partition, place)
+        out, (lines, messages) = resumed, resume(resumed, config, dataset, partition, place, rounds)
     else:
         dataset, messages = registry.load(data_name(chosen), data_dir), []
         counts = read_table(table_file, dataset, chosen)
@@ -132,6 +134,16 @@ def run_name(settings):
 def pasteable(run, data_dir):
     """A run directory, and --data-dir if it was given, as arguments for a shell."""
     return shlex.join([str(run), *(["--data-dir", str(data_dir)] if data_dir else [])])
+
+
+def settings_of_resumed(run, config, chosen, partition, table_file, dataset):
+    """(Settings of a run that goes on, rounds that were chosen for it or None); InputError if something else was chosen
+    for it than it has."""
+    settings, rounds = settings_for(dataset.name, config["settings"]), chosen.pop("rounds", None)
+    if rounds is not None:
+        settings = replace(settings, rounds=rounds) if check_rounds(run, config, rounds) else settings
+    refuse_differences(run, settings, chosen, partition, table_file, dataset)
+    return settings, rounds
 
 
 def refuse_differences(run, settings, chosen, partition, table_file, dataset):

@@ -25,6 +25,7 @@ from minifl.fl.diagnostics import classifier, probe, spectrum
 from minifl.fl.diagnostics import features as features_of
 from minifl.fl.evaluate import predict
 from minifl.fl.local import local_sgd
+from minifl.fl.provenance import environment
 from minifl.fl.settings import settings_for
 from minifl.models import loss_and_grad
 
@@ -99,7 +100,7 @@ def features(settings, dataset, theta):
 def save(path, content):
     """Write a measurement and by what it was made."""
     with replacing(Path(path)) as f:
-        f.write((json.dumps({**content, **record.environment("cpu")}, indent=1) + "\n").encode())
+        f.write((json.dumps({**content, **environment("cpu")}, indent=1) + "\n").encode())
 
 
 def read(path):

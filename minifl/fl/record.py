@@ -8,38 +8,30 @@
     times.jsonl    what may differ between two runs of the same config: the seconds of each round, and an object for
                    each time that the run was resumed
     diagnostics.jsonl  only with --diagnose: a JSON object for each evaluation (diagnostics.py)
-    checkpoint-*   see checkpoint.py; a finished run has none
+    checkpoint-*   see checkpoint.py; a finished run keeps the last
 
-One process at a time writes a run directory (`locked`); reading is always possible.
+All but the table and the arrays are sealed (seals.py), and end.json has the sha256 of those, of rounds.jsonl and
+diagnostics.jsonl, and of what decides the bits in config.json (`origin`). Whatever reads a file here looks at its seals.
+One process at a time writes a run directory (locking.py); reading is always possible.
 """
 
-import contextlib
+import hashlib
+import io
 import json
-import os
-import platform
-import shlex
-import subprocess
-import sys
 import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-import scipy
 
-import minifl
 from minifl.atomic import replacing
 from minifl.data.table import write_csv
 from minifl.errors import InputError
-from minifl.fl import checkpoint
-
-try:
-    import fcntl
-except ImportError:     # Windows: directories are not locked there
-    fcntl = None
+from minifl.fl import checkpoint, seals
+from minifl.fl.provenance import environment
 
 CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END, DIAGNOSTICS = (
     "config.json", "partition.csv", "rounds.jsonl", "times.jsonl", "model.npz", "end.json", "diagnostics.jsonl")
+ENDED_WITH = (PARTITION, ROUNDS, DIAGNOSTICS, MODEL)    # whose sha256 is in end.json
 COMPLETE = ("finished", "diverged")     # how a run ended of which nothing is left to do
 
 
@@ -69,36 +61,6 @@ def check_folder(folder):
         raise InputError(f"--out {folder} cannot be written: {error.strerror}; name another folder.") from error
 
 
-@contextlib.contextmanager
-def locked(path):
-    """Hold the run directory `path`, made if it does not exist, for this process alone.
-
-    The lock is the system's: it ends with the process, however that ends. Raises InputError if another process
-    holds it, or if the directory cannot be made.
-    """
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_dir():
-            raise InputError(f"--out {path} exists and is not a run directory; choose another name.")
-        path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDONLY) if fcntl else None
-    except OSError as error:
-        raise InputError(f"--out {path} cannot be written: {error.strerror}.") from error
-    try:
-        if fcntl:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{path} is being written by another process; wait for it, or choose another "
-                                 f"name with --out.") from None
-            except OSError:     # a file system without locks
-                pass
-        yield path
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
 def create(path, config, counts, class_names, *, force=False):
     """Begin a run in the directory `path`, which is locked: write its config and its table of label counts (K, C).
 
@@ -111,17 +73,23 @@ def create(path, config, counts, class_names, *, force=False):
             if not force:
                 raise InputError(f"--out {path} holds a run already; go on with it by --resume, overwrite it with "
                                  f"--force, or choose another name.")
+            (path / END).unlink(missing_ok=True)        # first: it seals the others
             checkpoint.remove(path)
-            for name in (END, MODEL, ROUNDS, TIMES, DIAGNOSTICS):   # the config stays until it is replaced: it is a run
+            for name in (MODEL, ROUNDS, TIMES, DIAGNOSTICS):   # the config stays until it is replaced: it is a run
                 (path / name).unlink(missing_ok=True)
         elif not _is_free(path):
             raise InputError(f"--out {path} exists and is not a run directory; choose another name.")
         _remove_temporary(path)
         (path / ROUNDS).touch()
         write_csv(path / PARTITION, counts, class_names)
-        _write_json(path / CONFIG, config)      # last: what has it can be resumed
+        write_config(path, config)      # last: what has it can be resumed
     except OSError as error:
         raise InputError(f"--out {path} cannot be written: {error.strerror}.") from error
+
+
+def write_config(path, config):
+    """Write the config of the run directory `path`, sealed."""
+    _write_json(Path(path) / CONFIG, seals.seal(config))
 
 
 def append(path, record, seconds):
@@ -138,21 +106,21 @@ def append_diagnostics(path, found):
 def cut(path, rounds, device, precision="fp32"):
     """Leave only the first `rounds` rounds in the record, and note that the run is resumed after them."""
     path = Path(path)
+    lines, times = _lines(path, ROUNDS, missing_ok=True)[:rounds], _lines(path, TIMES, missing_ok=True)
+    diagnostics = _lines(path, DIAGNOSTICS, missing_ok=True)
+    reopen_end(path)        # before the files that it seals are changed
     _remove_temporary(path)
-    lines = _read_lines(path / ROUNDS, missing_ok=True)[:rounds]
-    times = [line for line in _read_lines(path / TIMES, missing_ok=True) if line.get("round", 0) <= rounds]
-    _write_lines(path / ROUNDS, lines)
-    _write_lines(path / TIMES, times)
+    seals.write(path / ROUNDS, lines)
+    seals.write(path / TIMES, [line for line in times if line.get("round", 0) <= rounds])
     if (path / DIAGNOSTICS).exists():
-        _write_lines(path / DIAGNOSTICS, [line for line in read_diagnostics(path) if line.get("round", 0) <= rounds])
+        seals.write(path / DIAGNOSTICS, [line for line in diagnostics if line.get("round", 0) <= rounds])
     _append(path / TIMES, {"resumed_after": rounds, **environment(device, precision)})
-    (path / END).unlink(missing_ok=True)
     return lines
 
 
 def read_seconds(path):
     """Seconds of each round of a run, as far as they are known."""
-    return [line["seconds"] for line in _read_lines(Path(path) / TIMES, missing_ok=True) if "seconds" in line]
+    return [line["seconds"] for line in _lines(path, TIMES, missing_ok=True) if "seconds" in line]
 
 
 def read_end(path):
@@ -164,9 +132,18 @@ def read_end(path):
         return None
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read: {error}.") from error
-    if not isinstance(end, dict) or not {"status", "message", "rounds_done", "last_evaluation"} <= end.keys():
+    if not isinstance(end, dict) or not {"status", "message", "rounds_done", "last_evaluation"} <= end.keys() or \
+            not isinstance(_sums(end), dict):
         raise InputError(f"{file} does not say how the run ended.")
+    end, has_seal, fits = seals.opened(end)
+    if not fits and (has_seal or _is_sealed(path)):
+        raise InputError(f"{file} is damaged: it was changed after the run ended; its seal does not fit.")
     return end
+
+
+def reopen_end(path):
+    """The run goes on: it has not ended any more."""
+    (Path(path) / END).unlink(missing_ok=True)
 
 
 def save_model(path, blocks):
@@ -176,29 +153,61 @@ def save_model(path, blocks):
 
 
 def finish(path, status, message, rounds_done, last_evaluation):
-    """Write how the run ended."""
-    _write_json(Path(path) / END, {"status": status, "message": message, "rounds_done": rounds_done,
-                                   "last_evaluation": last_evaluation})
+    """Write how the run ended, and the seals of its files as they are then."""
+    path = Path(path)
+    sums = {CONFIG: seals.digest(origin(read_config(path)))}
+    sums |= {name: _sum((path / name).read_bytes()) for name in ENDED_WITH if (path / name).exists()}
+    _write_json(path / END, seals.seal({"status": status, "message": message, "rounds_done": rounds_done,
+                                        "last_evaluation": last_evaluation, "sha256": sums}))
 
 
 def read_config(path):
-    """The config of a run directory; InputError if it is none."""
+    """The config of a run directory; InputError if it is none, or was changed since the run began."""
+    config, has_seal, fits = seals.opened(_parsed_config(path))
+    decides = origin(config)
+    if has_seal and not fits or _sums(read_end(path)).get(CONFIG) not in (None, seals.digest(decides)):
+        changed = checkpoint.difference(path, decides)
+        raise InputError(f"{Path(path) / CONFIG} was changed after the run began; "
+                         f"{changed or 'its seal does not fit'}. Put back what was there, or begin a new run with it by "
+                         f"--config.")
+    return config
+
+
+def _parsed_config(path):
+    file = Path(path) / CONFIG
     try:
-        config = json.loads((Path(path) / CONFIG).read_text())
+        config = json.loads(file.read_text())
     except OSError as error:
         raise InputError(f"{path} is not a run directory: its {CONFIG} cannot be read "
                          f"({error.strerror}).") from error
     except ValueError as error:
-        raise InputError(f"{Path(path) / CONFIG} is damaged: {error}.") from error
+        raise InputError(f"{file} is damaged: {error}.") from error
     parts = ("settings", "partition", "data")
     if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in parts):
-        raise InputError(f"{Path(path) / CONFIG} is not the config of a run; it must hold {', '.join(parts)}.")
+        raise InputError(f"{file} is not the config of a run; it must hold {', '.join(parts)}.")
     return config
+
+
+def origin(config):
+    """Of a config, what decides the bits of its run: name -> value."""
+    return {**{f"--{name.replace('_', '-')}": value for name, value in config["settings"].items()},
+            "--precision": config.get("precision", "fp32"), "the partition's sha256": config["partition"].get("sha256"),
+            "the data's sha256": config["data"].get("sha256")}
+
+
+def check(path, *names):
+    """InputError unless these files of a run, by default all but the model, are those with which it ended, if it has."""
+    for name in _sums(read_end(path)).keys() & set(names or (PARTITION, ROUNDS, DIAGNOSTICS)):
+        try:
+            _content(path, name)
+        except OSError as error:
+            raise InputError(f"{Path(path) / name} was there when the run ended, and cannot be read: "
+                             f"{error.strerror}.") from error
 
 
 def read_rounds(path):
     """The records of a run, in order. A last line cut short by a crash is left out; InputError for other damage."""
-    return _read_lines(Path(path) / ROUNDS)
+    return _lines(path, ROUNDS, ended=True)
 
 
 def read_diagnostics(path):
@@ -206,12 +215,28 @@ def read_diagnostics(path):
     file = Path(path) / DIAGNOSTICS
     if not file.exists():
         raise InputError(f"{file} does not exist: the run has no diagnostics; train gives them with --diagnose.")
-    return _read_lines(file)
+    return _lines(path, DIAGNOSTICS, ended=True)
 
 
 def count_rounds(path):
     """How many rounds the record of a run holds; 0 if it was stopped before it had one."""
-    return len(_read_lines(Path(path) / ROUNDS, missing_ok=True))
+    return len(_lines(path, ROUNDS, missing_ok=True))
+
+
+def count_whole_rounds(path):
+    """How many rounds of a run lack nothing: those before the first test whose diagnostics are lost."""
+    lines, diagnose = _lines(path, ROUNDS, missing_ok=True), _parsed_config(path)["settings"].get("diagnose")
+    seen = {line.get("round") for line in _lines(path, DIAGNOSTICS, missing_ok=True)}
+    return next((i for i, line in enumerate(lines) if diagnose and "accuracy" in line and line["round"] not in seen),
+                len(lines))
+
+
+def line_seals(path):
+    """The seals of the lines of rounds.jsonl, in order (seals.py)."""
+    try:
+        return seals.of_lines((Path(path) / ROUNDS).read_bytes())
+    except FileNotFoundError:
+        return []
 
 
 def load_model(path, expected):
@@ -221,11 +246,13 @@ def load_model(path, expected):
     """
     file = Path(path) / MODEL
     try:
-        with np.load(file, allow_pickle=False) as saved:
+        with np.load(io.BytesIO(_content(path, MODEL)), allow_pickle=False) as saved:
             found = {name: saved[name] for name in saved.files}
     except FileNotFoundError:
         raise InputError(f"{file} does not exist: the run ended before its first evaluation, or only its record "
                          f"was kept.") from None
+    except InputError:
+        raise
     except Exception as error:  # numpy and zipfile raise many types for damaged files
         raise InputError(f"{file} cannot be read: {error}.") from error
     if {name: array.shape for name, array in found.items()} != expected or \
@@ -234,44 +261,56 @@ def load_model(path, expected):
     return found
 
 
-def environment(device, precision="fp32"):
-    """Where and by what a run was made."""
-    return {
-        "command": shlex.join(["python", *_program(), *sys.argv[1:]]),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"minifl": minifl.__version__, "python": platform.python_version(),
-                     "numpy": np.__version__, "scipy": scipy.__version__},
-        "commit": _commit(),
-        "device": device,
-        "precision": precision,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-    }
-
-
 def _append(file, value):
     try:
-        with open(file, "a") as f:
-            f.write(json.dumps(value) + "\n")
+        seals.append(file, value)
     except OSError as error:
         raise InputError(f"{file} cannot be written: {error.strerror}.") from error
 
 
-def _write_lines(file, values):
-    with replacing(file) as f:
-        f.write("".join(json.dumps(value) + "\n" for value in values).encode())
-
-
-def _read_lines(file, missing_ok=False):
+def _lines(path, name, *, missing_ok=False, ended=False):
+    """The sealed lines of a file of the run; ended: if the run has ended, it has to be the file with which it did."""
+    file = Path(path) / name
     try:
-        lines = file.read_bytes().split(b"\n")
+        content = file.read_bytes()
     except FileNotFoundError if missing_ok else ():
         return []
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}.") from error
+    lines = seals.read(file, content, _is_sealed(path))     # first: it can name the line
+    if ended:
+        _content(path, name)
+    return lines
+
+
+def _content(path, name):
+    """The bytes of a file of the run; InputError if it has ended with other ones. Raises OSError."""
+    path = Path(path)
+    while True:
+        end = read_end(path)        # first: what is written before it is then there
+        content = (path / name).read_bytes()
+        if _sums(end).get(name) in (None, _sum(content)):
+            return content
+        if read_end(path) == end:       # else somebody went on with the run meanwhile
+            raise InputError(f"{path / name} is damaged: it is not the file with which the run ended; its sha256 is not "
+                             f"the one in {END}.")
+
+
+def _sums(end):
+    """name -> sha256, of what end.json says; of a run from before there were seals, or that has not ended, nothing."""
+    return (end or {}).get("sha256", {})
+
+
+def _sum(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def _is_sealed(path):
+    """Whether the run was begun after there were seals."""
     try:
-        return [json.loads(line) for line in lines[:-1]]   # what follows the last newline is empty or cut short
-    except ValueError as error:
-        raise InputError(f"{file} is damaged: {error}.") from error
+        return "seal" in json.loads((Path(path) / CONFIG).read_text())
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def _remove_temporary(path):
@@ -287,7 +326,7 @@ def _temporary(path):
 
 def _is_run(path):
     try:
-        read_config(path)
+        _parsed_config(path)
     except InputError:
         return False
     return True
@@ -297,25 +336,6 @@ def _is_free(path):
     """Whether the directory is empty, or holds only what `create` writes before the config, an empty ROUNDS first."""
     found = {file.name for file in path.iterdir()} - {file.name for file in _temporary(path)}
     return not found or (ROUNDS in found <= {ROUNDS, PARTITION} and not (path / ROUNDS).stat().st_size)
-
-
-def _program():
-    name = Path(sys.argv[0]).name
-    return ["-m", "minifl"] if name == "__main__.py" else [name]
-
-
-def _commit():
-    """The commit of minifl's own checkout, with + if the tree was changed; None outside a checkout."""
-    root = Path(minifl.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        git = ["git", "-C", str(root)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "--", "minifl"], capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def _write_json(path, value):

@@ -13,10 +13,12 @@ from minifl.data.partition import make_partition
 from minifl.data.registry import load
 from minifl.data.table import partition_hash, read_csv
 from minifl.errors import InputError
-from minifl.fl import checkpoint, memory, record, statistics
+from minifl.fl import checkpoint, memory, record, seals, statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate
+from minifl.fl.locking import locked
 from minifl.fl.parallel import Signals, in_order
+from minifl.fl.provenance import environment
 from minifl.fl.rounds import federated_rounds, start
 from minifl.fl.settings import TABLE, settings_for
 
@@ -79,9 +81,9 @@ def train(settings, dataset, partition, out, place=Placement(), *, force=False, 
     model = settings.network(dataset.num_classes, dataset.image_shape)
     config = new_config(settings, dataset, partition, place, table_file)
     with ExitStack() as lock:
-        out = lock.enter_context(record.locked(out))
+        out = lock.enter_context(locked(out))
         record.create(out, config, partition.counts, dataset.class_names, force=force)
-        return _rounds(lock.pop_all(), settings, model, dataset, partition, out, place,
+        return do_rounds(lock.pop_all(), settings, model, dataset, partition, out, place,
                        first_state(settings, model, place.xp), None)
 
 
@@ -92,51 +94,8 @@ def new_config(settings, dataset, partition, place, table_file):
         "partition": {"sha256": partition_hash(partition.counts), "file": table_file},
         "data": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
         "parameters": settings.network(dataset.num_classes, dataset.image_shape).spec.size,
-        **record.environment(place.device, place.precision or "fp32"),
+        **environment(place.device, place.precision or "fp32"),
     }
-
-
-def resume(out, config, dataset, partition, place=Placement()):
-    """Go on with the run in `out` from its newest checkpoint.
-
-    config, dataset, partition   from `reopen`
-    returns  an iterator as of `train` over the rounds that are missing, sentences about where it goes on
-    What the run holds at its end is the same to the bit as if it had never stopped, its times apart. Raises
-    InputError if it has ended, if it was made on another kind of device or with another precision, and as `train`.
-    """
-    settings = settings_for(config["settings"].get("data"), config["settings"])
-    if "federation" in config:
-        raise InputError(f"{out} was begun by federate, whose clients keep their own state; go on with: "
-                         f"python cli.py federate --resume {out}")
-    kind = str(config.get("device")).split()[0]
-    if kind != place.device.split()[0]:
-        raise InputError(f"{out} was begun on {config.get('device')}, which rounds differently from {place.device}; "
-                         f"resume it with --device {kind}.")
-    precision = config.get("precision", "fp32")
-    if place.precision not in (None, precision):
-        raise InputError(f"{out} was begun with --precision {precision}, which rounds differently from "
-                         f"{place.precision}; resume it with --precision {precision}, or leave that out.")
-    choose_precision(place.xp, precision)
-    model = settings.network(dataset.num_classes, dataset.image_shape)
-    with ExitStack() as lock:
-        out = lock.enter_context(record.locked(out))
-        if record.read_config(out) != config:
-            raise InputError(f"{out} was overwritten by another process meanwhile; look at it before going on.")
-        refuse_ended(out)
-        state, messages = checkpoint.latest(out, first_state(settings, model, place.xp), record.count_rounds(out),
-                                            statistics.kept_sizes(settings, model, settings.method()))
-        messages.append(f"Resuming after round {state.round} of {settings.rounds}.")
-        last = last_test(record.cut(out, state.round, place.device, precision))
-        return _rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state, last), messages
-
-
-def refuse_ended(out):
-    """InputError if the run in `out` has ended, so that there is nothing to resume."""
-    ended = record.read_end(out)
-    if ended and ended["status"] in record.COMPLETE:
-        checkpoint.remove(out)   # in case that it was killed just before it did
-        raise InputError(f"{out} has {ended['status']} after round {ended['rounds_done']}: there is nothing to "
-                         f"resume." + (f" ({ended['message']})" if ended["message"] else ""))
 
 
 def last_test(lines):
@@ -150,7 +109,7 @@ def first_state(settings, model, xp=np):
     return start(settings.method(), w, xp.asarray(model.statistics.init(settings.seed).astype(np.float32)))
 
 
-def _rounds(lock, settings, model, dataset, partition, out, place, state, last):
+def do_rounds(lock, settings, model, dataset, partition, out, place, state, last):
     """Do the rounds after `state` and keep their record; `last` is the record of the last evaluation before."""
     def save_model(state):
         record.save_model(out, statistics.saved(settings, model, state, len(partition.train)))
@@ -172,19 +131,22 @@ def keeping(settings, out, state, last, save_model, checkpoint_every):
     last        record of the last evaluation before, None without one
     save_model  (state) -> None, writes the model
     """
-    status, message = "failed", None
+    status, message, origin = "failed", None, record.origin(record.read_config(out))
+
+    def save(state):
+        checkpoint.save(out, state, origin, seals.last(out / record.ROUNDS))
 
     def keep(new, line):
         nonlocal state, last
-        state = new
         if "diagnostics" in line:       # before the round is in the record: a kill in between loses nothing
             record.append_diagnostics(out, line.pop("diagnostics"))
         record.append(out, line, line.pop("seconds"))
+        state = new                     # only now: a state goes with the record's last line
         if "accuracy" in line:
             last = line
             save_model(state)
         if state.round % checkpoint_every == 0 and state.round < settings.rounds:
-            checkpoint.save(out, state)
+            save(state)
 
     try:
         yield keep
@@ -203,11 +165,11 @@ def keeping(settings, out, state, last, save_model, checkpoint_every):
         raise
     finally:
         save_model(state)
-        if status not in record.COMPLETE:
-            checkpoint.save(out, state)
+        if status != "diverged":
+            save(state)
         record.finish(out, status, message, state.round, last)
         if status in record.COMPLETE:   # only now: a kill in between must leave something to resume
-            checkpoint.remove(out)
+            checkpoint.remove(out, but=status == "finished")
 
 
 def reopen(path, data_dir=None):

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from minifl.errors import InputError
 from minifl.fl import checkpoint, record, statistics
-from minifl.fl.run import Placement, first_state, last_test, new_config, refuse_ended
+from minifl.fl.locking import locked
+from minifl.fl.resuming import more_rounds, refuse_ended
+from minifl.fl.run import Placement, first_state, last_test, new_config
+from minifl.fl.settings import settings_for
 from minifl.flower import certificates
 from minifl.flower.loopback import Failed, Federation, Node
 
@@ -56,19 +59,28 @@ def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_updat
     config = new_config(settings, dataset, partition, place, table_file) | {"federation": {
         "id": secrets.token_hex(8), "nodes": nodes, "wait": wait, "timeout": timeout, "clip_update": clip_update,
         "tls": tls, "elsewhere": elsewhere, "flwr": metadata.version("flwr")}}
-    with record.locked(out) as path:
+    with locked(out) as path:
         record.create(path, config, partition.counts, dataset.class_names, force=force)
         _remove_own(path)       # of the run that was there
     return config
 
 
-def check_resumable(out, config):
-    """InputError if the run in `out` is no federation, or has ended. What says how it was interrupted is removed."""
+def check_resumable(out, config, rounds=None):
+    """What a federation goes on with: its config, which changes if it gets more `rounds`, and sentences about that.
+
+    InputError if the run in `out` is no federation, or has ended. What says how it was interrupted is removed.
+    """
     if "federation" not in config:
         raise InputError(f"{out} was begun by train, not by federate; go on with: python cli.py train --resume {out}")
-    with record.locked(out) as path:
-        refuse_ended(path)
-        (path / record.END).unlink(missing_ok=True)
+    messages = []
+    with locked(out) as path:
+        if rounds is None:
+            refuse_ended(path)
+        else:
+            _refuse_forgotten(path, config)
+            config, messages = more_rounds(path, config, rounds, config["device"])
+        record.reopen_end(path)
+    return config, messages
 
 
 def federation(out, config, data_dir, workers, say, check=lambda: None):
@@ -116,7 +128,7 @@ def follow(out, federation, seen=0, check=lambda: None):
 
 def close(out, settings, model, clients):
     """After the processes are gone: a complete run loses what its clients kept, another one gets its end.json."""
-    with record.locked(out) as path:
+    with locked(out) as path:
         ended = record.read_end(path)
         if ended is None:
             lines = record.read_rounds(path)
@@ -127,6 +139,16 @@ def close(out, settings, model, clients):
         elif ended["status"] in record.COMPLETE:
             shutil.rmtree(path / CLIENTS, ignore_errors=True)
             shutil.rmtree(path / FOLDER / "certificates", ignore_errors=True)
+
+
+def _refuse_forgotten(path, config):
+    """InputError if the run has finished and its clients kept something between rounds, which went with them."""
+    settings, ended = settings_for(config["settings"].get("data"), config["settings"]), record.read_end(path)
+    keeps = settings.method().kept or settings.bn_stats == "local"
+    if ended and ended["status"] == "finished" and keeps and not (path / CLIENTS).exists():
+        raise InputError(f"{path} has finished after round {ended['rounds_done']}, and what its clients kept between "
+                         f"rounds ended with their nodes; begin a new federation with --config "
+                         f"{path / record.CONFIG} --rounds N.")
 
 
 def absences(lines):

@@ -20,9 +20,11 @@ from pathlib import Path
 from flwr.serverapp import ServerApp
 
 from minifl.errors import InputError
-from minifl.fl import checkpoint, record, statistics
+from minifl.fl import record, statistics
+from minifl.fl.locking import locked
 from minifl.fl.parallel import in_order
-from minifl.fl.run import first_state, keeping, last_test, refuse_ended, reopen
+from minifl.fl.resuming import newest_state, refuse_ended
+from minifl.fl.run import first_state, keeping, reopen
 from minifl.fl.settings import settings_for
 from minifl.flower import kept
 from minifl.flower.federate import CLIENTS
@@ -46,19 +48,15 @@ def main(grid, context):
 
 def serve(grid, out, data_dir, terms, workers=1):
     """Do the rounds that the run directory `out` lacks, with the nodes of the grid."""
-    with record.locked(out):
+    with locked(out):
         config, dataset, partition = reopen(out, data_dir)
         refuse_ended(out)
         settings = settings_for(dataset.name, config["settings"])
         model = settings.network(dataset.num_classes, dataset.image_shape)
-        first, lines = first_state(settings, model), record.count_rounds(out)
-        sizes = {KNOWN: 1} if statistics.kept_sizes(settings, model, settings.method()) else {}
-        state, messages = checkpoint.latest(out, first, lines, sizes)
-        if lines:
-            messages.append(f"Resuming after round {state.round} of {settings.rounds}.")
-            last = last_test(record.cut(out, state.round, DEVICE))
-        else:
-            last = None
+        state, last, messages = first_state(settings, model), None, []
+        if record.count_rounds(out):
+            sizes = {KNOWN: 1} if statistics.kept_sizes(settings, model, settings.method()) else {}
+            state, last, messages = newest_state(out, config, state, sizes, DEVICE)
         for message in messages:
             say(message)
         task = Task(json.dumps(config["settings"]), config["federation"]["id"], dataset.sha256,

@@ -17,7 +17,7 @@ from minifl.errors import InputError   # noqa: E402
 from minifl.experiments import STUDIES, collapse   # noqa: E402
 from minifl.experiments.naming import run_name   # noqa: E402
 from minifl.experiments.study import cells   # noqa: E402
-from minifl.fl import record   # noqa: E402
+from minifl.fl import provenance, record   # noqa: E402
 from minifl.fl.batches import local_batches   # noqa: E402
 from minifl.fl.diagnostics import probe   # noqa: E402
 from minifl.fl.run import split, train   # noqa: E402
@@ -161,7 +161,7 @@ def test_a_longer_run_has_another_model(tmp_path):
 
 
 def test_a_measurement_begins_with_the_models_of_the_run(tmp_path, data, monkeypatch):
-    monkeypatch.setattr(record, "_commit", lambda: "a commit")
+    monkeypatch.setattr(provenance, "_commit", lambda: "a commit")
     monkeypatch.setattr(collapse, "MARKS", (0, 1))
     own = study("figure3")
     (_, settings, _, _), (_, _, run, file) = collapse.starts(own, cells(own), tmp_path)

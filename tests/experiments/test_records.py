@@ -14,7 +14,7 @@ from minifl.errors import InputError   # noqa: E402
 from minifl.experiments import records   # noqa: E402
 from minifl.experiments.naming import run_name   # noqa: E402
 from minifl.experiments.study import cells   # noqa: E402
-from minifl.fl import record   # noqa: E402
+from minifl.fl import provenance, record   # noqa: E402
 from minifl.fl.run import split, train   # noqa: E402
 
 
@@ -31,7 +31,7 @@ def settings_after(rounds, **choices):
 @pytest.mark.parametrize("norm", ["none", "fn"])
 def test_the_first_rounds_of_a_longer_run_are_the_shorter_run_to_the_bit(tmp_path, monkeypatch, norm):
     """So it may serve the shorter run's cell."""
-    monkeypatch.setattr(record, "_commit", lambda: "a commit")
+    monkeypatch.setattr(provenance, "_commit", lambda: "a commit")
     data = noise()
     found = {}
     for rounds in (2, 4):

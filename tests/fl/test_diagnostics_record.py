@@ -16,7 +16,7 @@ from resuming import SAME, begin, go_on, in_child, interrupted   # noqa: E402
 
 from minifl.cli import main   # noqa: E402
 from minifl.errors import InputError   # noqa: E402
-from minifl.fl import record, summary   # noqa: E402
+from minifl.fl import provenance, record, summary   # noqa: E402
 from minifl.fl.run import Placement   # noqa: E402
 
 
@@ -24,7 +24,7 @@ from minifl.fl.run import Placement   # noqa: E402
 def settled(monkeypatch, data_dir):
     """The folder of the data, and no calls of git."""
     monkeypatch.setenv("MINIFL_DATA", str(data_dir))
-    monkeypatch.setattr(record, "_commit", lambda: "a commit")
+    monkeypatch.setattr(provenance, "_commit", lambda: "a commit")
 
 
 RUN = dict(rounds=7, eval_every=2, diagnose=True)

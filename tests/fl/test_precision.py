@@ -11,7 +11,8 @@ from minifl.commands import training
 from minifl.data.registry import load
 from minifl.errors import InputError
 from minifl.fl import record, run
-from minifl.fl.run import Placement, reopen, resume, split, train
+from minifl.fl.resuming import resume
+from minifl.fl.run import Placement, reopen, split, train
 from minifl.fl.settings import settings_for
 
 

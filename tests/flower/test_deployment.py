@@ -16,6 +16,7 @@ from cryptography import x509   # noqa: E402
 from minifl.cli import main     # noqa: E402
 from minifl.errors import InputError    # noqa: E402
 from minifl.fl import record    # noqa: E402
+from minifl.fl.locking import locked    # noqa: E402
 from minifl.flower import deployment, onsite, scripts    # noqa: E402
 
 try:
@@ -314,7 +315,7 @@ def test_a_run_that_has_ended_is_not_started_again(emitted):
     record.finish(run, "finished", None, 2, None)
     with pytest.raises(InputError, match="nothing to resume"):
         onsite.ready(run)
-    with record.locked(run), pytest.raises(InputError, match="another process"):
+    with locked(run), pytest.raises(InputError, match="another process"):
         onsite.ready(run)
 
 

@@ -325,7 +325,7 @@ def test_a_lost_state_is_said(tmp_path, data_dir):
 
 def test_train_and_federate_do_not_go_on_with_each_others_runs(tmp_path, data_dir):
     from minifl.errors import InputError
-    from minifl.fl.run import resume
+    from minifl.fl.resuming import resume
     run = begun(tmp_path / "run", data_dir)
     config = json.loads((tmp_path / "run" / record.CONFIG).read_text())
     with pytest.raises(InputError, match="begun by federate"):

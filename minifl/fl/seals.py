@@ -1,0 +1,110 @@
+"""Seals on the text files of a run: what is read is what was written.
+
+    an object   config.json, end.json: "seal" is the sha256 of all the rest, as JSON with its names in order
+    a line      of rounds.jsonl, times.jsonl, diagnostics.jsonl: "seal", always last, is the first 16 digits of the sha256
+                of the seal of the line before (of the first line: of the file's name) and of the line's own text up to it
+
+So a line that was changed, lost, inserted or moved is found, and named: the chain breaks there. Lines that are missing at
+the end break no chain; the sha256 of the whole file in end.json shows those (record.py). Readers of JSON see one entry
+more and need not know. A file in which no line has a seal is from before there were seals, and is read as it is.
+
+This is against damage and slips: digits edited by hand, a disk that lost a block, two runs copied into one folder.
+Whoever wants to forge a record computes the seals anew; nothing here is secret.
+"""
+
+import hashlib
+import json
+import os
+import re
+
+from minifl.atomic import replacing
+from minifl.errors import InputError
+
+DIGITS = 16
+MARK = b', "seal": "'
+FORM = re.compile(re.escape(MARK) + rb'([0-9a-f]{%d})"}\n' % DIGITS)
+LENGTH = len(MARK) + DIGITS + len(b'"}\n')     # of what follows a line's own text
+
+
+def digest(value):
+    """sha256 of a JSON value, whatever the order of its names."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def seal(value):
+    """The object with its seal."""
+    return value | {"seal": digest(value)}
+
+
+def opened(value):
+    """(the object without its seal, whether it has one, whether that fits)."""
+    rest = {name: entry for name, entry in value.items() if name != "seal"}
+    return rest, "seal" in value, value.get("seal") == digest(rest)
+
+
+def append(file, value):
+    """Add a line to a file of sealed lines, made if it does not exist. Raises OSError."""
+    text = json.dumps(value).encode()
+    with open(file, "ab") as f:
+        f.write(_line(_last(file) if f.tell() else file.name.encode(), text)[1])
+
+
+def write(file, values):
+    """Make a file of sealed lines, whole or not at all."""
+    before = file.name.encode()
+    with replacing(file) as f:
+        for value in values:
+            before, line = _line(before, json.dumps(value).encode())
+            f.write(line)
+
+
+def read(file, content, sealed):
+    """The lines of a file with this content, in order, without their seals; one that was cut off at the end is left out.
+
+    sealed  whether there have to be seals; else there are if a single line has one
+    Raises InputError, which names the line, where a seal is missing or broken and for what is no JSON object.
+    """
+    sealed, before, values = sealed or MARK in content, file.name.encode(), []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):     # after the last one nothing, or a part
+        text = line
+        if sealed:
+            text = line[:-LENGTH + 1] + b"}"
+            before, right = _line(before, text)
+            if right[:-1] != line:
+                raise InputError(f"{file} is damaged: line {number} does not fit its seal; it was changed or cut off, "
+                                 f"or lines before it were lost, inserted or moved.")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{file} is damaged: line {number} is no JSON ({error}).") from error
+        if not isinstance(value, dict):
+            raise InputError(f"{file} is damaged: line {number} is no JSON object.")
+        values.append(value)
+    return values
+
+
+def of_lines(content):
+    """The seals of the lines of a file with this content, all of which are sealed."""
+    return [line[1 - LENGTH:][len(MARK):][:DIGITS].decode(errors="replace") for line in content.split(b"\n")[:-1]]
+
+
+def last(file):
+    """The seal of the last line; None if the file is empty, not there, or does not end in one."""
+    try:
+        return _last(file).decode() or None
+    except OSError:
+        return None
+
+
+def _last(file):
+    """As `last`, b"" instead of None. A run goes on over damage: its readers will name the line."""
+    with open(file, "rb") as f:
+        f.seek(max(0, os.fstat(f.fileno()).st_size - LENGTH))
+        found = FORM.fullmatch(f.read())
+    return found[1] if found else b""
+
+
+def _line(before, text):
+    """The seal of a line, and the line with it. before: the seal of the line before; text: the line without one."""
+    found = hashlib.sha256(before + b"\n" + text).hexdigest()[:DIGITS].encode()
+    return found, text[:-1] + MARK + found + b'"}\n'
