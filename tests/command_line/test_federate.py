@@ -1,6 +1,5 @@
 """`federate` and `replay` without a federation: what they refuse, and what replay finds. Real ones: tests/flower/."""
 
-import json
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from refusing import refused    # noqa: E402
 
-from minifl.fl import record    # noqa: E402
+from minifl.fl import record, seals    # noqa: E402
 
 
 @pytest.fixture
@@ -64,9 +63,8 @@ def test_resume_of_what_is_no_federation(cli, small, data_dir, flower):
 
 def test_resume_of_a_federation_on_other_machines(cli, small, data_dir, flower):
     assert cli("train", *small, "--out", "run")[0] == 0
-    config = json.loads(Path("run", record.CONFIG).read_text())
-    Path("run", record.CONFIG).write_text(json.dumps(config | {"federation": {"elsewhere": True}}))
     Path("run", record.END).unlink()
+    record.write_config("run", record.read_config("run") | {"federation": {"elsewhere": True}})
     refused(cli("federate", "--resume", "run", "--data-dir", data_dir), "on several machines", "./start-run.sh")
 
 
@@ -76,15 +74,22 @@ def test_replay_finds_nothing_in_a_run_that_is_right(cli, small, data_dir):
     assert code == 0 and "Every line of the record of run and every bit of its model are the same." in output
 
 
+def sealed_again(run):
+    """As who forges a record would do it."""
+    end = record.read_end(run)
+    record.finish(run, *(end[name] for name in ("status", "message", "rounds_done", "last_evaluation")))
+
+
 def test_replay_finds_a_changed_line_and_a_changed_bit(cli, small, data_dir):
     assert cli("train", *small, "--out", "run")[0] == 0
-    lines = Path("run", record.ROUNDS).read_text().splitlines()
-    lines[2] = json.dumps(json.loads(lines[2]) | {"train_loss": 1.0})
-    Path("run", record.ROUNDS).write_text("\n".join(lines) + "\n")
+    lines = record.read_rounds("run")
+    lines[2] |= {"train_loss": 1.0}
+    seals.write(Path("run", record.ROUNDS), lines)
     model = dict(np.load("run/model.npz"))
     name = next(iter(model))
     model[name].flat[0] = np.nextafter(model[name].flat[0], np.float32(9))
     record.save_model("run", model)
+    sealed_again("run")
     code, output, _ = cli("replay", "run", "--data-dir", data_dir)
     assert code == 1 and "round 3: train_loss differ" in output and f"model: {name} differs by up to" in output
 
@@ -92,9 +97,10 @@ def test_replay_finds_a_changed_line_and_a_changed_bit(cli, small, data_dir):
 def test_replay_of_an_absence_that_was_not(cli, small, data_dir):
     """Who takes a client out of a round gets another model."""
     assert cli("train", *small, "--out", "run")[0] == 0
-    lines = [json.loads(line) for line in Path("run", record.ROUNDS).read_text().splitlines()]
+    lines = record.read_rounds("run")
     lines[1]["absent"] = [{"client": 4, "reason": "invented"}]
-    Path("run", record.ROUNDS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    seals.write(Path("run", record.ROUNDS), lines)
+    sealed_again("run")
     code, output, _ = cli("replay", "run", "--data-dir", data_dir)
     assert code == 1 and "round 2: " in output and "model: " in output
 
@@ -103,4 +109,6 @@ def test_what_replay_refuses(cli, small, data_dir):
     refused(cli("replay", "nothing"), "nothing is not a run directory")
     assert cli("train", *small, "--out", "run")[0] == 0
     Path("run", record.ROUNDS).write_text("")
+    refused(cli("replay", "run", "--data-dir", data_dir), "rounds.jsonl is damaged: it is not the file with which")
+    Path("run", record.END).unlink()
     refused(cli("replay", "run", "--data-dir", data_dir), "run has no round yet")

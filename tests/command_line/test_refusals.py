@@ -110,6 +110,8 @@ def test_eval_of_what_is_no_run(cli, small, data_dir, tmp_path):
     assert cli("train", *small, "--rounds", 1, "--out", "run")[0] == 0
     refused(cli("eval", "run", "--data-dir", tmp_path, "--device", "cpu"), "cifar10.npz does not exist")
     Path("run/model.npz").write_bytes(b"PK")
+    refused(cli("eval", "run", "--data-dir", data_dir, "--device", "cpu"), "model.npz is damaged: it is not the file")
+    Path("run/end.json").unlink()
     refused(cli("eval", "run", "--data-dir", data_dir, "--device", "cpu"), "model.npz cannot be read")
 
 

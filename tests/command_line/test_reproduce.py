@@ -20,6 +20,7 @@ from minifl.experiments.naming import run_name   # noqa: E402
 from minifl.experiments.study import cells   # noqa: E402
 from minifl.fl.record import read_config, read_end, read_rounds   # noqa: E402
 from minifl.fl.run import split, train   # noqa: E402
+from minifl.fl.seals import opened, seal   # noqa: E402
 
 TWO = TINY._replace(columns={"1 class": {"setting": "oneclass"}}, paper={"plain": (10,), "FN": (30,)})
 ROWS = ("plain", "FN")
@@ -302,6 +303,6 @@ def test_a_closeup_without_the_model(reproduce, closeups):
 
 def test_a_closeup_of_a_run_that_diverged_shows_the_others(reproduce, closeups):
     end = closeups / "end.json"
-    end.write_text(json.dumps(json.loads(end.read_text()) | {"status": "diverged"}))
+    end.write_text(json.dumps(seal(opened(json.loads(end.read_text()))[0] | {"status": "diverged"})))
     code, output, errors = reproduce("figure3")
     assert code == 0 and "From initialization" in output and "From one" not in output

@@ -17,7 +17,7 @@ from minifl.errors import InputError   # noqa: E402
 from minifl.experiments import STUDIES, collapse   # noqa: E402
 from minifl.experiments.naming import run_name   # noqa: E402
 from minifl.experiments.study import cells   # noqa: E402
-from minifl.fl import provenance, record   # noqa: E402
+from minifl.fl import provenance   # noqa: E402
 from minifl.fl.batches import local_batches   # noqa: E402
 from minifl.fl.diagnostics import probe   # noqa: E402
 from minifl.fl.run import split, train   # noqa: E402

@@ -34,16 +34,25 @@ def files(out, names=(*SAME, record.DIAGNOSTICS)):
     return {name: (out / name).read_bytes() for name in names if (out / name).exists()}
 
 
+def ended(out):
+    """How the run ended, without the seals of its files."""
+    return {name: value for name, value in record.read_end(out).items() if name != "sha256"}
+
+
 @pytest.mark.parametrize("options", [{}, {"norm": "bn", "bn_stats": "local", "algorithm": "scaffold"}], ids=str)
 def test_a_run_has_the_same_files_and_one_more(options, tmp_path):
     list(begin(tmp_path / "plain", **RUN | options | {"diagnose": False}))
     lines = list(begin(tmp_path / "diagnosed", Placement(workers=2), **RUN | options))
-    assert files(tmp_path / "diagnosed", SAME) == files(tmp_path / "plain", SAME) == files(tmp_path / "plain")
+    same = set(SAME) - {record.END}      # which says that the settings and the files are others
+    assert files(tmp_path / "diagnosed", same) == files(tmp_path / "plain", same)
+    assert files(tmp_path / "plain", SAME) == files(tmp_path / "plain")
+    assert ended(tmp_path / "diagnosed") == ended(tmp_path / "plain")
     assert not any("diagnostics" in line for line in lines)
     found = record.read_diagnostics(tmp_path / "diagnosed")
     assert [line["round"] for line in found] == [2, 4, 6, 7]
     text = (tmp_path / "diagnosed" / record.DIAGNOSTICS).read_text()
-    assert [json.loads(line) for line in text.splitlines()] == found and "NaN" not in text and "Infinity" not in text
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all(line.pop("seal") for line in lines) and lines == found and "NaN" not in text and "Infinity" not in text
     assert len({frozenset(line) for line in found}) == 1 and text.endswith("\n")
     with pytest.raises(InputError, match="diagnostics.jsonl does not exist.*--diagnose"):
         record.read_diagnostics(tmp_path / "plain")
@@ -118,7 +127,9 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     for name, option in (("with", "--diagnose"), ("without", "--no-diagnose")):
         assert cli("train", *common, option, "--out", tmp_path / name)[0] == 0
     assert [line["round"] for line in record.read_diagnostics(tmp_path / "with")] == [2, 3]
-    assert files(tmp_path / "without") == files(tmp_path / "with", SAME)
+    assert files(tmp_path / "without", (record.ROUNDS, record.MODEL)) == \
+        files(tmp_path / "with", (record.ROUNDS, record.MODEL))
+    assert ended(tmp_path / "without") == ended(tmp_path / "with")
     table = summary.mean_table([tmp_path / "with", tmp_path / "without"])
     assert len(table.splitlines()) == 3 and "diagnose" not in table       # two runs of the same
 

@@ -10,7 +10,7 @@ from minifl import cli
 from minifl.commands import training
 from minifl.data.registry import load
 from minifl.errors import InputError
-from minifl.fl import record, run
+from minifl.fl import record, resuming, run
 from minifl.fl.resuming import resume
 from minifl.fl.run import Placement, reopen, split, train
 from minifl.fl.settings import settings_for
@@ -20,7 +20,8 @@ from minifl.fl.settings import settings_for
 def products(monkeypatch):
     """The precisions that were set, on what is then taken for a GPU."""
     chosen = []
-    monkeypatch.setattr(run, "choose_precision", lambda xp, name: chosen.append(name))
+    for module in (run, resuming):
+        monkeypatch.setattr(module, "choose_precision", lambda xp, name: chosen.append(name))
     return chosen
 
 
@@ -51,7 +52,7 @@ def test_a_resumed_run_keeps_its_precision_and_refuses_another_one(given, kept, 
 def test_a_run_from_before_there_was_a_choice_has_fp32(tmp_path, data_dir, products):
     config, *opened = begin(tmp_path / "run", data_dir, None)
     del config["precision"]
-    (tmp_path / "run" / record.CONFIG).write_text(json.dumps(config))
+    record.write_config(tmp_path / "run", config)
     with pytest.raises(InputError, match="begun with --precision fp32"):
         resume(tmp_path / "run", config, *opened, Placement(precision="tf32"))
     assert len(list(resume(tmp_path / "run", config, *opened, Placement(precision="fp32"))[0])) == 2

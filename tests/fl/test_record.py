@@ -56,7 +56,8 @@ def start(data, out, *, force=False, **chosen):
 
 
 def end(out):
-    return json.loads((out / record.END).read_text())
+    """How the run ended, without the seals of its files."""
+    return {name: value for name, value in record.read_end(out).items() if name != "sha256"}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def copy_of(run, folder):
 
 def test_a_finished_run(finished, data):
     out, lines = finished
-    assert {file.name for file in out.iterdir()} == FILES
+    assert {file.name for file in out.iterdir()} == FILES | {"checkpoint-0000004"}
     assert record.read_rounds(out) == lines and [line["round"] for line in lines] == [1, 2, 3, 4]
     assert ["accuracy" in line for line in lines] == [False, True, False, True]
     assert end(out) == {"status": "finished", "message": None, "rounds_done": 4, "last_evaluation": lines[-1]}
@@ -87,7 +88,7 @@ def test_a_finished_run(finished, data):
         assert name in config
     times = [json.loads(line) for line in (out / record.TIMES).read_text().splitlines()]
     assert [line["round"] for line in times] == [1, 2, 3, 4]
-    assert all(line.keys() == {"round", "seconds"} for line in times)
+    assert all(line.keys() == {"round", "seconds", "seal"} for line in times)
     seconds = record.read_seconds(out)
     assert seconds == [line["seconds"] for line in times] and min(seconds) > 0
     assert not any("seconds" in line for line in lines)      # what differs from run to run is in TIMES alone
@@ -123,7 +124,7 @@ def test_force_replaces_the_runs_own_files_and_no_others(finished, data, tmp_pat
     (out / "notes.txt").write_text("mine")
     (out / "plots").mkdir()
     lines = list(start(data, out, force=True, rounds=1, eval_every=1, seed=5))
-    assert {file.name for file in out.iterdir()} == FILES | {"notes.txt", "plots"}
+    assert {file.name for file in out.iterdir()} == FILES | {"notes.txt", "plots", "checkpoint-0000001"}
     assert (out / "notes.txt").read_text() == "mine"
     assert record.read_rounds(out) == lines and len(lines) == 1
     assert record.read_config(out)["settings"]["seed"] == 5
@@ -294,6 +295,7 @@ def test_a_last_line_cut_short_is_left_out(finished, tmp_path):
     out = copy_of(finished[0], tmp_path)
     whole = (out / record.ROUNDS).read_bytes()
     lines = record.read_rounds(out)
+    (out / record.END).unlink()                 # a crash leaves none
     begin = whole.rindex(b"\n", 0, -1) + 1      # of the last line
     for size in range(begin, len(whole)):
         (out / record.ROUNDS).write_bytes(whole[:size])
@@ -312,9 +314,10 @@ def test_other_damage_of_the_rounds_is_an_error(finished, tmp_path):
 
 
 def change_config(out, part, **values):
-    config = json.loads((out / record.CONFIG).read_text())
+    (out / record.END).unlink()     # which would say that the config was another
+    config = record.read_config(out)
     config[part].update(values)
-    (out / record.CONFIG).write_text(json.dumps(config))
+    record.write_config(out, config)
 
 
 def no_model(out):
@@ -376,5 +379,9 @@ def other_table(out):
 def test_a_damaged_run_is_refused_with_what_is_wrong(finished, data_dir, tmp_path, damage, text):
     out = copy_of(finished[0], tmp_path)
     damage(out)
+    if "model.npz" in text and "exist" not in text:
+        with pytest.raises(InputError, match="model.npz is damaged: it is not the file with which the run ended"):
+            reevaluate(out, data_dir=data_dir)
+        (out / record.END).unlink()
     with pytest.raises(InputError, match=text):
         reevaluate(out, data_dir=data_dir)

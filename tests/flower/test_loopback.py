@@ -156,9 +156,9 @@ def test_a_batch_norm_that_stayed_elsewhere_is_not_in_the_model(tmp_path, data_d
     from minifl.fl.run import reevaluate
     from minifl.flower.replaying import differences
     begun(tmp_path, data_dir, norm="bn", bn_stats="local", rounds=2)
-    config = json.loads((tmp_path / record.CONFIG).read_text())
+    config = record.read_config(tmp_path)
     config["federation"]["elsewhere"] = True
-    (tmp_path / record.CONFIG).write_text(json.dumps(config))
+    record.write_config(tmp_path, config)
     served(tmp_path, data_dir)
     assert not [name for name in np.load(tmp_path / record.MODEL).files if name.startswith("clients/")]
     assert not differences(tmp_path, data_dir, 1, lambda lines, settings: list(lines))

@@ -7,7 +7,7 @@ import pytest
 from minifl.cli import main
 from minifl.data.dataset import make_dataset
 from minifl.data.files import write_dataset
-from minifl.fl import provenance, record
+from minifl.fl import provenance
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):

@@ -103,7 +103,9 @@ def refused(result, text):
 
 @pytest.mark.parametrize("options, text", [
     (["--seed", "1"], "--seed 1 differs from the run's 0"),
-    (["--rounds", "13"], "--rounds 13 differs from the run's 12"),
+    (["--rounds", "11"], "--rounds 11 is fewer than the run's 12, of which 7 are done; only more are valid"),
+    (["--rounds", "5"], "--rounds 5 is fewer than the run's 12, of which 7 are done; only more are valid"),
+    (["--rounds", "13", "--seed", "1"], "--seed 1 differs from the run's 0"),
     (["--algorithm", "fedavg"], "--algorithm fedavg differs from the run's fedyogi"),
     (["--server-lr", "0.5"], "--server-lr 0.5 differs from the run's 0.01"),
     (["--lr", "0.04"], "--lr 0.04 differs from the run's 0.05"),
@@ -154,8 +156,7 @@ def other_table(run):
 
 
 def other_device(run):
-    config = json.loads((run / record.CONFIG).read_text())
-    (run / record.CONFIG).write_text(json.dumps(config | {"device": "cuda (NVIDIA H200, CuPy 13.4.1)"}))
+    record.write_config(run, record.read_config(run) | {"device": "cuda (NVIDIA H200, CuPy 13.4.1)"})
 
 
 @pytest.mark.parametrize("change, text", [
