@@ -137,7 +137,8 @@ def read_end(path):
         raise InputError(f"{file} does not say how the run ended.")
     end, has_seal, fits = seals.opened(end)
     if not fits and (has_seal or _is_sealed(path)):
-        raise InputError(f"{file} is damaged: it was changed after the run ended; its seal does not fit.")
+        raise InputError(f"{file} is damaged: it was changed after the run ended, and its seal does not fit. Without it "
+                         f"--resume writes it anew.")
     return end
 
 
@@ -196,13 +197,14 @@ def origin(config):
 
 
 def check(path, *names):
-    """InputError unless these files of a run, by default all but the model, are those with which it ended, if it has."""
-    for name in _sums(read_end(path)).keys() & set(names or (PARTITION, ROUNDS, DIAGNOSTICS)):
+    """InputError if one of these files of a run is another one than that with which it ended. None needs to be there."""
+    for name in names:
         try:
             _content(path, name)
+        except FileNotFoundError:
+            continue
         except OSError as error:
-            raise InputError(f"{Path(path) / name} was there when the run ended, and cannot be read: "
-                             f"{error.strerror}.") from error
+            raise InputError(f"{Path(path) / name} cannot be read: {error.strerror}.") from error
 
 
 def read_rounds(path):
@@ -214,7 +216,9 @@ def read_diagnostics(path):
     """What a run with --diagnose saw at each evaluation, in order; InputError if there is nothing or it is damaged."""
     file = Path(path) / DIAGNOSTICS
     if not file.exists():
-        raise InputError(f"{file} does not exist: the run has no diagnostics; train gives them with --diagnose.")
+        lost = DIAGNOSTICS in _sums(read_end(path))
+        raise InputError(f"{file} does not exist" + (", and was there when the run ended." if lost else
+                         ": the run has no diagnostics; train gives them with --diagnose."))
     return _lines(path, DIAGNOSTICS, ended=True)
 
 

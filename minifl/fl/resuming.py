@@ -109,12 +109,11 @@ def more_rounds(out, config, rounds, device):
     if ended and ended["status"] == "diverged":
         refuse_ended(out)
     if ended and ended["status"] == "finished":
-        record.check(out)
-        if checkpoint.newest_round(out) != old.rounds:
-            raise InputError(f"{out} has finished after round {ended['rounds_done']} and has no sound checkpoint of it: it "
-                             f"is from before finished runs kept one, or that was removed or damaged. What server and "
-                             f"clients knew is lost; begin anew: python cli.py train --config {out / record.CONFIG} "
-                             f"--rounds {rounds}")
+        record.check(out, *record.ENDED_WITH)
+        if checkpoint.newest_round(out) != old.rounds or record.count_whole_rounds(out) != old.rounds:
+            raise InputError(f"{out} has finished after round {ended['rounds_done']} and lacks its last checkpoint or a "
+                             f"part of its record: it is from before finished runs kept a checkpoint, or something was "
+                             f"removed. Begin anew: python cli.py train --config {out / record.CONFIG} --rounds {rounds}")
         if due(old, old.rounds - 1) != due(replace(old, rounds=rounds), old.rounds - 1):
             messages.append(f"Round {old.rounds} was tested because it was the last; this stays in the record, though a "
                             f"run of {rounds} rounds from the start would not have all of it.")

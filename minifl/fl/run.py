@@ -187,6 +187,7 @@ def reopen(path, data_dir=None):
     partition = split(settings, dataset, read_csv(path / record.PARTITION, dataset.class_names))
     if partition_hash(partition.counts) != config["partition"].get("sha256"):
         raise InputError(f"{path / record.PARTITION} is not the partition of {record.CONFIG}; one of them was changed.")
+    record.check(path, record.PARTITION)
     return config, dataset, partition
 
 

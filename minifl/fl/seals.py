@@ -44,9 +44,8 @@ def opened(value):
 
 def append(file, value):
     """Add a line to a file of sealed lines, made if it does not exist. Raises OSError."""
-    text = json.dumps(value).encode()
     with open(file, "ab") as f:
-        f.write(_line(_last(file) if f.tell() else file.name.encode(), text)[1])
+        f.write(_line(_last(file) if f.tell() else file.name.encode(), value)[0])
 
 
 def write(file, values):
@@ -54,7 +53,7 @@ def write(file, values):
     before = file.name.encode()
     with replacing(file) as f:
         for value in values:
-            before, line = _line(before, json.dumps(value).encode())
+            line, before = _line(before, value)
             f.write(line)
 
 
@@ -64,23 +63,31 @@ def read(file, content, sealed):
     sealed  whether there have to be seals; else there are if a single line has one
     Raises InputError, which names the line, where a seal is missing or broken and for what is no JSON object.
     """
-    sealed, before, values = sealed or MARK in content, file.name.encode(), []
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):     # after the last one nothing, or a part
-        text = line
-        if sealed:
-            text = line[:-LENGTH + 1] + b"}"
-            before, right = _line(before, text)
-            if right[:-1] != line:
-                raise InputError(f"{file} is damaged: line {number} does not fit its seal; it was changed or cut off, "
-                                 f"or lines before it were lost, inserted or moved.")
+    lines = content.split(b"\n")[:-1]       # after the last newline there is nothing, or a part of a line
+    sealed = sealed or MARK in content
+    if sealed:
+        before = file.name.encode()
+        for i, line in enumerate(lines):
+            text, before = line[:1 - LENGTH], _next(before, line[:1 - LENGTH])
+            if not line.endswith(MARK + before + b'"}'):
+                raise InputError(f"{file} is damaged: line {i + 1} does not fit its seal; it was changed or cut off, or "
+                                 f"lines before it were lost, inserted or moved.")
+            lines[i] = text + b"}"
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{file} is damaged: line {number} is no JSON ({error}).") from error
-        if not isinstance(value, dict):
-            raise InputError(f"{file} is damaged: line {number} is no JSON object.")
-        values.append(value)
-    return values
+            return json.loads(b"[" + b",".join(lines) + b"]")       # at once: a third faster than one by one
+        except (ValueError, RecursionError):
+            pass                                                    # somebody has sealed what is no JSON
+    return [_parsed(file, i + 1, line) for i, line in enumerate(lines)]
+
+
+def _parsed(file, number, line):
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is damaged: line {number} is no JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{file} is damaged: line {number} is no JSON object.")
+    return value
 
 
 def of_lines(content):
@@ -104,7 +111,13 @@ def _last(file):
     return found[1] if found else b""
 
 
-def _line(before, text):
-    """The seal of a line, and the line with it. before: the seal of the line before; text: the line without one."""
-    found = hashlib.sha256(before + b"\n" + text).hexdigest()[:DIGITS].encode()
-    return found, text[:-1] + MARK + found + b'"}\n'
+def _line(before, value):
+    """The line of a value, with its newline, and its seal; before: the seal of the line before."""
+    text = json.dumps(value).encode()[:-1]
+    seal_ = _next(before, text)
+    return text + MARK + seal_ + b'"}\n', seal_
+
+
+def _next(before, text):
+    """The seal of a line after another one's; text: the line up to MARK."""
+    return hashlib.sha256(before + b"\n" + text).hexdigest()[:DIGITS].encode()

@@ -113,6 +113,7 @@ def read(path):
     """The Run in the directory `path`; InputError if it is none or has not been evaluated yet."""
     settings = record.read_config(path)["settings"]
     tested = [line for line in record.read_rounds(path) if "accuracy" in line]
+    record.check(path, record.PARTITION, record.DIAGNOSTICS)
     if not tested:
         raise InputError(f"{path} has no evaluation yet.")
     accuracies = (tested[-1]["accuracy"], fmean(line["accuracy"] for line in tested[-LAST:]),
