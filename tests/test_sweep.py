@@ -5,17 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 
 import click
 import pytest
 
 from minifl.cli import main
+from minifl.commands import training
+from minifl.commands.options import Several
+from minifl.data import registry
 from minifl.errors import InputError
 from minifl.fl.record import read_config, read_end, read_rounds
-from minifl.fl.settings import settings_for
+from minifl.fl.settings import Settings, settings_for
+from minifl.fl.sweep import _arguments as sweep_arguments
 from minifl.fl.sweep import grid
-from minifl.commands.options import Several
 
 CLI = Path(__file__).resolve().parent.parent / "cli.py"
 
@@ -219,3 +223,111 @@ def test_a_stopped_sweep_goes_on_to_the_same_bits(sweep, small, tmp_path, signum
         assert (one / file).read_bytes() == Path("whole", one.name, file).read_bytes()
     assert settings_for("cifar10", read_config(one)["settings"]).rounds == 150
     assert [file.name for file in one.glob("checkpoint-*")] == ["checkpoint-0000150"]
+
+
+# ---- every setting takes several values, and a file counts as it does for train
+
+CHOICES = {"diagnose": None, "by_domain": None, "standardize_weights": None}     # on or off for all runs
+PAIRS = {   # two values of each setting that is no choice of names, and what has to be chosen besides
+    "data": (["embedded", "tiny"], {}), "rounds": ([1, 2], {}), "lr": ([0.1, 0.2], {}), "width": ([0.5, 1.0], {}),
+    "local_eval_every": ([0, 2], {}), "num_clients": ([10, 20], {}), "min_size": ([1, 2], {}),
+    "classes_per_client": ([1, 2], {"setting": "nclass"}), "dirichlet_alpha": ([0.5, 1.0], {"setting": "dirichlet"}),
+    "mu": ([0.1, 0.2], {"algorithm": "fedprox"}), "decorr_weight": ([0.1, 0.2], {"algorithm": "feddecorr"}),
+    "fedlc_tau": ([0.1, 0.2], {"algorithm": "fedlc"}), "fedrs_alpha": ([0.1, 0.2], {"algorithm": "fedrs"}),
+    **dict.fromkeys(("server_lr", "beta1", "beta2", "server_tau", "server_v0"), ([0.1, 0.2], {"algorithm": "fedyogi"})),
+    **dict.fromkeys(("hinge_margin", "spreadout_margin", "spreadout_lr"), ([0.1, 0.2], {"algorithm": "fedaws"})),
+    "fedexp_epsilon": ([0.1, 0.2], {"algorithm": "fedexp"}), "scaffold_option": (["I", "II"], {"algorithm": "scaffold"}),
+    "groups": ([1, 2], {"norm": "gn"}), "bn_stats": (["local", "batch"], {"norm": "bn"}),
+    "patch_size": ([4, 8], {"model": "vit"}), "vit_token": (["class", "mean"], {"model": "vit"}),
+    "local_steps": ([1, 2], {}), "local_epochs": ([1, 2], {}), "participation": ([0.5, 1.0], {}),
+    "clients_per_round": ([1, 2], {}), "dropout_rate": ([0.0, 0.5], {}), "lr_step_rounds": ([1, 2], {}),
+    "lr_decay": ([0.5, 0.1], {}), "momentum": ([0.0, 0.5], {}), "weight_decay": ([0.0, 0.5], {}),
+    "batch_size": ([1, 2], {}), "eval_every": ([1, 2], {}), "seed": ([0, 1], {}), "data_seed": ([0, 1], {}),
+    "setting": (["iid", "oneclass"], {}), "model": (["cnn", "mlp"], {}), "algorithm": (["fedavg", "fedprox"], {}),
+    "norm": (["none", "gn"], {}),
+}
+
+
+@pytest.fixture
+def planned(monkeypatch, capsys, data_dir, tmp_path):
+    """The runs that `sweep`, or the run that `train`, would do with these options: their Settings. Nothing is done."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINIFL_DATA", str(data_dir))
+    found, load = [], registry.load
+    monkeypatch.setattr(registry, "load", lambda name, folder=None: replace(
+        load("cifar10", folder), name="cifar10" if name == "auto" else name))
+    monkeypatch.setattr(training, "check_fits", lambda *_: None)
+    monkeypatch.setattr(training, "do_runs", lambda runs, *_, **__: found.extend(runs) or {})
+    monkeypatch.setattr(training, "train", lambda settings, *_, **__: found.append(settings) or sys.exit(0))
+
+    def call(command, *arguments):
+        found.clear()
+        with pytest.raises(SystemExit) as exit_:
+            main([command, "--device", "cpu", *map(str, arguments)])
+        errors = capsys.readouterr().err
+        assert exit_.value.code in (0, None), errors
+        return list(found)
+    return call
+
+
+def as_options(chosen):
+    return [part for name, value in chosen.items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
+def several_of_each():
+    """Every field of Settings with two values: those above, or the first two names that are valid."""
+    options = {option.name: option for option in training.train_command.params}
+    for field in fields(Settings):
+        kind = options[field.name].type
+        if options[field.name].is_flag:
+            assert field.name in CHOICES
+        elif field.name in PAIRS:
+            yield field.name, *PAIRS[field.name]
+        else:
+            yield field.name, list(kind.choices)[:2], {}
+
+
+@pytest.mark.parametrize("name, values, besides", several_of_each(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_setting_takes_several_values_and_each_run_is_that_of_train(name, values, besides, planned):
+    """With a config file that says what train would be told by it, too: of another seed, and with hyperparameters."""
+    Path("mine.json").write_text(json.dumps({"seed": 5, "rounds": 3, "algorithm": "fedprox", "mu": 0.25, "norm": "bn",
+                                             "bn_stats": "batch", "participation": 0.5, "local_steps": 3}))
+    runs = planned("sweep", "--config", "mine.json", *as_options(besides | {name: ",".join(map(str, values))}))
+    assert len(runs) == 2 and len({run.path for run in runs}) == 2
+    for run, value in zip(runs, values):
+        alone, = planned("train", "--config", "mine.json", *as_options(besides | {name: value}))
+        assert run.settings == alone and getattr(alone, name) == value
+        again, = planned("train", *sweep_arguments(run.chosen))     # what the run's process is told
+        assert again == alone
+
+
+@pytest.mark.parametrize("mine, options, settings", [
+    ({"algorithm": "fedprox", "mu": 0.5}, ("--algorithm", "fedprox"), [{"mu": 0.5}]),
+    ({"algorithm": "fedprox", "mu": 0.5}, ("--algorithm", "fedprox,fedavg"), [{"mu": 0.5}, {"mu": None}]),
+    ({"mu": 0.5}, ("--algorithm", "fedavg,fedprox"), [{"mu": None}, {"mu": 0.5}]),
+    ({"algorithm": "fedyogi", "beta1": 0.5}, ("--algorithm", "fedyogi,fedadam"), [{"beta1": 0.5}, {"beta1": 0.9}]),
+    ({"norm": "bn", "bn_stats": "local"}, ("--norm", "bn,fn"), [{"bn_stats": "local"}, {"bn_stats": None}]),
+    ({"model": "vit", "patch_size": 8}, ("--model", "vit"), [{"patch_size": 8}]),
+    ({"local_epochs": 2}, ("--local-steps", "1,2"), [{"local_epochs": None, "local_steps": n} for n in (1, 2)]),
+])
+def test_what_a_file_says_of_a_method_norm_or_model_counts_for_it(mine, options, settings, planned):
+    Path("mine.json").write_text(json.dumps(mine))
+    runs = planned("sweep", "--config", "mine.json", *options)
+    assert [{name: getattr(run.settings, name) for name in of_one} for run, of_one in zip(runs, settings, strict=True)] == settings
+
+
+def test_a_hyperparameter_of_a_file_that_names_no_method_goes_to_the_one_on_the_line(planned):
+    Path("mine.json").write_text('{"mu": 0.5}')
+    alone, = planned("train", "--config", "mine.json", "--algorithm", "fedprox")
+    assert alone.mu == 0.5
+
+
+def test_several_data_sets(sweep):
+    """The names of the runs say which; each has its own data, and its line in the table."""
+    code, output, errors = sweep("--data", "cifar10,embedded", "--num-clients", "10", "--out", "grid", "--rounds", "1")
+    assert (code, errors) == (0, "") and "2 runs in grid" in output
+    for name in ("cifar10", "embedded"):
+        run = Path("grid", f"{name}-fedavg-none-oneclass-seed0")
+        assert read_config(run)["data"]["name"] == name and f"| {name} " in output
+    again = sweep("--data", "embedded,cifar10,embedded", "--num-clients", "10", "--out", "grid", "--rounds", "1")
+    assert again[0] == 0 and "2 of them complete" in again[1] and "started" not in again[1]

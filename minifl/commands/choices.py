@@ -7,7 +7,7 @@ from minifl.data import table
 from minifl.data.counts import check_counts
 from minifl.data.partition import class_sizes
 from minifl.errors import InputError
-from minifl.fl.settings import BELONGS, EITHER, TABLE, Settings
+from minifl.fl.settings import TABLE, Settings
 
 
 def read_settings(path):
@@ -30,21 +30,6 @@ def read_settings(path):
     if unknown:
         raise InputError(f"--config {path}: unknown setting {unknown[0]!r}; valid are {', '.join(known)}.")
     return settings
-
-
-def merge(from_file, from_line):
-    """Settings of a file and of the command line, which goes before it.
-
-    A method, norm or model chosen on the command line comes with what belongs to it, and of two ways to say the same
-    (steps or epochs, part or number of clients) the one on the command line counts.
-    """
-    given = {name: value for name, value in from_line.items() if value is not None}
-    changed = {field for field, _ in BELONGS.values() if given.get(field, from_file.get(field)) != from_file.get(field)}
-    from_file = {name: value for name, value in from_file.items() if BELONGS.get(name, (None,))[0] not in changed}
-    for pair in ((name, other) for name, (other, _) in EITHER.items()):
-        if any(name in given for name in pair):
-            from_file = {name: value for name, value in from_file.items() if name not in pair}
-    return {**from_file, **given}
 
 
 def data_name(chosen):

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from minifl.commands.choices import data_name, merge, read_settings, read_table
+from minifl.commands.choices import data_name, read_settings, read_table
 from minifl.commands.display import show_progress, show_result, show_start
 from minifl.commands.options import (FileName, algorithm_options, data_dir_option, data_options, model_options,
                                      partition_options, training_options)
@@ -15,7 +15,7 @@ from minifl.errors import InputError
 from minifl.fl import record
 from minifl.fl.parallel import Signals
 from minifl.fl.run import Placement, default_workers, reopen, split
-from minifl.fl.settings import settings_for
+from minifl.fl.settings import merge, settings_for
 
 PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
 

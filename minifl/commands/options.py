@@ -18,7 +18,7 @@ from minifl.models import MODELS, TOKENS
 from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS, WHERE
 
 
-SETTINGS_NAMES = {field.name for field in fields(Settings)} - {"data"}
+SETTINGS_NAMES = {field.name for field in fields(Settings)}
 
 
 def group(*decorators):

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from minifl.backend import choose_device
-from minifl.commands.choices import data_name, merge, read_settings, read_table
+from minifl.commands.choices import data_name, read_settings, read_table
 from minifl.commands.display import profiling, show_progress, show_result, show_start, show_sweep
 from minifl.commands.options import (FileName, Several, algorithm_options, data_options, device_option, device_options,
                                      group, jobs_option, model_options, partition_options, placement_options,
@@ -24,7 +24,7 @@ from minifl.fl.client import Diverged
 from minifl.fl.participation import clients_per_round
 from minifl.fl.resuming import check_rounds, resume
 from minifl.fl.run import Placement, default_workers, reopen, split, train
-from minifl.fl.settings import settings_for
+from minifl.fl.settings import merge, settings_for
 from minifl.fl.sweep import grid
 
 
@@ -99,26 +99,34 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, precision, c
                   out, **chosen):
     """Train for every combination of settings, several runs at a time, and print a table of their results.
 
-    Every option of a run takes several values, separated by commas (whole numbers also as 0-4). Complete runs in
-    --out are skipped, stopped ones resumed.
+    Every setting takes several values, separated by commas (whole numbers also as 0-4); what is on or off is so for all
+    runs. Complete runs in --out are skipped, stopped ones resumed.
     """
     if seeds is not None:
         if chosen["seed"] is not None:
             raise InputError("--seeds and --seed are the same; give one of them.")
         chosen["seed"] = seeds
-    chosen = merge(read_settings(config_file), chosen)
+    from_file = read_settings(config_file)
+    names = chosen.pop("data") or [data_name(from_file)]
+    from_file.pop("data", None)
+    several_of = {name: value if isinstance(value, list) else [value] for name, value in chosen.items()
+                  if value is not None}
     xp, where = choose_device(device, precision or "fp32")
     place = Placement(xp, where, 1, clients_per_call)
     jobs = jobs or (1 if where.startswith("cuda") else default_workers())
-    dataset = registry.load(data_name(chosen), data_dir)
-    chosen.pop("data", None)
-    counts = read_table(table_file, dataset, chosen)
-    several_of = {name: value if isinstance(value, list) else [value] for name, value in chosen.items()}
-    runs = grid(dataset.name, several_of, out)
-    click.echo(f"Data: {dataset.source}. Device: {where}. {len(runs)} runs in {out}, "
-               f"{sum(run.status in record.COMPLETE for run in runs)} of them complete.")
-    show_advice(runs, dataset, counts, place, jobs)
-    failed = do_runs(runs, jobs, out, data=dataset.name, device=device, data_dir=data_dir, precision=precision,
+    datasets = {dataset.name: dataset for dataset in (registry.load(name, data_dir) for name in names)}
+    runs_of, counts_of = {}, {}
+    for name, dataset in datasets.items():
+        both = from_file | several_of
+        counts_of[name] = read_table(table_file, dataset, both)
+        of_table = {key: both[key] for key in ("setting", "num_clients") if table_file and key not in several_of}
+        runs_of[name] = grid(name, several_of, out, from_file | of_table, data_named=len(datasets) > 1)
+    runs = [run for on_one in runs_of.values() for run in on_one]
+    click.echo(f"Data: {'; '.join(dataset.source for dataset in datasets.values())}. Device: {where}. {len(runs)} runs in "
+               f"{out}, {sum(run.status in record.COMPLETE for run in runs)} of them complete.")
+    for name, dataset in datasets.items():
+        show_advice(runs_of[name], dataset, counts_of[name], place, jobs)
+    failed = do_runs(runs, jobs, out, device=device, data_dir=data_dir, precision=precision,
                      checkpoint_every=checkpoint_every, partition=table_file, clients_per_call=clients_per_call)
     done = [run.path for run in runs if (record.read_end(run.path) or {}).get("last_evaluation")]
     if done:

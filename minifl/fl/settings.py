@@ -202,6 +202,22 @@ def settings_for(data, chosen):
     return Settings(**{**DEFAULTS.get(data, OTHERS), **given, "data": data})
 
 
+def merge(from_file, from_line):
+    """Settings of a file and of the command line, which goes before it; name -> value, on the line None = not chosen.
+
+    A method, norm or model chosen on the command line comes with what belongs to it, if the file names another one; and
+    of two ways to say the same (steps or epochs, part or number of clients) the one on the command line counts.
+    """
+    given = {name: value for name, value in from_line.items() if value is not None}
+    changed = {field for field, _ in BELONGS.values()
+               if from_file.get(field) is not None and given.get(field, from_file[field]) != from_file[field]}
+    from_file = {name: value for name, value in from_file.items() if BELONGS.get(name, (None,))[0] not in changed}
+    for pair in ((name, other) for name, (other, _) in EITHER.items()):
+        if any(name in given for name in pair):
+            from_file = {name: value for name, value in from_file.items() if name not in pair}
+    return {**from_file, **given}
+
+
 def _check(name, value, kind, valid, wanted):
     if value is None and getattr(Settings, name, 0) is None:   # not chosen, and no default of its own
         return

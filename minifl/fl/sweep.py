@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from minifl.errors import InputError
 from minifl.fl import record
-from minifl.fl.settings import BELONGS, DEFAULTS, OTHERS, TABLE, Settings, settings_for
+from minifl.fl.settings import BELONGS, DEFAULTS, OTHERS, TABLE, Settings, merge, settings_for
 from minifl.processes import environment
 
 ALWAYS_NAMED = ("algorithm", "norm", "setting")   # parts of a run's name, with what else varies, and the seed
@@ -33,10 +33,12 @@ class Run(NamedTuple):
     status: str          # new, begun, or as in end.json
 
 
-def grid(data, several, out):
-    """The runs for every combination of the values of each setting, seed fastest.
+def grid(data, several, out, from_file=None, *, data_named=False):
+    """The runs on a data set for every combination of the values of each setting, seed fastest.
 
-    several  name -> list of values
+    several     name -> list of values
+    from_file   name -> value, the settings of a file: each combination goes before it as the command line of `train` does
+    data_named  whether the name of the data set is in the run's
     What belongs to a value of another setting is left out elsewhere (--mu without fedprox). Raises InputError for
     invalid settings, for a combination that comes twice, for a run directory that holds other settings, and for more
     than MOST_RUNS combinations.
@@ -50,7 +52,7 @@ def grid(data, several, out):
     varied = [name for name in names if len(several[name]) > 1 and name not in (*ALWAYS_NAMED, "seed")]
     runs, seen = {}, set()
     for values in itertools.product(*(several[name] for name in names)):
-        chosen = dict(zip(names, values))
+        chosen = merge(from_file or {}, dict(zip(names, values)))
         left_out = {name for name in chosen if not _fits(name, data, chosen)}
         chosen = {name: value for name, value in chosen.items() if name not in left_out}
         settings = settings_for(data, chosen)
@@ -59,10 +61,10 @@ def grid(data, several, out):
                 continue
             raise InputError(f"the sweep has a combination twice: {_shown(chosen)}.")
         seen.add(settings)
-        parts = [getattr(settings, name) for name in ALWAYS_NAMED]
+        parts = [data] * data_named + [getattr(settings, name) for name in ALWAYS_NAMED]
         parts += [f"{name.replace('_', '-')}{getattr(settings, name)}" for name in varied if name in chosen]
         path = Path(out) / "-".join(map(str, [*parts, f"seed{settings.seed}"]))
-        runs[path] = Run(path, chosen, settings, _status(path, settings))
+        runs[path] = Run(path, {"data": data, **chosen}, settings, _status(path, settings))
     return list(runs.values())
 
 
