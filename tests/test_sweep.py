@@ -1,6 +1,7 @@
 """Sweeps: the grid that an option list means, what is skipped, resumed or refused, and the table at the end."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from minifl.cli import main
 from minifl.commands import training
 from minifl.commands.options import Several
 from minifl.data import registry
+from minifl.data.files import write_dataset
 from minifl.errors import InputError
 from minifl.fl.record import read_config, read_end, read_rounds
 from minifl.fl.settings import Settings, settings_for
@@ -287,7 +289,7 @@ def several_of_each():
             yield field.name, list(kind.choices)[:2], {}
 
 
-@pytest.mark.parametrize("name, values, besides", several_of_each(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize("name, values, besides", list(several_of_each()), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_setting_takes_several_values_and_each_run_is_that_of_train(name, values, besides, planned):
     """With a config file that says what train would be told by it, too: of another seed, and with hyperparameters."""
     Path("mine.json").write_text(json.dumps({"seed": 5, "rounds": 3, "algorithm": "fedprox", "mu": 0.25, "norm": "bn",
@@ -322,12 +324,15 @@ def test_a_hyperparameter_of_a_file_that_names_no_method_goes_to_the_one_on_the_
     assert alone.mu == 0.5
 
 
-def test_several_data_sets(sweep):
+def test_several_data_sets(sweep, data_dir):
     """The names of the runs say which; each has its own data, and its line in the table."""
-    code, output, errors = sweep("--data", "cifar10,embedded", "--num-clients", "10", "--out", "grid", "--rounds", "1")
-    assert (code, errors) == (0, "") and "2 runs in grid" in output
-    for name in ("cifar10", "embedded"):
-        run = Path("grid", f"{name}-fedavg-none-oneclass-seed0")
-        assert read_config(run)["data"]["name"] == name and f"| {name} " in output
-    again = sweep("--data", "embedded,cifar10,embedded", "--num-clients", "10", "--out", "grid", "--rounds", "1")
+    Path("data").mkdir()
+    shutil.copy(data_dir / "cifar10.npz", "data/cifar10.npz")
+    write_dataset(Path("data/tiny.npz"), replace(registry.load("cifar10", data_dir), name="tiny", source="another one"))
+    code, output, errors = sweep("--data", "cifar10,tiny", "--data-dir", "data", "--setting", "iid", "--out", "grid")
+    assert (code, errors) == (0, "") and "2 runs in grid" in output and "Data: noise for a test; another one." in output
+    for name in ("cifar10", "tiny"):
+        assert read_config(Path("grid", f"{name}-fedavg-none-iid-seed0"))["data"]["name"] == name
+        assert f"| {name} " in output
+    again = sweep("--data", "tiny,cifar10,tiny", "--data-dir", "data", "--setting", "iid", "--out", "grid")
     assert again[0] == 0 and "2 of them complete" in again[1] and "started" not in again[1]
