@@ -1,7 +1,10 @@
-"""One process at a time writes a run directory."""
+"""One process at a time writes a run directory, and whoever does is named to the others."""
 
 import contextlib
 import os
+import shlex
+import time
+from datetime import datetime
 from pathlib import Path
 
 from minifl.errors import InputError
@@ -11,13 +14,15 @@ try:
 except ImportError:     # Windows: directories are not locked there
     fcntl = None
 
+PROC = Path("/proc")
+
 
 @contextlib.contextmanager
 def locked(path):
     """Hold the run directory `path`, made if it does not exist, for this process alone.
 
     The lock is the system's: it ends with the process, however that ends. Raises InputError if another process
-    holds it, or if the directory cannot be made.
+    holds it, which it names, or if the directory cannot be made.
     """
     path = Path(path)
     try:
@@ -32,11 +37,51 @@ def locked(path):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(f"{path} is being written by another process; wait for it, or choose another "
-                                 f"name with --out.") from None
+                raise InputError(f"{path} is being written by another process{_named(holders(path))}; wait for it, or "
+                                 f"choose another name with --out.") from None
             except OSError:     # a file system without locks
                 pass
         yield path
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def holders(path):
+    """Ids of the processes that hold the lock of a directory, as far as the system says (Linux: those of this user)."""
+    found, path = [], str(Path(path).resolve())
+    for folder in PROC.glob("[0-9]*/fd"):
+        with contextlib.suppress(OSError):
+            for handle in folder.iterdir():
+                if os.readlink(handle) == path and b"FLOCK" in (folder.parent / "fdinfo" / handle.name).read_bytes():
+                    found.append(int(folder.parent.name))
+                    break
+    return found
+
+
+def described(pid):
+    """A process in words: its id, its command and since when it runs; the id alone where the system does not say."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        command = (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
+        since = datetime.fromtimestamp(time.time() - _age(pid)).isoformat(" ", "seconds")
+        return f"process {pid}, {shlex.join(command):.300}, since {since}"
+    return f"process {pid}"
+
+
+def born(pid):
+    """When a process began, in the system's ticks since it was started: with the id it names a process for good. None if
+    there is no such process, or the system does not say."""
+    try:
+        state, *others = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return int(others[18]) if state not in "ZX" else None       # it has ended, but nobody asked for its exit code
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _age(pid):
+    """Seconds for which a process has been running."""
+    return float((PROC / "uptime").read_text().split()[0]) - born(pid) / os.sysconf("SC_CLK_TCK")
+
+
+def _named(pids):
+    return f" ({'; '.join(map(described, pids))})" if pids else ""

@@ -13,7 +13,7 @@ from minifl.fl.locking import locked
 from minifl.fl.resuming import more_rounds, refuse_ended
 from minifl.fl.run import Placement, first_state, last_test, new_config
 from minifl.fl.settings import settings_for
-from minifl.flower import certificates
+from minifl.flower import certificates, leftovers
 from minifl.flower.loopback import Failed, Federation, Node
 
 FLOWER = "1.41.0"       # what this is written for and tested with
@@ -59,6 +59,8 @@ def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_updat
     config = new_config(settings, dataset, partition, place, table_file) | {"federation": {
         "id": secrets.token_hex(8), "nodes": nodes, "wait": wait, "timeout": timeout, "clip_update": clip_update,
         "tls": tls, "elsewhere": elsewhere, "flwr": metadata.version("flwr")}}
+    if force:
+        leftovers.end(Path(out) / FOLDER)
     with locked(out) as path:
         record.create(path, config, partition.counts, dataset.class_names, force=force)
         _remove_own(path)       # of the run that was there
@@ -68,17 +70,19 @@ def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_updat
 def check_resumable(out, config, rounds=None):
     """What a federation goes on with: its config, which changes if it gets more `rounds`, and sentences about that.
 
-    InputError if the run in `out` is no federation, or has ended. What says how it was interrupted is removed.
+    InputError if the run in `out` is no federation, or has ended. What says how it was interrupted is removed, and what a
+    killed `federate` left of processes is ended.
     """
     if "federation" not in config:
         raise InputError(f"{out} was begun by train, not by federate; go on with: python cli.py train --resume {out}")
-    messages = []
+    messages = leftovers.end(Path(out) / FOLDER)
     with locked(out) as path:
         if rounds is None:
             refuse_ended(path)
         else:
             _refuse_forgotten(path, config)
-            config, messages = more_rounds(path, config, rounds, config["device"])
+            config, more = more_rounds(path, config, rounds, config["device"])
+            messages += more
         record.reopen_end(path)
     return config, messages
 

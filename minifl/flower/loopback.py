@@ -23,6 +23,7 @@ from typing import NamedTuple
 from minifl.errors import InputError
 from minifl.flower import certificates
 from minifl.flower.app import LINK, write_app, write_connection
+from minifl.flower.leftovers import OWNER, of_folder, this_process
 from minifl.processes import environment
 
 STARTING = 90           # seconds for a SuperLink to answer; Python and Flower on a busy machine
@@ -182,7 +183,7 @@ class Federation:
         home = self.folder / ("link" if name == "link" else f"home/{name}")
         home.mkdir(parents=True, exist_ok=True)
         bin_ = str(Path(sys.executable).parent)     # Flower starts its programs by their bare names
-        return environment() | OFF | {"FLWR_HOME": str(home.resolve()), "PYTHONUNBUFFERED": "1",
+        return environment() | OFF | {"FLWR_HOME": str(home.resolve()), OWNER: this_process(), "PYTHONUNBUFFERED": "1",
                                       "PATH": os.pathsep.join([bin_, os.environ.get("PATH", "")])}
 
 
@@ -229,17 +230,6 @@ def kill(process):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=10)
-
-
-def of_folder(folder):
-    """Ids of the processes whose FLWR_HOME is below a folder: Flower starts some in sessions of their own. (Linux;
-    elsewhere these end by themselves, some seconds after the process that started them.)"""
-    found, mark = [], f"FLWR_HOME={Path(folder).resolve()}/".encode()
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if any(entry.startswith(mark) for entry in environ.read_bytes().split(b"\0")):
-                found.append(int(environ.parent.name))
-    return found
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -1,6 +1,7 @@
 """Over real loopback connections: the same bits, a node that is killed, TLS and keys. Minutes, most of them waiting."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from connecting import OPTIONS, kill_session, log, of_run, processes, run, started, wait_for   # noqa: E402
 from inprocess import federate, load, record, same, settings_for, split     # noqa: E402
 
+from minifl.fl.locking import holders       # noqa: E402
 from minifl.flower import certificates      # noqa: E402
 from minifl.flower.loopback import LOOPBACK, OFF, free_port, node_config, program     # noqa: E402
 from minifl.processes import environment    # noqa: E402
@@ -64,6 +66,24 @@ def test_a_node_that_is_killed_in_a_round_and_started_again(tmp_path, data_dir):
     code, output, errors = run("replay", "run", "--data-dir", data_dir, cwd=tmp_path)
     assert code == 0 and "every bit of its model are the same" in output, output + errors
     assert not of_run(out)
+
+
+def test_a_federate_that_was_killed_goes_on_at_once(tmp_path, data_dir):
+    """What it leaves holds the lock: the ServerApp, which Flower started in a session of its own."""
+    process = started("federate", *OPTIONS, "--data-dir", data_dir, "--rounds", 3, "--out", "run", cwd=tmp_path)
+    try:
+        wait_for(lambda: record.count_rounds(tmp_path / "run") >= 1, "round 1")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        held = holders(tmp_path / "run")
+        assert len(held) == 1 and held[0] in of_run(tmp_path / "run")
+        code, output, errors = run("federate", "--resume", "run", "--data-dir", data_dir, cwd=tmp_path)
+    finally:
+        kill_session(process.pid)
+    assert code == 0 and f"Ended process {held[0]}, " in output, output + errors
+    assert f"it was left by process {process.pid}, which is gone." in output and not of_run(tmp_path / "run")
+    code, output, errors = run("replay", "run", "--data-dir", data_dir, cwd=tmp_path)
+    assert code == 0 and "every bit of its model are the same" in output, output + errors
 
 
 def test_tls_and_keys_of_nodes(tmp_path, data_dir):
