@@ -83,18 +83,18 @@ class FileName(click.Path):
     def convert(self, value, param, ctx):
         if value == "":
             self.fail("'' is no path; name a file or folder (. is the current one).", param, ctx)
-        path = super().convert(value, param, ctx)
         try:
+            path = super().convert(value, param, ctx)
             if self.written and not is_stream(path):
                 check(path)
             os.lstat(path)
         except InputError as error:
             self.fail(f"{error}.", param, ctx)
         except (FileNotFoundError, NotADirectoryError, PermissionError):      # who wants it there says so
-            pass
+            return path
         except (OSError, ValueError) as error:
-            self.fail(f"{str(path)[:50]!a} cannot be the name of a file: {getattr(error, 'strerror', None) or error}.", param,
-                      ctx)
+            self.fail(f"{str(value)[:50]!a} cannot be the name of a file: {getattr(error, 'strerror', None) or error}.",
+                      param, ctx)
         return path
 
 

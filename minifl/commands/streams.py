@@ -7,6 +7,8 @@ import sys
 
 import click
 
+NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}     # of a stream: files are named in errors
+
 
 class Careful:
     """Before click.Command or click.Group: no name, closed or full stream ends in a traceback.
@@ -30,15 +32,15 @@ class Careful:
             finally:
                 sys.stdout.flush()
         except OSError as error:
-            broken = [stream for stream in (sys.stdout, sys.stderr) if not _works(stream)]
-            for stream in broken:
-                _silence(stream)
-            if broken and error.errno == errno.EPIPE:
+            for stream in (sys.stdout, sys.stderr):
+                _silence_if_broken(stream)
+            if error.errno == errno.EPIPE:
                 sys.exit(1)
-            if not broken and error.filename is None:
+            if error.filename is None and error.errno not in NO_MORE:
                 raise
-            what = error.filename if error.filename is not None else "the output"
-            click.echo(f"Error: {os.fsdecode(what)} cannot be used: {error.strerror}.", err=True)
+            what = "the output" if error.filename is None else os.fsdecode(error.filename)
+            with contextlib.suppress(OSError):
+                click.echo(f"Error: {what} cannot be used: {error.strerror}.", err=True)
             sys.exit(2)
 
 
@@ -50,15 +52,10 @@ def _take_places():
     os.close(handle)
 
 
-def _works(stream):
+def _silence_if_broken(stream):
+    """What a stream could not take goes nowhere: Python would try once more at its end."""
     try:
         stream.flush()
     except OSError:
-        return False
-    return True
-
-
-def _silence(stream):
-    """What is still to be written goes nowhere: Python would try once more at its end."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
