@@ -7,7 +7,7 @@ import recipes
 from minifl.data.cifar import CIFAR10
 
 
-@click.command(help=__doc__)
+@click.command(cls=common.Script, help=__doc__)
 @common.options("the archive cifar-10-binary.tar.gz, the unpacked folder cifar-10-batches-bin, or a folder that holds "
                 "it", CIFAR10.url)
 def main(given):

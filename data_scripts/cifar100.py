@@ -10,7 +10,7 @@ import recipes
 from minifl.data.cifar import CIFAR100
 
 
-@click.command(help=__doc__)
+@click.command(cls=common.Script, help=__doc__)
 @common.options("the archive cifar-100-binary.tar.gz, the unpacked folder cifar-100-binary, or a folder that holds it",
                 CIFAR100.url)
 @click.option("--labels", type=click.Choice(list(CIFAR100.labels)), default="fine", show_default=True,

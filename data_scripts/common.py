@@ -12,6 +12,8 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))    # so that the scripts run from a clone
 
+from minifl import atomic  # noqa: E402
+from minifl.commands.streams import Careful  # noqa: E402
 from minifl.data.download import download, md5_of  # noqa: E402
 from minifl.data.files import read_dataset, write_dataset  # noqa: E402
 from minifl.data.registry import data_folder  # noqa: E402
@@ -26,6 +28,10 @@ def size(default):
     return click.option("--size", type=click.IntRange(1, 4096), default=default, show_default=default is not None,
                         help="Side in pixels of the square that all images are brought to: shorter side to it, centre "
                              "crop." + " Default: as they are, if all are of one size." * (default is None))
+
+
+class Script(Careful, click.Command):
+    """The command of a script."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def make(name, given, get, convert, genuine=None, check=lambda: None):
             dataset = read_dataset(target)
             click.echo(f"{target} is there already and valid; --force makes it anew")
         else:
+            atomic.check(target)        # before a long download
             source = get(folder)
             dataset = convert(source, folder)
             write_dataset(target, dataset)

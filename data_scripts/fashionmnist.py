@@ -7,7 +7,7 @@ import recipes
 from minifl.data.idx import FASHION_MNIST
 
 
-@click.command(help=__doc__)
+@click.command(cls=common.Script, help=__doc__)
 @common.options("a folder with the four files, as .gz or unpacked", FASHION_MNIST.url, md5=None)
 def main(given):
     recipes.make_idx(FASHION_MNIST, given)

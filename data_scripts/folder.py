@@ -12,7 +12,7 @@ from minifl.data import classfolders, registry
 from minifl.errors import InputError
 
 
-@click.command(help=__doc__)
+@click.command(cls=common.Script, help=__doc__)
 @click.option("--from", "origin", required=True, metavar="FOLDER_OR_ZIP", help="The images.")
 @click.option("--name", required=True, help="Of the set and its file: letters, digits, - _ . only.")
 @click.option("--test-share", type=click.FloatRange(0, 1, min_open=True, max_open=True),

@@ -11,7 +11,7 @@ import recipes
 from minifl.data import pacs
 
 
-@click.command(help=__doc__)
+@click.command(cls=common.Script, help=__doc__)
 @common.options("the folder with art_painting, cartoon, photo and sketch, one that holds it, or a zip of it",
                 md5="Needed with --url.")
 @common.size(pacs.SIZE)

@@ -10,7 +10,7 @@ import recipes
 from minifl.data import tinyimagenet
 
 
-@click.command(help=__doc__)
+@click.command(cls=common.Script, help=__doc__)
 @common.options("tiny-imagenet-200.zip, the unpacked folder tiny-imagenet-200, or a folder that holds it",
                 tinyimagenet.URL)
 @common.size(tinyimagenet.SIZE)

@@ -3,10 +3,11 @@
 import click
 
 from minifl.commands import checking, course, federating, looking, paper, training
+from minifl.commands.streams import Careful
 from minifl.errors import InputError
 
 
-class Commands(click.Group):
+class Commands(Careful, click.Group):
     """A group in which bad input ends with its message and exit code 2, without a traceback.
 
     A network or batch that does not fit into memory is bad input, too.

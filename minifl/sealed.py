@@ -5,12 +5,14 @@
 
 import hashlib
 import io
-from pathlib import Path
 
 import numpy as np
 
+from minifl import reading
 from minifl.atomic import replacing
 from minifl.errors import InputError
+
+LARGEST = 1 << 36     # bytes
 
 
 def write(path, arrays):
@@ -28,13 +30,12 @@ def read(path, what):
     what  in words, what the file should be
     """
     try:
-        digest, _, content = Path(path).read_bytes().partition(b"\n")
+        digest, _, content = reading.whole(path, LARGEST).partition(b"\n")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise InputError(f"{path} is damaged: its checksum does not fit.")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
-            return {name: saved[name] for name in saved.files}
+        return reading.arrays(io.BytesIO(content))
     except Exception as error:  # the checksum fits whatever somebody computed it of
         raise InputError(f"{path} is not {what}: {error}.") from error

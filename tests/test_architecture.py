@@ -13,7 +13,7 @@ from minifl.models import MODELS, build
 
 PACKAGE = Path(minifl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-BASE = {"backend", "blas", "errors", "params", "rng", "atomic", "sealed", "processes"}
+BASE = {"backend", "blas", "errors", "params", "rng", "atomic", "reading", "sealed", "processes"}
 MAY_IMPORT = {                                   # part of the package -> parts below it
     "base": BASE,
     "layers": {"backend"},
@@ -102,3 +102,63 @@ def test_the_walk_sees_what_it_should():
     assert own(PACKAGE / "fl" / "evaluate.py") >= {"layers", "data", "backend"}
     assert "click" in {name.split(".")[0] for name in imports(PACKAGE / "cli.py")}
     assert "layers" in {part(file) for file in FILES} and part(PACKAGE / "rng.py") == "base"
+
+
+# ---- files that a user names are opened in two modules only: atomic.py writes them, reading.py reads them
+
+OPENS = {"open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes", "touch", "load", "loadtxt", "genfromtxt",
+         "fromfile", "memmap", "savetxt", "tofile", "savefig", "dump", "ZipFile", "copyfile", "copy", "copy2", "copytree"}
+OWNERS = {"load": {"np", "json", "pickle", "tomllib"}, "dump": {"json", "pickle"},     # else the name is another's
+          "copy": {"shutil"}, "copy2": {"shutil"}, "open": None}
+MAY_OPEN = {    # file -> the calls, and why they may
+    "commands/streams.py": ({"os.open"}, "/dev/null"),
+    "fl/record.py": ({"touch"}, "in a directory that was made or checked to be empty"),
+    "fl/locking.py": ({"os.open"}, "a directory, to lock it"),
+    "fl/memory.py": ({"open"}, "of the kernel, not of a user"),
+    "blas.py": ({"open"}, "of the kernel"),
+    "flower/closed.py": ({"read_text"}, "of the kernel"),
+    "flower/loopback.py": ({"read_bytes"}, "of the kernel"),
+    "flower/certificates.py": ({"os.open", "fdopen"}, "a new file in a folder of ours: a secret one is never readable by others"),
+    "flower/deployment.py": ({"shutil.copyfile"}, "between files that were just made"),
+    "data/files.py": ({"ZipFile", "np.memmap"}, "of a file that reading.py opened"),
+    "data/images.py": ({"np.memmap", "Image.open"}, "of a temporary file, and of bytes"),
+    "data/tree.py": ({"ZipFile"}, "checked to be a regular file just before, and open as long as the archive"),
+    "data/idx.py": ({"gzip.open"}, "of a file that reading.py opened"),
+    "data/cifar.py": ({"gzip.open", "tarfile.open"}, "of a file that reading.py opened"),
+    "analysis/plots.py": ({"figure.savefig"}, "into memory"),
+}
+OF_THE_COURSE = {   # these open the package's own sources and folders that they have just made, in the worker's limits
+    "assignments.py", "carve.py", "gradescope.py", "limits.py", "proof.py", "remote.py", "trial.py", "worker.py",
+    "wrong_submissions.py", "judge.py",
+    "submission.py"}    # a submission's: never through a link, which reading.py follows
+
+
+def opening(file):
+    """The calls in a file that open, read or write files, as they are written."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            last, owner = name.rpartition(".")[2], name.rpartition(".")[0]
+            if last in OPENS and (OWNERS.get(last) is None or owner in OWNERS[last]) and owner not in ("reading", "webbrowser"):
+                yield name
+
+
+def shortened(name):
+    """Of a method of any path its own name; of a function its module, too."""
+    owner, _, last = name.rpartition(".")
+    return last if last in ("read_text", "read_bytes", "write_text", "write_bytes", "touch", "fdopen", "ZipFile") else name
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_files_that_users_name_are_opened_in_two_modules_only(file):
+    name = str(file.relative_to(PACKAGE))
+    if name in ("atomic.py", "reading.py") or part(file) == "course" and file.name in OF_THE_COURSE:
+        return
+    assert {shortened(call) for call in opening(file)} == MAY_OPEN.get(name, (set(), ""))[0]
+
+
+def test_the_walk_sees_what_opens_files():
+    assert set(MAY_OPEN) <= {str(file.relative_to(PACKAGE)) for file in FILES}
+    assert {"open"} < set(opening(PACKAGE / "atomic.py"))
+    assert {"open", "np.load", "zipfile.ZipFile"} <= {call for call in opening(PACKAGE / "reading.py")}
+    assert "os.open" in set(opening(PACKAGE / "course" / "submission.py"))

@@ -5,6 +5,7 @@ wide, 900 pixels at 150 dpi, so that it is read at its own size. Colours are tho
 who are colour-blind tell apart; where a norm is shown it always has the same colour and the same dashes.
 """
 
+import os
 from collections import Counter
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minifl.atomic import replacing
+from minifl import reading
+from minifl.atomic import check, is_stream, replacing
 from minifl.errors import InputError
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
@@ -63,14 +65,23 @@ def targets(path, both=False):
     """
     path = Path(path)
     suffix = "" if both else path.suffix
-    if suffix and suffix.lower() not in SUFFIXES or not path.name:
+    if suffix and suffix.lower() not in SUFFIXES or not path.name or is_stream(path):
         raise InputError(f"{path} is no name of a picture: valid are {' and '.join(SUFFIXES)}, or no suffix for both.")
     _pyplot()
     files = [path] if suffix else [path.with_name(path.name + suffix) for suffix in SUFFIXES]
     for file in files:
-        if file.is_dir() or file.exists() and CREATOR.encode() not in file.read_bytes()[:2000]:
+        check(file)
+        if os.path.exists(file) and not _is_ours(file):
             raise InputError(f"{file} exists and is no picture made by minifl; choose another name.")
     return files
+
+
+def _is_ours(file):
+    try:
+        with reading.opened(file) as f:
+            return CREATOR.encode() in f.read(2000)
+    except OSError as error:
+        raise InputError(f"{file} exists and cannot be read: {error.strerror}; choose another name.") from error
 
 
 def save(figure, path, both=False):

@@ -15,7 +15,7 @@ from minifl.errors import InputError
 @click.option("--mutants", is_flag=True, help="Check that every wrong backward pass of the list is caught.")
 @click.option("--checkers", is_flag=True, help="The same wrong and right ones before the rules of other checkers.")
 @click.option("--cases", type=click.IntRange(min=1), metavar="N", help="Count false alarms in N random right cases.")
-@click.option("--out", type=FileName(), help="Record of --checkers or --cases, as JSON.")
+@click.option("--out", type=FileName(written=True), help="Record of --checkers or --cases, as JSON.")
 def gradcheck_command(layer, seed, quick, mutants, checkers, cases, out):
     """Check every backward pass against its forward pass; exit code 1 if one is wrong, a mutant survives or a right one
     raises an alarm."""

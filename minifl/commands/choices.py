@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields
 
+from minifl import reading
 from minifl.data import table
 from minifl.data.counts import check_counts
 from minifl.data.partition import class_sizes
@@ -15,10 +16,10 @@ def read_settings(path):
     if path is None:
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = reading.json_file(path)
     except OSError as error:
         raise InputError(f"--config {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"--config {path} is not a JSON object of settings: {error}.") from error
     settings = content.get("settings", content) if isinstance(content, dict) else content
     if not isinstance(settings, dict):

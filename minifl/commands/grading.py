@@ -1,6 +1,7 @@
 """`course grade`, `course hide`, `course bundle`: the grader's commands."""
 
 import json
+import os
 import secrets
 from pathlib import Path
 
@@ -19,7 +20,7 @@ hidden_option = click.option("--hidden", type=FileName(), help="Folder of hidden
 @click.option("--variant", metavar="AXIS=VALUE,...", help="Instead of the student's.")
 @click.option("--gradescope", type=FileName(), help="submission_metadata.json: the student is its first e-mail address.")
 @hidden_option
-@click.option("--json", "json_file", type=FileName(), help="Write results as Gradescope reads them; of one submission.")
+@click.option("--json", "json_file", type=FileName(written=True), help="Write results as Gradescope reads them; of one submission.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
 def grade_command(submission, assignment, student, variant, gradescope, hidden, json_file, seconds, memory):
@@ -78,7 +79,7 @@ def hide_command(assignment, out, seeds):
     names = assignment or assignments.NAMES
     for name in names:
         assignments.load(name)
-        if (Path(out) / f"{name}.json").exists():
+        if os.path.lexists(Path(out) / f"{name}.json"):
             raise InputError(f"--out {out}: {name}.json is there already; remove it to draw new seeds.")
     for name in names:
         with replacing(Path(out) / f"{name}.json") as file:
@@ -95,7 +96,7 @@ def bundle_command(assignment, hidden, out):
     from minifl.course import assignments, gradescope, judge
     chosen = assignments.load(assignment)
     judge.hidden_of(chosen, hidden)
-    if Path(out).exists():
+    if os.path.lexists(out):
         raise InputError(f"--out {out}: exists; name a new file.")
     size = gradescope.bundle(chosen, out, hidden)
     click.echo(f"{out}: {size / 1e6:.1f} MB")

@@ -3,8 +3,8 @@
 Plots are imported by the commands that make them: the others need not wait for that, nor have matplotlib.
 """
 
+import os
 import sys
-from pathlib import Path
 from shutil import get_terminal_size
 
 import click
@@ -23,7 +23,7 @@ from minifl.fl.settings import settings_for
 
 
 @click.command("eval")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=FileName())
 @data_dir_option
 @device_options
 def eval_command(run, data_dir, device, precision, workers):
@@ -35,7 +35,7 @@ def eval_command(run, data_dir, device, precision, workers):
 
 
 @click.command("compare")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=FileName())
 @click.option("--mean", is_flag=True, help="A line for runs that differ in their seed only: mean ± standard deviation.")
 @click.option("--reach", type=Several(float), metavar="PERCENT,...",
               help="Also a table of the first evaluated round at which the test accuracy reached each of these, as "
@@ -64,7 +64,7 @@ def compare_command(runs, mean, reach, curves, figure):
 
 
 @click.command("plot")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=FileName())
 @click.option("--out", type=FileName(), default="plots", help="Folder of the pictures.")
 @click.option("--client", type=click.IntRange(min=0),
               help="Also draw what its local steps did to each class, as Figure 2 of the paper.  [default: none]")
@@ -77,7 +77,7 @@ def plot_command(runs, out, client):
     """
     from minifl.analysis.curves import read_diagnostics
     from minifl.analysis.pictures import plot_runs
-    if (out / record.CONFIG).exists():
+    if os.path.lexists(out / record.CONFIG):
         raise InputError(f"--out {out} is a run directory; choose another folder for pictures.")
     click.echo(_written(plot_runs(read_diagnostics(runs), out, client)))
 
@@ -89,7 +89,7 @@ def _written(files):
 @click.command("partition")
 @data_options
 @partition_options
-@click.option("--csv", "csv_file", type=FileName(dir_okay=False), help="Write the table there.")
+@click.option("--csv", "csv_file", type=FileName(written=True), help="Write the table there.")
 def partition_command(data_dir, table_file, csv_file, **chosen):
     """Print the table of label counts of a partition, with its hash."""
     dataset = registry.load(data_name(chosen), data_dir)

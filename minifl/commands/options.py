@@ -1,14 +1,17 @@
 """The options that the commands share. Those of a run are named, typed and defaulted by its Settings."""
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
 import click
 
+from minifl.atomic import check, is_stream
 from minifl.backend import DEVICES, PRECISIONS
 from minifl.data import registry
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.counts import SETTINGS
+from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.settings import (ACTIVATION, BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES, OTHERS, SCAFFOLD_OPTIONS,
                                 Settings)
@@ -68,15 +71,31 @@ class Several(click.ParamType):
 
 
 class FileName(click.Path):
-    """A path; an empty one, as an unset variable of a shell gives it, would be the current folder."""
+    """A path; an empty one, as an unset variable of a shell gives it, would be the current folder.
 
-    def __init__(self, **options):
-        super().__init__(path_type=Path, **options)
+    written  it is a file that will be written: what is in the way is said before any work is done
+    """
+
+    def __init__(self, written=False):
+        super().__init__(path_type=Path)
+        self.written = written
 
     def convert(self, value, param, ctx):
         if value == "":
             self.fail("'' is no path; name a file or folder (. is the current one).", param, ctx)
-        return super().convert(value, param, ctx)
+        try:
+            path = super().convert(value, param, ctx)
+            if self.written and not is_stream(path):
+                check(path)
+            os.lstat(path)
+        except InputError as error:
+            self.fail(f"{error}.", param, ctx)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):      # who wants it there says so
+            return path
+        except (OSError, ValueError) as error:
+            self.fail(f"{str(value)[:50]!a} cannot be the name of a file: {getattr(error, 'strerror', None) or error}.",
+                      param, ctx)
+        return path
 
 
 class Shape(click.ParamType):

@@ -1,5 +1,6 @@
 """`reproduce`: the paper's tables and figures."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def reproduce_command(name, rounds, seeds, only, plan, data, data_dir, device, p
     from minifl.experiments import STUDIES, claims, cost, records, report
     from minifl.experiments.study import cells
     if name == "claims":
-        if not out.is_dir():
+        if not os.path.isdir(out):
             raise InputError(f"--out {out} does not exist; it must be a folder of runs made by `reproduce`.")
         click.echo(claims.table(out))
         return

@@ -5,11 +5,11 @@ after publication, only where to look.
 """
 
 import io
-import json
 import os
 import zipfile
 from pathlib import Path
 
+from minifl import reading
 from minifl.atomic import replacing
 from minifl.course.assignments import ROOT
 
@@ -55,7 +55,7 @@ def _test(outcome, visibility, message, suffix=""):
 def student_of(metadata):
     """The id in Gradescope's submission_metadata.json: the first submitter's e-mail address, "" without one."""
     try:
-        return str(json.loads(Path(metadata).read_text())["users"][0]["email"])[:200]
+        return str(reading.json_file(metadata)["users"][0]["email"])[:200]
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return ""
 

@@ -7,7 +7,6 @@ exhaust memory, replace modules - costs it the test in which it does so.
 
 import contextlib
 import importlib.util
-import json
 import resource
 import signal
 import tempfile
@@ -15,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+from minifl import reading
 from minifl.course import assignments, carve, running
 from minifl.course.remote import Limits, Remote
 from minifl.course.submission import claimed, taken
@@ -114,7 +114,7 @@ def hidden_of(assignment, folder):
     seeds, further = (), []
     if seeds_file.exists():
         try:
-            seeds = tuple(json.loads(seeds_file.read_text())["seeds"])
+            seeds = tuple(reading.json_file(seeds_file)["seeds"])
             if not seeds or not all(type(seed) is int and seed > 0 for seed in seeds):
                 raise ValueError(f"{seeds} are no whole numbers from 1 on")     # 0 is the public tests'
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -123,6 +123,7 @@ def hidden_of(assignment, folder):
         spec = importlib.util.spec_from_file_location(f"hidden_{assignment.name}", tests_file)
         module = importlib.util.module_from_spec(spec)
         try:
+            reading.check_regular(tests_file)
             spec.loader.exec_module(module)
         except Exception as error:
             raise InputError(f"{tests_file}: {type(error).__name__}: {error}; it should hold graded functions.") from error

@@ -7,6 +7,7 @@ by row; and text files with a class name per line.
 
 import gzip
 import hashlib
+import os
 import posixpath
 import tarfile
 import zlib
@@ -15,10 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
+from minifl import reading
 from minifl.data.dataset import make_dataset
 from minifl.errors import InputError
 
 PIXELS = 3 * 32 * 32
+LARGEST = 1 << 30      # bytes of a file of records; the largest that was published has a seventh of it
+HEADER = 1 << 20       # bytes of what a tar archive says of a member beside its name
+ABOUT_THE_NEXT = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+                  tarfile.GNUTYPE_LONGLINK)     # entries that tarfile reads as a whole, of whatever size they are
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,15 @@ CIFAR100 = Version(
      "fine": Labels("cifar100", 1, "fine_label_names.txt", 100)})
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry of a tar archive that is not read where what it says of the next one is out of all proportion."""
+
+    def _proc_member(self, archive):    # where tarfile wants subclasses to decide on what is in the archive
+        if self.type in ABOUT_THE_NEXT and self.size > HEADER:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes, at most {HEADER:,} are read")
+        return super()._proc_member(archive)
+
+
 def read_archive(version, path):
     """{file name: bytes} of the data files in the .tar.gz at `path`.
 
@@ -78,17 +93,17 @@ def read_archive(version, path):
     """
     files, seen = {}, []
     try:
-        with gzip.open(path) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
+        with reading.opened(path) as packed, gzip.open(packed) as stream:
+            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Entry) as tar:
                 for member in tar:
                     folder, name = posixpath.split(posixpath.normpath(member.name))
                     seen.append(member.name)
                     if folder == version.folder and name in version.files and member.isfile():
-                        files[name] = tar.extractfile(member).read()
+                        files[name] = reading.rest(tar.extractfile(member), LARGEST)
             while stream.read(1 << 20):
                 pass
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a whole .tar.gz archive ({error}); the official one is {version.url} "
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a whole .tar.gz archive ({getattr(error, 'strerror', None) or error}); the official one is {version.url} "
                          f"({version.archive_bytes:,} bytes)") from error
     return _complete(version, files, path, seen)
 
@@ -96,12 +111,12 @@ def read_archive(version, path):
 def read_folder(version, path):
     """{file name: bytes} of the data files in the folder `path`, or in the archive's folder inside it."""
     path = Path(path)
-    folder = path / version.folder if (path / version.folder).is_dir() else path
+    folder = path / version.folder if os.path.isdir(path / version.folder) else path
     try:
-        seen = sorted(p.name for p in folder.iterdir() if p.is_file())
-        files = {name: (folder / name).read_bytes() for name in version.files if name in seen}
+        seen = sorted(os.listdir(folder))
+        files = {name: reading.whole(folder / name, LARGEST) for name in version.files if name in seen}
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error
     return _complete(version, files, folder, seen)
 
 

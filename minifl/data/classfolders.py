@@ -4,6 +4,8 @@
     <class>/<image>: divided here, see `plan.divide`
 """
 
+import unicodedata
+
 from minifl.data.plan import Plan, divide
 from minifl.data.tree import shown
 from minifl.errors import InputError
@@ -21,6 +23,7 @@ def plan(tree, share=None):
     where = {name: name.split("/") for name in tree.images()}
     if tree.zip and len({parts[0] for parts in where.values()}) == 1 and all(len(p) > 2 for p in where.values()):
         where = {name: parts[1:] for name, parts in where.items()}
+    where, remarks = _one_form(where)
     folders = {parts[0] for parts in where.values() if len(parts) == 3}
     divided = "train" in folders and bool(folders & {"test", "val"})
     depth = 3 if divided else 2
@@ -37,7 +40,7 @@ def plan(tree, share=None):
         entries = {"train": [], "test": [], "val": []}
         for name, (folder, class_name, _) in where.items():
             entries[folder].append((name, label[class_name], None))
-        return _divided(entries, class_names, tree)
+        return _divided(entries, class_names, tree, remarks)
     cells = {(y, None): [] for y in label.values()}
     for name, (class_name, _) in where.items():
         cells[label[class_name], None].append(name)
@@ -45,18 +48,32 @@ def plan(tree, share=None):
     train, test = divide(cells, share)
     if not test:
         raise InputError(f"{tree.path}: no class has two images, one to train and one to test with")
-    remarks = (*tree.others(), f"divided here: about {share:g} of each class for testing")
+    remarks += (*tree.others(), f"divided here: about {share:g} of each class for testing")
     return Plan(train, test, class_names, remarks=remarks)
 
 
-def _divided(entries, class_names, tree):
+def _one_form(where):
+    """{file name: parts of its path}, all parts in one form of Unicode (NFC), and remarks.
+
+    Systems differ in how they write one and the same name: é as one character or as e with an accent.
+    """
+    composed = {name: [unicodedata.normalize("NFC", part) for part in parts] for name, parts in where.items()}
+    forms = {}
+    for name, parts in composed.items():
+        forms.setdefault("/".join(parts[:-1]), set()).add("/".join(where[name][:-1]))
+    twice = sorted(folder for folder, spelled in forms.items() if len(spelled) > 1)
+    return composed, tuple(f"{shown(folder)} is there in {len(forms[folder])} forms of Unicode; they are one class here"
+                           for folder in twice)
+
+
+def _divided(entries, class_names, tree, remarks):
     tested = "test" if entries["test"] else "val"
     untrained = {y for _, y, _ in entries["test"] + entries["val"]} - {y for _, y, _ in entries["train"]}
     if untrained:
         names = ", ".join(class_names[y] for y in sorted(untrained))
         raise InputError(f"{tree.path}: no images in train/ of the classes {names}")
-    remarks = (f"val/ with its {len(entries['val'])} images is left out, as there is test/",)
-    remarks = remarks if entries["test"] and entries["val"] else ()
+    if entries["test"] and entries["val"]:
+        remarks += (f"val/ with its {len(entries['val'])} images is left out, as there is test/",)
     remarks += tree.others()
     return Plan(entries["train"], entries[tested], class_names, remarks=remarks)
 

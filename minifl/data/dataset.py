@@ -1,6 +1,7 @@
 """What every data set is here: images in uint8, labels in int64, a name, and where the bytes came from."""
 
 import hashlib
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,8 @@ def content_hash(*arrays):
 
 def check(dataset):
     """Raise InputError, saying what does not fit, unless shapes, dtypes, lengths and label ranges agree."""
+    check_names(dataset.class_names, "class_names")
+    check_names(dataset.domain_names, "domain_names")
     parts = [("train", dataset.x_train, dataset.y_train, dataset.domain_train),
              ("test", dataset.x_test, dataset.y_test, dataset.domain_test)]
     if not (dataset.domain_train is None) == (dataset.domain_test is None) == (not dataset.domain_names):
@@ -75,6 +78,18 @@ def check(dataset):
             _check_labels(f"domain_{part}", domain, len(x), len(dataset.domain_names))
     if dataset.x_train.shape[1:] != dataset.x_test.shape[1:]:
         raise InputError(f"train images are {dataset.image_shape}, test images {dataset.x_test.shape[1:]}")
+
+
+def check_names(names, what):
+    """Raise InputError unless all names are texts that can be printed, and different ones in whatever form of Unicode."""
+    seen = {}
+    for name in names:
+        if not isinstance(name, str) or not name.isprintable():
+            raise InputError(f"{what} must be texts that can be printed, found {name!a:.80}")
+        composed = unicodedata.normalize("NFC", name)
+        if composed in seen:
+            raise InputError(f"{what} must differ, found {name} twice, as {seen[composed]!a} and {name!a}")
+        seen[composed] = name
 
 
 def _check_labels(name, y, length, names):

@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from minifl import reading
+from minifl.atomic import appending, make_folder
 from minifl.errors import InputError
 
 CHUNK = 1 << 18     # bytes between two reports of progress
@@ -16,7 +18,7 @@ TIMEOUT = 60        # seconds without a byte after which a connection counts as 
 def md5_of(path):
     """md5 of the file at `path`, hexadecimal. It tells a damaged archive from a whole one, no more."""
     digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as f:
+    with reading.opened(path) as f:
         while chunk := f.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
@@ -39,7 +41,8 @@ def download(url, part):
             done, total = _extent(response, size)
             yield done, total
             if done != total:
-                with open(part, "ab" if done else "wb") as f:
+                with appending(part) as f:
+                    f.truncate(done)
                     while chunk := response.read(CHUNK):
                         f.write(chunk)
                         done += len(chunk)
@@ -61,13 +64,9 @@ def download(url, part):
 
 def _size_of_beginning(part):
     """Bytes in `part`, 0 for a new file. Raises InputError, before any loading, if it cannot be written."""
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "ab") as f:
-            return f.tell()
-    except OSError as error:
-        raise InputError(f"{part}: cannot be written ({error.strerror or error}); "
-                         "choose a folder that is writable and has space") from error
+    make_folder(part.parent)
+    with appending(part) as f:
+        return f.tell()
 
 
 def _request(url, size):

@@ -7,6 +7,7 @@ for .npz; but the members are stored as they are, so that the images can be mapp
 
 import json
 import math
+import os
 import struct
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minifl import reading
 from minifl.atomic import replacing
 from minifl.data.dataset import Dataset, check
 from minifl.data.remedy import command
@@ -47,12 +49,12 @@ def read_dataset(path):
     path = Path(path)
     remedy = f"make it anew with: {command(path.stem, path.parent)} --force"
     try:
-        with open(path, "rb") as f, zipfile.ZipFile(f) as archive:
-            _check_members(archive, path.stat().st_size)
-            labels = {key: np.array(_mapped(path, f, archive, key))
+        with reading.opened(path) as f, zipfile.ZipFile(f) as archive:
+            _check_members(archive, os.fstat(f.fileno()).st_size)
+            labels = {key: np.array(_mapped(f, archive, key))
                       for key in LABELS if f"{key}.npy" in archive.namelist()}
-            images = {key: _mapped(path, f, archive, key) for key in IMAGES}
-            metadata = json.loads(str(_mapped(path, f, archive, "metadata")))
+            images = {key: _mapped(f, archive, key) for key in IMAGES}
+            metadata = reading.parsed(str(_mapped(f, archive, "metadata")))
         dataset = Dataset(name=metadata["name"], class_names=tuple(metadata["class_names"]),
                           domain_names=tuple(metadata["domain_names"]), source=metadata["source"],
                           sha256=metadata["sha256"], **images, **labels)
@@ -80,7 +82,7 @@ def _check_members(archive, size):
         raise InputError(f"the checksum of {damaged} does not fit its content, the file is damaged")
 
 
-def _mapped(path, f, archive, key):
+def _mapped(f, archive, key):
     """Read-only memory map of member `key`.npy: its data lie one after another in the zip file.
 
     A member begins with a local header of 30 bytes, of which the last four are the lengths of the name and
@@ -97,4 +99,4 @@ def _mapped(path, f, archive, key):
     if dtype.hasobject or f.tell() + bytes_of_data != begin + info.file_size:
         raise InputError(f"{info.filename} says {dtype} {shape}, which is not what it holds")
     order = "F" if fortran else "C"
-    return np.memmap(path, dtype, "r", f.tell(), shape, order).view(np.ndarray)    # .base is the memmap
+    return np.memmap(f, dtype, "r", f.tell(), shape, order).view(np.ndarray)    # .base is the memmap

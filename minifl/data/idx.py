@@ -7,6 +7,7 @@ elements (8: unsigned byte), the number of axes, the length of each axis as four
 import gzip
 import hashlib
 import math
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minifl import reading
 from minifl.data.dataset import make_dataset
 from minifl.errors import InputError
 
@@ -49,8 +51,8 @@ def find(folder):
     for name in FILES:
         spellings = [name, name.replace("-idx", ".idx")]    # the second: how some programs unpack them
         paths = [Path(folder) / f"{spelling}{end}" for spelling in spellings for end in (".gz", "")]
-        found += [path for path in paths if path.is_file()][:1]
-        missing += [] if any(path.is_file() for path in paths) else [name]
+        found += [path for path in paths if os.path.lexists(path)][:1]
+        missing += [] if any(map(os.path.lexists, paths)) else [name]
     if missing:
         raise InputError(f"{folder}: {', '.join(missing)} missing, as .gz or unpacked; needed are {', '.join(FILES)}")
     return found
@@ -59,12 +61,12 @@ def find(folder):
 def read(path):
     """The bytes of the idx file at `path`, unpacked if it begins as gzip does. Raises InputError."""
     try:
-        with open(path, "rb") as f:
+        with reading.opened(path) as f:
             packed = f.read(2) == b"\x1f\x8b"
-        with (gzip.open if packed else open)(path, "rb") as f:
-            return f.read()
+            f.seek(0)
+            return reading.rest(gzip.open(f) if packed else f, path=path)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as a whole ({error})") from error
+        raise InputError(f"{path}: cannot be read as a whole ({getattr(error, 'strerror', None) or error})") from error
 
 
 def parse(raw, axes, where):

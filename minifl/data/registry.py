@@ -44,7 +44,7 @@ def load(name, data_dir=None):
     check_name(name, "--data")
     folder, named_by = data_folder(data_dir)
     needs_folder = name != "embedded" or data_dir is not None
-    if needs_folder and named_by and not folder.is_dir():
+    if needs_folder and named_by and not os.path.isdir(folder):
         raise InputError(f"{named_by} {folder}: no such folder")
     if name == "auto":
         name = "cifar10" if os.path.lexists(folder / "cifar10.npz") else "embedded"

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from minifl import reading
 from minifl.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")    # in any case
@@ -15,20 +16,21 @@ LIMIT = 1 << 28    # bytes of one file; a larger one is no image that anybody wa
 class Tree:
     """`names`: the files' paths with "/", sorted, hidden ones left out; `read(name)`: the bytes of one.
 
-    `read` raises OSError (a zip: also zipfile's and zlib's exceptions) for what cannot be read, and ValueError for
-    a file above LIMIT, before reading it.
+    `read` raises OSError (a zip: also ValueError, zipfile's and zlib's exceptions) for what cannot be read and for a
+    file above LIMIT, before reading it.
     """
 
     def __init__(self, path):
         self.path = Path(path)
-        self.zip, self.sizes = (None, {}) if self.path.is_dir() else _open_zip(self.path)
+        self.zip, self.sizes = (None, {}) if os.path.isdir(self.path) else _open_zip(self.path)
         self.names = sorted(self.sizes if self.zip else _files(self.path, "", (os.path.realpath(self.path),)))
 
     def read(self, name):
-        size = self.sizes[name] if self.zip else os.stat(self.path / name).st_size
-        if size > LIMIT:
-            raise ValueError(f"{size:,} bytes, at most {LIMIT:,} are read")
-        return self.zip.read(name) if self.zip else (self.path / name).read_bytes()
+        if self.zip is None:
+            return reading.whole(self.path / name, LIMIT)
+        if self.sizes[name] > LIMIT:        # no more than that comes out, whatever the archive holds
+            raise ValueError(f"{self.sizes[name]:,} bytes, at most {LIMIT:,} are read")
+        return self.zip.read(name)
 
     def text(self, name):
         """The file as UTF-8 text. Raises InputError."""
@@ -76,9 +78,10 @@ def _files(folder, prefix, above):
 def _open_zip(path):
     """The open archive and {name: bytes unpacked} of its plain files: no folders, links or hidden files."""
     try:
+        reading.check_regular(path)
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{path}: neither a folder nor a whole zip archive ({error})") from error
+        raise InputError(f"{path}: neither a folder nor a whole zip archive ({getattr(error, 'strerror', None) or error})") from error
     infos = archive.NameToInfo.values()
     return archive, {info.filename: info.file_size for info in infos
                      if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16) and not hidden(info.filename)}

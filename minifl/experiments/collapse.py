@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minifl import reading
 from minifl.atomic import replacing
 from minifl.blas import one_thread
 from minifl.errors import InputError
@@ -106,11 +107,11 @@ def save(path, content):
 def read(path):
     """A measurement; None if there is none yet."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return reading.json_file(path, reading.LARGEST)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}.") from error
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _networks(settings, dataset):

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from minifl.errors import InputError
 from minifl.experiments.naming import run_name, stem
 from minifl.fl import record
-from minifl.fl.settings import LOOKING, settings_for
+from minifl.fl.recorded import settings_in
+from minifl.fl.settings import LOOKING
 from minifl.fl.summary import LAST
 from minifl.fl.sweep import Run
 
@@ -102,8 +103,7 @@ def _status(path, settings):
     """new, begun, or as end.json has it, of the run with these settings; how often one looked is no difference."""
     if not (path / record.CONFIG).exists():
         return "new"
-    held = record.read_config(path)["settings"]
-    held = vars(settings_for(held.get("data"), held))
+    held = vars(settings_in(path, record.read_config(path)))
     for name, value in vars(settings).items():
         longer = name == "rounds" and held[name] > value
         if held[name] != value and name not in LOOKING and not longer:

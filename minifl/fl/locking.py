@@ -26,7 +26,7 @@ def locked(path):
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_dir():
+        if os.path.lexists(path) and not os.path.isdir(path):
             raise InputError(f"--out {path} exists and is not a run directory; choose another name.")
         path.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDONLY) if fcntl else None

@@ -18,20 +18,23 @@ One process at a time writes a run directory (locking.py); reading is always pos
 import hashlib
 import io
 import json
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from minifl import reading
 from minifl.atomic import replacing
 from minifl.data.table import write_csv
 from minifl.errors import InputError
 from minifl.fl import checkpoint, seals
 from minifl.fl.provenance import environment
 
-CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END, DIAGNOSTICS = (
+NAMES = CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END, DIAGNOSTICS = (
     "config.json", "partition.csv", "rounds.jsonl", "times.jsonl", "model.npz", "end.json", "diagnostics.jsonl")
 ENDED_WITH = (PARTITION, ROUNDS, DIAGNOSTICS, MODEL)    # whose sha256 is in end.json
+LARGEST = dict.fromkeys((PARTITION, ROUNDS, DIAGNOSTICS), reading.LARGEST) | {MODEL: 1 << 36}    # bytes
 COMPLETE = ("finished", "diverged")     # how a run ended of which nothing is left to do
 
 
@@ -73,6 +76,7 @@ def create(path, config, counts, class_names, *, force=False):
             if not force:
                 raise InputError(f"--out {path} holds a run already; go on with it by --resume, overwrite it with "
                                  f"--force, or choose another name.")
+            check_files(path)
             (path / END).unlink(missing_ok=True)        # first: it seals the others
             checkpoint.remove(path)
             for name in (MODEL, ROUNDS, TIMES, DIAGNOSTICS):   # the config stays until it is replaced: it is a run
@@ -106,16 +110,28 @@ def append_diagnostics(path, found):
 def cut(path, rounds, device, precision="fp32"):
     """Leave only the first `rounds` rounds in the record, and note that the run is resumed after them."""
     path = Path(path)
+    check_files(path)
     lines, times = _lines(path, ROUNDS, missing_ok=True)[:rounds], _lines(path, TIMES, missing_ok=True)
     diagnostics = _lines(path, DIAGNOSTICS, missing_ok=True)
     reopen_end(path)        # before the files that it seals are changed
     _remove_temporary(path)
     seals.write(path / ROUNDS, lines)
     seals.write(path / TIMES, [line for line in times if line.get("round", 0) <= rounds])
-    if (path / DIAGNOSTICS).exists():
+    if os.path.lexists(path / DIAGNOSTICS):
         seals.write(path / DIAGNOSTICS, [line for line in diagnostics if line.get("round", 0) <= rounds])
     _append(path / TIMES, {"resumed_after": rounds, **environment(device, precision)})
     return lines
+
+
+def check_files(path):
+    """InputError if a name of the run directory is taken by a folder, pipe or device: before rounds are done in vain."""
+    for file in (*(Path(path) / name for name in NAMES), *checkpoint.files(path)):
+        try:
+            reading.check_regular(file)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise InputError(f"{file} is in the way of the run's own file of that name: {error.strerror}; remove it.") from error
 
 
 def read_seconds(path):
@@ -127,11 +143,11 @@ def read_end(path):
     """How a run ended, the content of its end.json; None if it has not ended, or did not get to say so."""
     file = Path(path) / END
     try:
-        end = json.loads(file.read_text())
+        end = reading.json_file(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read: {error}.") from error
+        raise InputError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if not isinstance(end, dict) or not {"status", "message", "rounds_done", "last_evaluation"} <= end.keys() or \
             not isinstance(_sums(end), dict):
         raise InputError(f"{file} does not say how the run ended.")
@@ -157,7 +173,7 @@ def finish(path, status, message, rounds_done, last_evaluation):
     """Write how the run ended, and the seals of its files as they are then."""
     path = Path(path)
     sums = {CONFIG: seals.digest(origin(read_config(path)))}
-    sums |= {name: _sum((path / name).read_bytes()) for name in ENDED_WITH if (path / name).exists()}
+    sums |= {name: _sum(reading.whole(path / name, LARGEST[name])) for name in ENDED_WITH if os.path.lexists(path / name)}
     _write_json(path / END, seals.seal({"status": status, "message": message, "rounds_done": rounds_done,
                                         "last_evaluation": last_evaluation, "sha256": sums}))
 
@@ -177,7 +193,7 @@ def read_config(path):
 def _parsed_config(path):
     file = Path(path) / CONFIG
     try:
-        config = json.loads(file.read_text())
+        config = reading.json_file(file)
     except OSError as error:
         raise InputError(f"{path} is not a run directory: its {CONFIG} cannot be read "
                          f"({error.strerror}).") from error
@@ -215,7 +231,7 @@ def read_rounds(path):
 def read_diagnostics(path):
     """What a run with --diagnose saw at each evaluation, in order; InputError if there is nothing or it is damaged."""
     file = Path(path) / DIAGNOSTICS
-    if not file.exists():
+    if not os.path.lexists(file):
         lost = DIAGNOSTICS in _sums(read_end(path))
         raise InputError(f"{file} does not exist" + (", and was there when the run ended." if lost else
                          ": the run has no diagnostics; train gives them with --diagnose."))
@@ -238,7 +254,7 @@ def count_whole_rounds(path):
 def line_seals(path):
     """The seals of the lines of rounds.jsonl, in order (seals.py)."""
     try:
-        return seals.of_lines((Path(path) / ROUNDS).read_bytes())
+        return seals.of_lines(reading.whole(Path(path) / ROUNDS))
     except FileNotFoundError:
         return []
 
@@ -250,15 +266,14 @@ def load_model(path, expected):
     """
     file = Path(path) / MODEL
     try:
-        with np.load(io.BytesIO(_content(path, MODEL)), allow_pickle=False) as saved:
-            found = {name: saved[name] for name in saved.files}
+        found = reading.arrays(io.BytesIO(_content(path, MODEL)))
     except FileNotFoundError:
         raise InputError(f"{file} does not exist: the run ended before its first evaluation, or only its record "
                          f"was kept.") from None
     except InputError:
         raise
     except Exception as error:  # numpy and zipfile raise many types for damaged files
-        raise InputError(f"{file} cannot be read: {error}.") from error
+        raise InputError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if {name: array.shape for name, array in found.items()} != expected or \
             any(array.dtype.kind != "f" for array in found.values()):
         raise InputError(f"{file} holds other parameters than the network in {CONFIG}; one of them was changed.")
@@ -276,7 +291,7 @@ def _lines(path, name, *, missing_ok=False, ended=False):
     """The sealed lines of a file of the run; ended: if the run has ended, it has to be the file with which it did."""
     file = Path(path) / name
     try:
-        content = file.read_bytes()
+        content = reading.whole(file)
     except FileNotFoundError if missing_ok else ():
         return []
     except OSError as error:
@@ -292,7 +307,7 @@ def _content(path, name):
     path = Path(path)
     while True:
         end = read_end(path)        # first: what is written before it is then there
-        content = (path / name).read_bytes()
+        content = reading.whole(path / name, LARGEST[name])
         if _sums(end).get(name) in (None, _sum(content)):
             return content
         if read_end(path) == end:       # else somebody went on with the run meanwhile
@@ -312,8 +327,8 @@ def _sum(content):
 def _is_sealed(path):
     """Whether the run was begun after there were seals."""
     try:
-        return "seal" in json.loads((Path(path) / CONFIG).read_text())
-    except (OSError, ValueError, TypeError, RecursionError):
+        return "seal" in reading.json_file(Path(path) / CONFIG)
+    except (OSError, ValueError, TypeError):
         return False
 
 
@@ -324,8 +339,7 @@ def _remove_temporary(path):
 
 
 def _temporary(path):
-    names = (CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END, DIAGNOSTICS, "checkpoint-*")
-    return [file for name in names for file in path.glob(f".{name}.*.tmp")]
+    return [file for name in (*NAMES, "checkpoint-*") for file in path.glob(f".{name}.*.tmp")]
 
 
 def _is_run(path):

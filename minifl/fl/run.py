@@ -19,8 +19,9 @@ from minifl.fl.evaluate import evaluate
 from minifl.fl.locking import locked
 from minifl.fl.parallel import Signals, in_order
 from minifl.fl.provenance import environment
+from minifl.fl.recorded import blaming, settings_in
 from minifl.fl.rounds import federated_rounds, start
-from minifl.fl.settings import TABLE, settings_for
+from minifl.fl.settings import TABLE
 
 
 def default_workers():
@@ -179,12 +180,16 @@ def reopen(path, data_dir=None):
     """
     path = Path(path)
     config = record.read_config(path)
-    settings = settings_for(config["settings"].get("data"), config["settings"])
+    settings = settings_in(path, config)
     dataset = load(settings.data, data_dir)
     if dataset.sha256 != config["data"].get("sha256"):
         raise InputError(f"{path} was trained on other data: sha256 {str(config['data'].get('sha256'))[:16]}, "
                          f"found {dataset.sha256[:16]} ({dataset.source}).")
-    partition = split(settings, dataset, read_csv(path / record.PARTITION, dataset.class_names))
+    counts = read_csv(path / record.PARTITION, dataset.class_names)
+    with blaming(path / record.CONFIG):
+        settings.network(dataset.num_classes, dataset.image_shape).spec
+    with blaming(path / record.PARTITION):
+        partition = split(settings, dataset, counts)
     if partition_hash(partition.counts) != config["partition"].get("sha256"):
         raise InputError(f"{path / record.PARTITION} is not the partition of {record.CONFIG}; one of them was changed.")
     record.check(path, record.PARTITION)
@@ -197,7 +202,7 @@ def reevaluate(path, *, data_dir=None, xp=np, workers=1):
     Raises InputError if the run, its model or its data cannot be read, or the data is not what it was.
     """
     config, dataset, partition = reopen(path, data_dir)
-    settings = settings_for(config["settings"]["data"], config["settings"])
+    settings = settings_in(path, config)
     model = settings.network(dataset.num_classes, dataset.image_shape)
     clients = len(partition.train)
     if settings.bn_stats == "local" and config.get("federation", {}).get("elsewhere"):

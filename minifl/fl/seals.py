@@ -17,7 +17,8 @@ import json
 import os
 import re
 
-from minifl.atomic import replacing
+from minifl import reading
+from minifl.atomic import appending, replacing
 from minifl.errors import InputError
 
 DIGITS = 16
@@ -44,7 +45,7 @@ def opened(value):
 
 def append(file, value):
     """Add a line to a file of sealed lines, made if it does not exist. Raises OSError."""
-    with open(file, "ab") as f:
+    with appending(file) as f:
         f.write(_line(_last(file) if f.tell() else file.name.encode(), value)[0])
 
 
@@ -74,16 +75,16 @@ def read(file, content, sealed):
                                  f"lines before it were lost, inserted or moved.")
             lines[i] = text + b"}"
         try:
-            return json.loads(b"[" + b",".join(lines) + b"]")       # at once: a third faster than one by one
-        except (ValueError, RecursionError):
+            return reading.parsed(b"[" + b",".join(lines) + b"]")       # at once: a third faster than one by one
+        except ValueError:
             pass                                                    # somebody has sealed what is no JSON
     return [_parsed(file, i + 1, line) for i, line in enumerate(lines)]
 
 
 def _parsed(file, number, line):
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        value = reading.parsed(line)
+    except ValueError as error:
         raise InputError(f"{file} is damaged: line {number} is no JSON ({error}).") from error
     if not isinstance(value, dict):
         raise InputError(f"{file} is damaged: line {number} is no JSON object.")
@@ -105,7 +106,7 @@ def last(file):
 
 def _last(file):
     """As `last`, b"" instead of None. A run goes on over damage: its readers will name the line."""
-    with open(file, "rb") as f:
+    with reading.opened(file) as f:
         f.seek(max(0, os.fstat(f.fileno()).st_size - LENGTH))
         found = FORM.fullmatch(f.read())
     return found[1] if found else b""

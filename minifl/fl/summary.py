@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from minifl.errors import InputError
 from minifl.fl import record
-from minifl.fl.settings import BELONGS, LOOKING, settings_for
+from minifl.fl.recorded import settings_in
+from minifl.fl.settings import BELONGS, LOOKING
 
 FIRST = ("data", "setting", "algorithm", "norm")
 NOT_SHOWN = ("seed", "rounds", *LOOKING)   # rounds done have a column
@@ -111,14 +112,14 @@ class Run(NamedTuple):
 
 def read(path):
     """The Run in the directory `path`; InputError if it is none or has not been evaluated yet."""
-    settings = record.read_config(path)["settings"]
+    settings = settings_in(path, record.read_config(path))
     tested = [line for line in record.read_rounds(path) if "accuracy" in line]
     record.check(path, record.PARTITION, record.DIAGNOSTICS)
     if not tested:
         raise InputError(f"{path} has no evaluation yet.")
     accuracies = (tested[-1]["accuracy"], fmean(line["accuracy"] for line in tested[-LAST:]),
                   tested[-1]["client_mean_accuracy"])
-    return Run(Path(path), vars(settings_for(settings.get("data"), settings)), tested[-1]["round"], accuracies,
+    return Run(Path(path), vars(settings), tested[-1]["round"], accuracies,
                record.read_seconds(path), [(line["round"], line["accuracy"]) for line in tested])
 
 

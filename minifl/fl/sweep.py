@@ -15,8 +15,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from minifl import reading
 from minifl.errors import InputError
 from minifl.fl import record
+from minifl.fl.recorded import settings_in
 from minifl.fl.settings import BELONGS, DEFAULTS, OTHERS, TABLE, Settings, merge, settings_for
 from minifl.processes import environment
 
@@ -114,7 +116,10 @@ class _Process:
 
     def new_rounds(self):
         """How many rounds the record has gained since the last look; it loses some where a run is resumed."""
-        rounds = self.rounds_file.read_bytes().count(b"\n") if self.rounds_file.exists() else 0
+        try:
+            rounds = reading.whole(self.rounds_file).count(b"\n")
+        except OSError:     # not there yet; what else is wrong with it the process says
+            rounds = self.seen
         new, self.seen = rounds - self.seen, rounds
         return new
 
@@ -140,8 +145,7 @@ def _status(path, settings):
     """new, begun, or the status in end.json of a run directory, whose settings must be these."""
     if not os.path.exists(path / record.CONFIG):
         return "new"
-    found = record.read_config(path)["settings"]
-    found = settings_for(found.get("data"), found)
+    found = settings_in(path, record.read_config(path))
     for name, value in vars(settings).items():
         if getattr(found, name) != value:
             raise InputError(f"{path} holds a run with --{name.replace('_', '-')} {getattr(found, name)}, this sweep "

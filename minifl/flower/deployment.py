@@ -14,7 +14,7 @@ import re
 import shutil
 from pathlib import Path
 
-from minifl.atomic import replacing
+from minifl.atomic import replacing, temporary_beside
 from minifl.errors import InputError
 from minifl.flower import certificates, federate, scripts
 from minifl.flower.app import write_app
@@ -34,7 +34,7 @@ def emit(folder, address, settings, dataset, partition, terms, *, table_file=Non
     """
     host, port = parse_address(address)
     folder, nodes, clients = Path(folder).absolute(), terms["nodes"], len(partition.train)
-    temporary = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
+    temporary = temporary_beside(folder)
     try:
         free = not os.path.lexists(folder) or folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
     except OSError:

@@ -8,6 +8,7 @@ checkpoint: the rounds from there on are done again, from what was kept then. So
 checkpoint that the server could go on from is younger.
 """
 
+import os
 from pathlib import Path
 
 from minifl import sealed
@@ -23,7 +24,7 @@ def load(folder, client, round_, sizes):
     if not round_:
         return {}
     file = _file(folder, client, round_)
-    if not file.exists():
+    if not os.path.lexists(file):
         raise InputError(f"{file} does not exist: what client {client} keeps was lost, or state-dir is another folder "
                          f"than before. Without it the client cannot take part any more.")
     arrays = sealed.read(file, "what a client keeps")

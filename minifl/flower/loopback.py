@@ -20,6 +20,8 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
+from minifl import reading
+from minifl.atomic import appending
 from minifl.errors import InputError
 from minifl.flower import certificates
 from minifl.flower.app import LINK, write_app, write_connection
@@ -124,7 +126,8 @@ class Federation:
     def tail(self, name, lines=12):
         """The last lines of a log."""
         with contextlib.suppress(OSError):
-            found = (self.folder / f"{name}.log").read_text(errors="replace").strip().splitlines()[-lines:]
+            text = reading.whole(self.folder / f"{name}.log").decode(errors="replace")
+            found = text.strip().splitlines()[-lines:]
             return f"The end of {self.folder / f'{name}.log'}:\n" + "\n".join(found)
         return ""
 
@@ -174,7 +177,7 @@ class Federation:
             "--port", self.ports[i], "--node-config", node_config(node.config)])
 
     def _start(self, name, command):
-        with open(self.folder / f"{name}.log", "ab") as log:
+        with appending(self.folder / f"{name}.log") as log:
             return subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                     env=self._environment(name), cwd=self.folder, start_new_session=True,
                                     preexec_fn=_die_with_parent)

@@ -371,8 +371,8 @@ def other_table(out):
     (lambda out: (out / record.CONFIG).write_text("[]"), "config.json is not the config of a run"),
     (lambda out: (out / record.CONFIG).write_text("{}"), "config.json is not the config of a run"),
     (lambda out: change_config(out, "settings", width=0.1), "holds other parameters than the network"),
-    (lambda out: change_config(out, "settings", model="resnet9000"), "--model 'resnet9000'"),
-    (lambda out: change_config(out, "settings", colour="red"), "unknown setting 'colour'"),
+    (lambda out: change_config(out, "settings", model="resnet9000"), "config.json was changed or is damaged: model 'resnet9000'"),
+    (lambda out: change_config(out, "settings", colour="red"), "config.json was changed or is damaged: unknown setting 'colour'"),
     (lambda out: change_config(out, "settings", data="mnist"), "mnist.npz does not exist"),
     (lambda out: change_config(out, "data", sha256="0" * 64), "was trained on other data: sha256 0000"),
 ])
