@@ -48,12 +48,13 @@ def judge(f, inputs, v, name, a, suspects, allowed, eps, sum_noise):
     return on_kink, valid
 
 
-def crossed(on_line, point, mismatch, careful):
-    """Whether v*f at a Point has a kink along a line, on_line(t), that explains this mismatch between two derivatives."""
+def crossed(on_line, point, mismatch, sum_noise):
+    """Whether v*f at a Point has a kink along a line, on_line(t), that explains this mismatch between two derivatives;
+    sum_noise: of sum(v*f)."""
     eps = np.finfo(float).eps if point.exact else point.eps
     step = eps ** 0.4
     left, right = sides(on_line, {"t": np.zeros(())}, point.v.astype(float), "t", np.ones(()), step)
-    rounding = 8 * noise.LARGEST * noise.sum_noise(point, careful) / step
+    rounding = 8 * noise.LARGEST * sum_noise / step
     gap = np.abs(left - right)
     return bool(gap.max(initial=0) > rounding and gap.sum() > mismatch / 2)
 

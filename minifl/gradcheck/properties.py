@@ -1,8 +1,6 @@
 """What a right pair has besides right blocks: the same bits twice, linearity in dy, the adjoint, a symmetric second
 derivative."""
 
-import warnings
-
 import numpy as np
 
 from minifl.gradcheck import instruments, kinks, noise
@@ -41,58 +39,78 @@ def linear(point):
                     "backward is not linear in dy: is the incoming gradient used, once?")
 
 
-def adjoint(point, instrument, direction, tolerance, careful=False):
+def adjoint(point, chosen, direction, tolerance, sum_noise, careful=False):
     """u'(Jv) = (J'u)'v: the derivative of forward along v against what backward says of it. None on a kink, and where
-    both are rounding alone."""
+    both are rounding alone.
+
+    chosen     name -> instrument: each input that takes the complex step is moved alone, as it was accepted, the others
+               together
+    sum_noise  careful -> noise of sum(v*f)
+    """
+    parts = [[name] for name in point.wanted if chosen[name] == "complex step"]
+    parts += [others] if (others := [name for name in point.wanted if chosen[name] != "complex step"]) else []
+    parts = [(chosen[part[0]], {name: direction[name] for name in part}) for part in parts]
+    noisy = noise.LARGEST * sum_noise(careful)
+
     def both(at):
-        """u'(Jv) and the error of the instrument, the terms of (J'u)'v."""
-        arguments = along(at.forward, at.wide, direction), {"t": np.zeros(())}, at.v.astype(float), ["t"]
+        """u'(Jv) and the error of the instruments, the terms of (J'u)'v."""
         gradient = at.gradient(at.v, call(at.forward, at.inputs)[1])
         terms = np.concatenate([(gradient[name].astype(float) * direction[name]).ravel() for name in at.wanted])
-        if instrument == "complex step":
-            return float(instruments.complex_step(*arguments)["t"]), 0.0, terms
-        found, errors = instruments.extrapolated_difference(*arguments, noise=sum_noise)
-        left = float(found["t"])
-        least = noise.resolution(at, instruments.WIDE_STEP)
-        return left, least if abs(left) <= least else float(errors["t"]), terms
+        found = [_derivative(at, instrument, part, noisy) for instrument, part in parts]
+        return sum(left for left, _ in found), sum(error for _, error in found), terms
 
     def difference(at):
         left, _, terms = both(at)
         return left - terms.sum()
 
-    sum_noise = noise.LARGEST * noise.sum_noise(point, careful)
     left, inexact, terms = both(point)
     size = max(float(np.abs(terms).sum()), abs(left))
     if not size or np.isnan(left) or inexact / size > noise.most(point.eps):
         return None
     tolerance = max(tolerance, inexact / size)
     error = abs(left - terms.sum()) / size
-    if error > tolerance and kinks.crossed(along(point.forward, point.wide, direction), point, error * size, careful):
+    if error > tolerance and any(kinks.crossed(along(point.forward, point.wide, part), point, error * size,
+                                               sum_noise(careful)) for _, part in parts):
         return None
     return _measured(ADJOINT, point, difference, error, size, tolerance, careful,
                      "in a random direction the gradient is not that of forward")
 
 
-def symmetric(point, one, other, careful=False):
+def _derivative(at, instrument, direction, sum_noise):
+    """(derivative of sum(v*f) at a Point along a direction, its error)."""
+    arguments = along(at.forward, at.wide, direction), {"t": np.zeros(())}, at.v.astype(float), ["t"]
+    if instrument == "complex step":
+        return float(instruments.complex_step(*arguments)["t"]), 0.0
+    found, errors = instruments.extrapolated_difference(*arguments, noise=sum_noise)
+    left, least = float(found["t"]), noise.resolution(at, instruments.WIDE_STEP)
+    return left, least if abs(left) <= least else float(errors["t"])
+
+
+def symmetric(point, one, other, smooth, careful=False):
     """v'(dg)w = w'(dg)v for g(x) = J(x)'u and two directions v, w: g is the gradient of something only if its own
-    derivative is symmetric, whatever forward says. By complex step through forward and backward if they accept complex
-    numbers, else by differences. None where neither works, as on a kink, and where both are rounding alone."""
-    def contracted(at, direction, by):
-        def g(t):
-            blocks = at.gradient(at.v.astype(float), along(at.forward, at.wide, direction)(t)[1])
-            return np.concatenate([(blocks[name] * by[name]).ravel() for name in at.wanted])
-        return g
+    derivative is symmetric, whatever forward says. None where no instrument works, and where both are rounding alone.
+
+    smooth   a Point near this one without kinks, if forward is analytic in each input. Then it is the complex step
+             through forward and backward, if it is there what differences show: backward need not be analytic where
+             forward is. Else None: then it is by differences, as where backward does not take complex numbers
+    """
+    def both(at, derive):
+        return derive(_contracted(at, one, other)), derive(_contracted(at, other, one))
+
+    def analytic():
+        exact, shown = (both(smooth, derive) for derive in (_complex_derivative, _difference))
+        return all(a is not None and b is not None and _relative(a, b) <= SYMMETRY_TOLERANCE["central"]
+                   for a, b in zip(exact, shown))
 
     for instrument, derive in (("complex step", _complex_derivative), ("central", _difference)):
-        def both(at):
-            return derive(contracted(at, one, other)), derive(contracted(at, other, one))
-
         def difference(at):
-            left, right = both(at)
+            left, right = both(at, derive)
             return np.nan if left is None or right is None else left.sum() - right.sum()
 
         try:
-            left, right = both(point)
+            if instrument == "complex step" and (smooth is None or not analytic()):
+                continue
+            left, right = both(point, derive)
             if left is None or right is None:
                 continue
             size = max(np.abs(left).sum(), np.abs(right).sum())
@@ -102,6 +120,14 @@ def symmetric(point, one, other, careful=False):
         except Exception:   # a backward pass that is not written for complex numbers
             continue
     return None
+
+
+def _contracted(at, direction, by):
+    """t -> the terms of by'g(x + t direction), g what backward gives at a Point for its cotangent."""
+    def g(t):
+        blocks = at.gradient(at.v.astype(float), along(at.forward, at.wide, direction)(t)[1])
+        return np.concatenate([(blocks[name] * by[name]).ravel() for name in at.wanted])
+    return g
 
 
 def _measured(name, point, difference, error, size, tolerance, careful, hint):
@@ -120,25 +146,29 @@ def _measured(name, point, difference, error, size, tolerance, careful, hint):
 
 def _complex_derivative(g):
     """dg/dt at 0 by complex step; None if g drops the imaginary part."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with instruments.nothing_discarded():
         value = g(np.array(1j * instruments.STEP))
     return value.imag / instruments.STEP if value.dtype.kind == "c" and np.all(np.isfinite(value)) else None
 
 
 def _difference(g):
-    """dg/dt at 0 by extrapolated differences; None where two of them do not agree."""
-    one, half, quarter = ((g(np.array(h)) - g(np.array(-h))) / (2 * h)
-                          for h in (instruments.WIDE_STEP / part for part in (1, 2, 4)))
-    first, second = (4 * half - one) / 3, (4 * quarter - half) / 3
-    settled = np.abs(first - second).max(initial=0) <= SYMMETRY_TOLERANCE["central"] / 10 * np.abs(second).max(initial=0)
-    return second if settled else None
+    """dg/dt at 0 by extrapolated differences; None where no two of them agree."""
+    step = instruments.WIDE_STEP
+    for _ in range(instruments.SHRINKS):
+        one, half, quarter = ((g(np.array(h)) - g(np.array(-h))) / (2 * h) for h in (step, step / 2, step / 4))
+        first, second = (4 * half - one) / 3, (4 * quarter - half) / 3
+        if np.abs(first - second).max(initial=0) <= SYMMETRY_TOLERANCE["central"] / 10 * np.abs(second).max(initial=0):
+            return second
+        step /= instruments.SHRINK
+    return None
 
 
 def _bits(a, b):
+    """Whether two arrays hold the same bits; those of nan, and the padding between numbers of long double, do not count."""
     if a is None or b is None:
         return a is b
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    return (a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+            and (a.dtype.kind != "f" or np.array_equal(np.signbit(a), np.signbit(b))))
 
 
 def _relative(a, b):
