@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minifl.errors import InputError
+from minifl.gradcheck.instruments import WIDE_STEP
 
 
 class Point(NamedTuple):
@@ -20,6 +21,11 @@ class Point(NamedTuple):
     v: np.ndarray       # the cotangent, of y's shape and dtype
     analytic: dict      # what backward says for it
     eps: float          # of the least precise format between inputs and gradients
+
+    @property
+    def step(self):
+        """For extrapolated differences: where truncation h⁴ and rounding eps/h are alike."""
+        return WIDE_STEP if self.exact else self.eps ** 0.2
 
     @property
     def whole(self):
@@ -54,10 +60,14 @@ def point(forward, backward, inputs, fixed, rng):
     return Point(forward, gradient, inputs, wanted, wide if exact else inputs, exact, y, v, analytic, eps)
 
 
-def _of_arrays(function):
-    """Arithmetic with arrays of no axes makes NumPy's numbers of them; people's functions shall not see these."""
-    def with_arrays(*arguments):
-        return function(*map(np.asarray, arguments))
+def _of_arrays(forward):
+    """Forward, given arrays, where arithmetic made NumPy's numbers of arrays without axes, and with a y that stays what it
+    is where forward writes into the same buffer in each call."""
+    def with_arrays(*inputs):
+        result = forward(*map(np.asarray, inputs))
+        if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], np.ndarray):
+            return result[0].copy(), result[1]
+        return result
 
     return with_arrays
 
@@ -125,7 +135,7 @@ def gradients(backward, inputs, wanted):
         if len(result) != len(wanted):
             raise InputError(f"backward returned {len(result)} gradients for the inputs {', '.join(wanted)}; inputs "
                              "without a gradient can be named in fixed=(...).")
-        return {name: None if g is None else np.asarray(g) for name, g in zip(wanted, result)}
+        return {name: None if g is None else np.array(g) for name, g in zip(wanted, result)}    # it may be a buffer
 
     return gradient
 
@@ -139,7 +149,7 @@ def restricted(forward, inputs, chosen):
         arrays = []
         for (name, array), part in zip(inputs.items(), parts):
             if name in chosen:
-                array = array.astype(np.result_type(array, part))
+                array = np.array(array, dtype=np.result_type(array, part), order="C")
                 array.reshape(-1)[chosen[name]] = part
                 part = array
             arrays.append(part)
@@ -149,10 +159,13 @@ def restricted(forward, inputs, chosen):
 
 
 def along(forward, inputs, direction):
-    """t -> forward(inputs + t direction), t a number; direction: name -> array."""
+    """t -> forward(inputs + t direction), t a number; direction: name -> array. The dtype stays, but for complex t."""
+    def moved(name, array, t):
+        there = array + t * direction[name]
+        return there if np.iscomplexobj(there) else there.astype(array.dtype, copy=False)
+
     def on_line(t):
-        return forward(*(array + t * direction[name] if name in direction else array.copy()
-                         for name, array in inputs.items()))
+        return forward(*(moved(name, array, t) if name in direction else array.copy() for name, array in inputs.items()))
 
     return on_line
 

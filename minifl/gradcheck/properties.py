@@ -1,62 +1,39 @@
-"""What a right pair has besides right blocks: the same bits twice, linearity in dy, the adjoint, a symmetric second
-derivative."""
+"""What a right pair has besides right blocks: the adjoint, here and elsewhere, and a symmetric second derivative."""
 
 import numpy as np
 
 from minifl.gradcheck import instruments, kinks, noise
+from minifl.gradcheck.acceptance import nearby
+from minifl.gradcheck.calls import relative
 from minifl.gradcheck.findings import Property
 from minifl.gradcheck.pairs import along, call
 
-BITS = "same bits twice, inputs untouched"
-LINEAR = "twice dy, twice the gradient"
 ADJOINT = "u'(Jv) = (J'u)'v"
+ELSEWHERE = "the same at other inputs"
+STALE = "the gradient is right at the inputs of the first call alone: does the cache keep these?"
+NEARER = 0.6      # of an input's numbers, at least: far enough for what is stale to be seen
 SYMMETRIC = "second derivative symmetric"
 SYMMETRY_TOLERANCE = {"complex step": 1e-10, "central": 1e-5}
-DIFFERS = "two calls give different bits: randomness, or state that a call leaves behind?"
 
 
-def same_bits(point):
-    """Two calls give the same bits, and leave inputs and cotangent as they were."""
-    given = [{name: array.copy() for name, array in point.inputs.items()} for _ in range(2)]
-    dy, hints = point.v.copy(), []
-    (once, cache), (again, _) = (call(point.forward, inputs) for inputs in given)
-    gradient = point.gradient(dy, cache)
-    if not _bits(once, again) or not all(_bits(point.analytic[name], gradient[name]) for name in gradient):
-        hints.append(DIFFERS)
-    changed = [name for name in point.inputs if not _bits(given[0][name], point.inputs[name])]
-    changed += [] if _bits(dy, point.v) else ["dy"]
-    if changed:
-        hints.append(f"a call changes {', '.join(changed)} in place")
-    return Property(BITS, np.inf if hints else 0.0, 0.0, "; ".join(hints))
-
-
-def linear(point):
-    """backward(2 dy) = 2 backward(dy)."""
-    _, cache = call(point.forward, point.inputs)
-    twice = point.gradient(2 * point.v, cache)
-    error = max(_relative(twice[name], 2 * point.analytic[name]) for name in point.wanted)
-    return Property(LINEAR, error, max(noise.LARGEST * point.eps, 1e-14),
-                    "backward is not linear in dy: is the incoming gradient used, once?")
-
-
-def adjoint(point, chosen, direction, tolerance, sum_noise, careful=False):
+def adjoint(point, chosen, direction, tolerance, rounding, careful=False):
     """u'(Jv) = (J'u)'v: the derivative of forward along v against what backward says of it. None on a kink, and where
     both are rounding alone.
 
     chosen     name -> instrument: each input that takes the complex step is moved alone, as it was accepted, the others
                together
-    sum_noise  careful -> noise of sum(v*f)
+    rounding   the Point's Rounding
     """
     parts = [[name] for name in point.wanted if chosen[name] == "complex step"]
     parts += [others] if (others := [name for name in point.wanted if chosen[name] != "complex step"]) else []
     parts = [(chosen[part[0]], {name: direction[name] for name in part}) for part in parts]
-    noisy = noise.LARGEST * sum_noise(careful)
+    noisy = noise.LARGEST * rounding.sum(careful)
 
     def both(at):
         """u'(Jv) and the error of the instruments, the terms of (J'u)'v."""
         gradient = at.gradient(at.v, call(at.forward, at.inputs)[1])
         terms = np.concatenate([(gradient[name].astype(float) * direction[name]).ravel() for name in at.wanted])
-        found = [_derivative(at, instrument, part, noisy) for instrument, part in parts]
+        found = [derivative(at, instrument, part, noisy, at.step) for instrument, part in parts]
         return sum(left for left, _ in found), sum(error for _, error in found), terms
 
     def difference(at):
@@ -70,37 +47,55 @@ def adjoint(point, chosen, direction, tolerance, sum_noise, careful=False):
     tolerance = max(tolerance, inexact / size)
     error = abs(left - terms.sum()) / size
     if error > tolerance and any(kinks.crossed(along(point.forward, point.wide, part), point, error * size,
-                                               sum_noise(careful)) for _, part in parts):
+                                               rounding.sum(careful)) for _, part in parts):
         return None
     return _measured(ADJOINT, point, difference, error, size, tolerance, careful,
                      "in a random direction the gradient is not that of forward")
 
 
-def _derivative(at, instrument, direction, sum_noise):
-    """(derivative of sum(v*f) at a Point along a direction, its error)."""
+def elsewhere(point, chosen, direction, tolerance, rounding, careful=False):
+    """The adjoint at other inputs: a cache that keeps those of an earlier call is right at these alone. The others lie
+    nearer to 0, each number by another amount, where people's functions are as well defined. None where they are not."""
+    rng = np.random.default_rng(point.v.size)
+    moved = {name: point.inputs[name] * rng.uniform(NEARER, 1, point.inputs[name].shape) for name in point.wanted}
+    moved = {name: array.astype(point.inputs[name].dtype) for name, array in moved.items()}
+    wide = {name: array.astype(point.wide[name].dtype) for name, array in moved.items()}
+    there = point._replace(inputs=point.inputs | moved, wide=point.wide | wide)
+    try:
+        y, cache = call(there.forward, there.inputs)
+        gradient = there.gradient(there.v, cache)
+        if not all(np.all(np.isfinite(array)) for array in (y, *gradient.values())):
+            return None
+        found = adjoint(there, chosen, direction, tolerance, rounding, careful)
+    except Exception:   # such as a matrix that has no decomposition there
+        return None
+    return found and found._replace(name=ELSEWHERE, hint="" if found.passed else STALE)
+
+
+def derivative(at, instrument, direction, sum_noise, step):
+    """(derivative of sum(v*f) at a Point along a direction, name -> array, its error); step of differences."""
     arguments = along(at.forward, at.wide, direction), {"t": np.zeros(())}, at.v.astype(float), ["t"]
     if instrument == "complex step":
         return float(instruments.complex_step(*arguments)["t"]), 0.0
-    found, errors = instruments.extrapolated_difference(*arguments, noise=sum_noise)
-    left, least = float(found["t"]), noise.resolution(at, instruments.WIDE_STEP)
+    found, errors = instruments.extrapolated_difference(*arguments, step=step, noise=sum_noise)
+    left, least = float(found["t"]), noise.resolution(at, step)
     return left, least if abs(left) <= least else float(errors["t"])
 
 
-def symmetric(point, one, other, smooth, careful=False):
+def symmetric(point, one, other, analytic, rng, careful=False):
     """v'(dg)w = w'(dg)v for g(x) = J(x)'u and two directions v, w: g is the gradient of something only if its own
     derivative is symmetric, whatever forward says. None where no instrument works, and where both are rounding alone.
 
-    smooth   a Point near this one without kinks, if forward is analytic in each input. Then it is the complex step
-             through forward and backward, if it is there what differences show: backward need not be analytic where
-             forward is. Else None: then it is by differences, as where backward does not take complex numbers
+    analytic   whether forward is, in each input. Then it is the complex step through forward and backward, if that is
+               what differences show, here or near, where there is no kink: backward need not be analytic where forward
+               is. Else it is by differences, as where backward does not take complex numbers
     """
     def both(at, derive):
         return derive(_contracted(at, one, other)), derive(_contracted(at, other, one))
 
-    def analytic():
-        exact, shown = (both(smooth, derive) for derive in (_complex_derivative, _difference))
-        return all(a is not None and b is not None and _relative(a, b) <= SYMMETRY_TOLERANCE["central"]
-                   for a, b in zip(exact, shown))
+    def confirmed(at):
+        exact, shown = (derive(_contracted(at, one, other)) for derive in (_complex_derivative, _difference))
+        return exact is not None and shown is not None and relative(exact, shown) <= SYMMETRY_TOLERANCE["central"]
 
     for instrument, derive in (("complex step", _complex_derivative), ("central", _difference)):
         def difference(at):
@@ -108,7 +103,7 @@ def symmetric(point, one, other, smooth, careful=False):
             return np.nan if left is None or right is None else left.sum() - right.sum()
 
         try:
-            if instrument == "complex step" and (smooth is None or not analytic()):
+            if instrument == "complex step" and not (analytic and (confirmed(point) or confirmed(nearby(point, rng)))):
                 continue
             left, right = both(point, derive)
             if left is None or right is None:
@@ -161,16 +156,3 @@ def _difference(g):
             return second
         step /= instruments.SHRINK
     return None
-
-
-def _bits(a, b):
-    """Whether two arrays hold the same bits; those of nan, and the padding between numbers of long double, do not count."""
-    if a is None or b is None:
-        return a is b
-    return (a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-            and (a.dtype.kind != "f" or np.array_equal(np.signbit(a), np.signbit(b))))
-
-
-def _relative(a, b):
-    size = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
-    return float(np.abs(a - b).max() / size) if size else 0.0

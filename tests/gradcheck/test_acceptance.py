@@ -183,8 +183,10 @@ def test_buffers_of_one_of_two_inputs(forward, backward, fixed, instrument):
     kept = [i for i, name in enumerate(inputs) if name not in fixed]
 
     def given(factor):
-        return check(forward, lambda dy, cache: tuple(backward(dy, cache)[i] * (factor if i == kept[-1] else 1) for i in kept),
-                     inputs, fixed=fixed, instrument=instrument)
+        def scaled(dy, cache):
+            return tuple(backward(dy, cache)[i] * (factor if i == kept[-1] else 1) for i in kept)
+
+        return check(forward, scaled, inputs, fixed=fixed, instrument=instrument)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -266,8 +268,8 @@ def test_inputs_that_are_not_finite_are_named(value):
     with pytest.raises(InputError, match=rf"input x has {value} at \[1, 2\] \(1 of 6 numbers"):
         check(square, square_backward, {"x": x})
     mask = np.array([[0, -np.inf, 0]])
-    assert check(lambda x, mask: (x * np.exp(mask), mask), lambda dy, mask: dy * np.exp(mask), {"x": normal(2, 3), "mask": mask},
-                 fixed=("mask",)).passed
+    assert check(lambda x, mask: (x * np.exp(mask), mask), lambda dy, mask: dy * np.exp(mask),
+                 {"x": normal(2, 3), "mask": mask}, fixed=("mask",)).passed
 
 
 def test_outputs_that_are_not_finite_are_named_and_accuse_nobody():
