@@ -1,32 +1,31 @@
 """One backward pass against its forward pass, anybody's: `check` and its report.
 
-Numbers are compared where they are exact: in float64 by the complex step if the function accepts complex numbers, else by
-extrapolated differences. A function of float32 has the tolerance that its own rounding gives, which is measured.
+Numbers are compared where they are exact: in float64 by the complex step for each input in which the function accepts
+complex numbers, else by extrapolated differences. A function of float32 has the tolerance that its own rounding gives,
+which is measured.
 """
 
-import warnings
+from typing import NamedTuple
 
 import numpy as np
 
 from minifl.errors import InputError
-from minifl.gradcheck import instruments, kinks, noise, properties
+from minifl.gradcheck import acceptance, blocks, calls, noise, precision as precisions, properties
+from minifl.gradcheck.budget import Clock, Spent
 from minifl.gradcheck.findings import Block, Report
-from minifl.gradcheck.hints import hint
-from minifl.gradcheck.pairs import along, call, point, restricted
+from minifl.gradcheck.pairs import point
 
 INSTRUMENTS = ("auto", "complex step", "central")
-MOST = 2000            # coordinates of a block
-VANISHES = 1e-10       # relative to the largest gradient: a block this small is 0 but for rounding
+PRECISIONS = (None, "float32")
+FEW = 32               # numbers of a block that are compared one by one whatever directions say
 APART = 0x636865636B   # in the seed: inputs drawn from default_rng(seed) must not be the cotangent, too
 
-VANISHED = "the true gradient vanishes, so nothing was compared: choose other inputs, or name it in fixed=(...)"
-ROUNDED = "rounding alone is {:.0e} of the gradient here, so nothing was compared: choose other inputs"
-ALL_KINKS = "every coordinate sits on a kink, so nothing was compared: choose other inputs"
-AT_KINKS = ("wrong at ties or kinks only: what backward says there lies not between the derivatives of the two sides, or ties "
-            "get more or less than their share together")
+NOT_FINITE = "forward gives {} at {} of y here, so nothing was compared: choose other inputs"
+HASTY = "backward is off by {:.0e}, and the budget was spent before it was clear that this is not rounding"
 
 
-def check(forward, backward, inputs, *, fixed=(), instrument="auto", seed=0, tolerance=None, coordinates=MOST):
+def check(forward, backward, inputs, *, fixed=(), instrument="auto", seed=0, tolerance=None, coordinates=FEW,
+          precision=None, budget=None):
     """Compare backward with the derivative of forward at `inputs`, for a random cotangent. Returns a Report.
 
     forward      (*inputs) -> y, cache: y one array
@@ -35,169 +34,133 @@ def check(forward, backward, inputs, *, fixed=(), instrument="auto", seed=0, tol
     inputs       name -> array in the order of forward's arguments, or the arrays alone. Those of float32 are checked as
                  such: backward in float32, against the derivative in float64 if forward can do that
     fixed        names of inputs without a gradient; whole numbers and bools never have one
-    instrument   "complex step", "central" (extrapolated differences), "auto": the first where forward accepts complex
-                 numbers and differentiates rightly in them
+    instrument   "complex step", "central" (extrapolated differences), "auto": for each input the first, if forward
+                 accepts complex numbers for it and their derivative is what differences show
     seed         of the cotangent and the directions
     tolerance    of a block's error max|a - n| / max(max|a|, max|n|) instead of the instrument's, 1e-12 and 1e-8, or what
                  measured rounding asks for where that is more
-    coordinates  of a larger block so many are drawn; the property u'(Jv) = (J'u)'v sees all of it
+    coordinates  a block of more numbers is compared along random directions (directions.py says why that hides nothing),
+                 and where these do not agree number by number, up to 2000 of them
 
-    Besides the blocks: the same bits twice and untouched inputs, linearity in dy, u'(Jv) = (J'u)'v, and the symmetry of
-    the second derivative, v'(dg)w = w'(dg)v of g = J'u. A block whose true gradient vanishes fails: it compared nothing.
-    Raises InputError for inputs or results that are no arrays of numbers; what forward and backward raise comes through.
+    precision    "float32": what comes back in float64 may have been computed in float32. Else that is refused
+    budget       seconds; what they do not suffice for is not compared, and the report says what that is. A block of which
+                 nothing was compared is no pass
+
+    Besides the blocks: the same bits twice and untouched inputs, backward twice on one cache, linearity in dy, the same in
+    any memory layout, u'(Jv) = (J'u)'v here and at other inputs, and the symmetry of the second derivative, v'(dg)w =
+    w'(dg)v of g = J'u. A block whose true gradient vanishes fails: it compared nothing.
+    Raises InputError for inputs or results that are no arrays of numbers, for inputs that are not finite, and for an input
+    that does not accept the complex step if that was asked for; what forward and backward raise comes through.
     """
     if instrument not in INSTRUMENTS:
         raise InputError(f"instrument {instrument!r} is unknown; valid are {', '.join(INSTRUMENTS)}.")
-    rng = np.random.default_rng([*np.atleast_1d(seed), APART])
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r} is unknown; valid are {', '.join(map(str, PRECISIONS))}.")
+    if budget is not None and not budget > 0:
+        raise InputError(f"budget {budget!r}: it should be a number of seconds above 0, or None for no end.")
+    clock, rng = Clock(budget), np.random.default_rng([*np.atleast_1d(seed), APART])
     at = point(forward, backward, inputs, fixed, rng)
-    bits = properties.same_bits(at)
+    bits = calls.same_bits(at)
     if not bits.passed:     # whatever is measured next would be measured of another function, or change the inputs
-        return Report((), (bits,), {name: array.shape for name, array in at.inputs.items()})
-    if instrument == "auto":
-        instrument = "complex step" if at.exact and accepts_complex(at, rng) else "central"
-    report = _report(at, instrument, tolerance, coordinates, bits, seed, careful=False)
-    if report.passed or report.inconclusive or not at.whole or tolerance is not None:
-        return report
-    return _report(at, instrument, tolerance, coordinates, bits, seed, careful=True)
-
-
-def _report(at, instrument, tolerance, coordinates, bits, seed, careful):
-    """The Report at a Point by one instrument; careful: rounding measured well, before anybody is accused."""
-    rng, shapes = np.random.default_rng([*np.atleast_1d(seed), APART, 1]), {n: a.shape for n, a in at.inputs.items()}
-    chosen = {name: np.sort(rng.choice(at.inputs[name].size, coordinates, replace=False)) for name in at.wanted
-              if at.inputs[name].size > coordinates}
-    blocks, kinked = _blocks(at, instrument, tolerance, chosen, careful)
-    found = [bits]
-    careful = careful and all(block.passed or block.inconclusive for block in blocks)    # else somebody is accused already
-    if at.whole:
-        one, other = ({name: np.where(kinked[name], 0, rng.standard_normal(shapes[name])) for name in at.wanted}
-                      for _ in range(2))
-        found.append(properties.linear(at))
-        if at.exact:
-            found.append(properties.adjoint(at, instrument, one, 4 * max(b.tolerance for b in blocks), careful))
-        if at.eps == np.finfo(float).eps:
-            found.append(properties.symmetric(at, one, other, careful))
-    return Report(tuple(blocks), tuple(p for p in found if p is not None), shapes)
-
-
-def accepts_complex(at, rng):
-    """Whether the forward pass takes complex numbers and is analytic in them: it raises nothing, drops no imaginary part,
-    and in a random direction its complex step is the derivative that differences show."""
-    on_line = along(at.forward, at.wide, {name: rng.standard_normal(at.wide[name].shape) for name in at.wanted})
+        return Report((), (bits,), _shapes(at))
+    if not np.all(np.isfinite(at.y)):
+        index = tuple(map(int, np.argwhere(~np.isfinite(at.y))[0]))
+        return _nothing_compared(at, NOT_FINITE.format(at.y[index], list(index)))
+    at = at._replace(forward=clock.limited(at.forward), gradient=clock.limited(at.gradient))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")          # a dropped imaginary part is a warning
-            y, _ = call(on_line, {"t": np.array(1j * instruments.STEP)})
-    except Exception:   # whatever a function does that is not written for complex numbers
-        return False
-    real, _ = call(at.forward, at.wide)
-    if y.dtype.kind != "c" or y.shape != real.shape or not np.allclose(y.real, real, rtol=1e-9, atol=1e-12):
-        return False
-    v, zero = rng.standard_normal(y.shape), {"t": np.zeros(())}
-    exact = float((v * y.imag).sum()) / instruments.STEP
-    for careful in (False, True):
-        difference, error = (found["t"] for found in instruments.extrapolated_difference(
-            on_line, zero, v, ["t"], noise=noise.LARGEST * noise.sum_noise(at, careful)))
-        size = max(float(np.abs(v * y.imag).sum()) / instruments.STEP, abs(difference))
-        slack = 1e-4 * size + error + noise.resolution(at, instruments.WIDE_STEP)
-        if np.isnan(difference) or abs(exact - difference) <= slack:
-            return True
-    return False
+        if precision:
+            at = precisions.lowered(at, noise.Rounding(at))
+        plan = _plan(at, instrument, tolerance, coordinates, precision, seed, bits, rng)
+        first = _report(plan, careful=False)
+        accused = not first.passed and not first.inconclusive and at.whole and tolerance is None
+    except Spent:
+        return _nothing_compared(at, blocks.NOT_REACHED)._replace(budget=f"the budget of {budget:g} s was spent before")
+    try:
+        report = _report(plan, careful=True) if accused else first
+        doubtful = accused and clock.over
+    except Spent:
+        report, doubtful = first, True
+    if doubtful:
+        report = _only_what_no_rounding_explains(first, at.eps)
+    return report._replace(budget=_left_out(report, budget))
 
 
-def _blocks(at, instrument, tolerance, chosen, careful):
-    """The Blocks of all wanted inputs, and name -> which entries sit on a kink."""
-    f, entries = restricted(at.forward, at.wide, chosen)
-    rounding = noise.gradient_noise(at, careful) if at.whole else dict.fromkeys(at.wanted, 0.0)
-    sum_noise = noise.LARGEST * noise.sum_noise(at, careful)
-    numeric, errors, step = _numeric(at, instrument, f, entries, sum_noise)
-    largest = max(np.nanmax(np.abs(n), initial=0) for n in numeric.values())
-    blocks, kinked = [], {}
-    for name in at.wanted:
-        a, n, shape = at.analytic[name], numeric[name], at.inputs[name].shape
-        if name in chosen and a is not None and a.shape == shape:
-            a = a.ravel()[chosen[name]]
-        size = np.nanmax(np.abs(n), initial=0)
-        allowed = tolerance
-        if allowed is None:
-            allowed = _tolerance(at, instrument, rounding[name], errors[name], size)
-        error, index, said, on_kink = _compare(at, name, a, n, f, entries, allowed, sum_noise)
-        nothing = _nothing(at, n, size, largest, allowed)
-        if careful and error > allowed and _invisible(at, a, size, instrument, step):
-            nothing = VANISHED
-        kinked[name] = np.zeros(shape, dtype=bool)
-        if a is not None and a.shape == n.shape:
-            kinked[name].reshape(-1)[chosen.get(name, slice(None))] = on_kink.ravel()
-            value = float(a[index])
-        else:
-            value = np.nan
-        where = index
-        if name in chosen:
-            where = tuple(map(int, np.unravel_index(chosen[name][index[0]], shape)))
-        blocks.append(Block(name, shape, np.inf if nothing else error, allowed, where, value,
-                            float(n[index]) if n.size else np.nan, instrument, step, nothing or said, bool(nothing)))
-    return blocks, kinked
+class _Plan(NamedTuple):
+    """How a Point is checked."""
+    at: object
+    chosen: dict          # name -> instrument
+    analytic: bool        # in each input
+    tolerance: float
+    coordinates: int
+    precision: str
+    seed: object
+    bits: object          # the Property that is known already
+    rounding: object
 
 
-def _numeric(at, instrument, f, entries, sum_noise):
-    """name -> numeric gradient, name -> estimate of its error, step of the instrument."""
-    v = at.v.astype(float)
-    if instrument == "complex step":
-        if not at.exact:
-            raise InputError("the complex step needs a function that computes in float64, and this one rounds to less; "
-                             "use instrument='central'.")
-        found = instruments.complex_step(f, entries, v, at.wanted)
-        return found, {name: np.zeros_like(n) for name, n in found.items()}, instruments.STEP
-    step = instruments.WIDE_STEP if at.exact else at.eps ** 0.2       # where truncation h⁴ and rounding eps/h are alike
-    return *instruments.extrapolated_difference(f, entries, v, at.wanted, step=step, noise=sum_noise), step
+def _plan(at, instrument, tolerance, coordinates, precision, seed, bits, rng):
+    rounding = noise.Rounding(at)
+    refusals = acceptance.refusals(at, rng, rounding)
+    if instrument == "complex step" and any(refusals.values()):
+        name, why = next((name, why) for name, why in refusals.items() if why)
+        raise InputError(f"the complex step is no derivative for input {name}: {why}; use instrument='central'.")
+    chosen = {name: "central" if instrument == "central" or why else "complex step" for name, why in refusals.items()}
+    return _Plan(at, chosen, not any(refusals.values()), tolerance, coordinates, precision, seed, bits, rounding)
 
 
-def _tolerance(at, instrument, rounding, errors, size):
-    """What the relative error of a block may be: the instrument's tolerance, or measured rounding where that is more."""
-    if at.eps > np.finfo(float).eps:
-        least = noise.LARGEST * at.eps
-    elif instrument == "complex step":
-        least = instruments.COMPLEX_TOLERANCE
-    else:
-        least = instruments.EXTRAPOLATED_TOLERANCE
-    measured = noise.LARGEST * rounding + np.nanmax(errors, initial=0)
-    return float(max(least, measured / size)) if size else least
+def _report(plan, careful):
+    """The Report of a plan; careful: rounding measured well, before anybody is accused."""
+    at, rounding = plan.at, plan.rounding
+    rng, shapes = np.random.default_rng([*np.atleast_1d(plan.seed), APART, 1]), _shapes(at)
+    found, kinked = blocks.compared(at, plan.chosen, plan.tolerance, plan.coordinates, rng, rounding, careful)
+    if not at.whole:
+        return Report(tuple(found), (plan.bits,), shapes)
+    one, other = ({name: np.where(kinked[name], 0, rng.standard_normal(shapes[name])) for name in at.wanted}
+                  for _ in range(2))
+    used = {block.name: block.instrument for block in found}      # differences, too, where they refuted the complex step
+    analytic = plan.analytic and used == plan.chosen
+    allowed, careful_here = 4 * max(block.tolerance for block in found), careful
+    careful = careful and all(block.passed or block.inconclusive for block in found)    # else somebody is accused already
+    looks = {
+        calls.CACHE: lambda: calls.cache_kept(at),
+        calls.LINEAR: lambda: calls.linear(at),
+        calls.LAYOUT: lambda: calls.any_layout(at, allowed),
+        properties.ADJOINT: lambda: properties.adjoint(at, used, one, allowed, rounding, careful) if at.exact else None,
+        properties.ELSEWHERE: lambda: properties.elsewhere(at, used, one, allowed, rounding, careful),
+        properties.SYMMETRIC: lambda: properties.symmetric(at, one, other, analytic, rng, careful)
+            if at.eps == np.finfo(float).eps else None,
+        precisions.FLOAT64: lambda: precisions.kept(at, rounding, careful_here)
+            if plan.tolerance is plan.precision is None else None,
+    }
+    others, left_out = [plan.bits], []
+    for name, look in looks.items():
+        try:
+            others.append(look())
+        except Spent:
+            left_out.append(name)
+    return Report(tuple(found), tuple(p for p in others if p is not None), shapes, "; ".join(left_out))
 
 
-def _nothing(at, n, size, largest, allowed):
-    """Why nothing could be compared, "" if something was."""
-    if np.isnan(n).all():
-        return ALL_KINKS if n.size else VANISHED
-    if size <= VANISHES * largest:
-        return VANISHED
-    return ROUNDED.format(allowed) if allowed > noise.most(at.eps) else ""
+def _left_out(report, seconds):
+    """What a budget did not suffice for, in a sentence; "" if it did."""
+    parts = [f"{block.left_out} of {int(np.prod(block.shape))} numbers of {block.name}" for block in report.blocks
+             if block.left_out] + ([report.budget] if report.budget else [])
+    return f"the budget of {seconds:g} s was spent; not compared: {'; '.join(parts)}" if parts else ""
 
 
-def _invisible(at, a, size, instrument, step):
-    """Whether a gradient is so small that differences in float64 do not see it."""
-    seen = noise.resolution(at, step) if instrument == "central" and at.exact else 0.0
-    return max(size, np.abs(a).max(initial=0)) <= seen
+def _only_what_no_rounding_explains(report, eps):
+    """The Report without accusations that rounding, measured well, could explain: there was no time to measure it."""
+    doubtful = [p.name for p in report.properties if not p.passed and p.error <= noise.most(eps)]
+    blocks_left = tuple(block._replace(error=np.inf, inconclusive=True, hint=HASTY.format(block.error))
+                        if not block.passed and block.error <= noise.most(eps) else block for block in report.blocks)
+    return report._replace(blocks=blocks_left, properties=tuple(p for p in report.properties if p.name not in doubtful),
+                           budget="; ".join(filter(None, [report.budget, *doubtful])))
 
 
-def _compare(at, name, a, n, f, entries, allowed, sum_noise):
-    """(error, index of the worst entry, what is likely wrong, which entries sit on a kink) of one block."""
-    def said(a, n):
-        return hint(name, a, n, {**at.inputs, name: entries[name]}, at.v.shape, allowed)
+def _nothing_compared(at, why):
+    return Report(tuple(Block(name, at.inputs[name].shape, np.inf, 0.0, (), np.nan, np.nan, "none", 0.0, why, True)
+                        for name in at.wanted), (), _shapes(at))
 
-    if a is None or a.shape != n.shape:
-        return np.inf, (0,) * n.ndim, said(a, n), None
-    if not np.all(np.isfinite(a)):
-        return np.inf, tuple(map(int, np.argwhere(~np.isfinite(a))[0])), said(a, n), np.zeros(n.shape, dtype=bool)
-    unknown = np.isnan(n)
-    n = np.where(unknown, a, n)
-    scale = max(np.abs(a).max(initial=0), np.abs(n).max(initial=0)) or 1.0
-    off = np.abs(a - n) / scale
-    suspects = unknown | (off > allowed)
-    on_kink, valid = kinks.judge(f, entries, at.v.astype(float), name, a, suspects, scale * max(allowed, 1e-5),
-                                 np.finfo(float).eps if at.exact else at.eps, sum_noise)
-    off = np.where(on_kink, np.where(valid, 0.0, np.inf), off)
-    index = tuple(map(int, np.unravel_index(off.argmax(), off.shape))) if off.size else ()
-    error = float(off[index])
-    if not error > allowed:
-        return error, index, "", on_kink
-    return error, index, AT_KINKS if (off[~on_kink] <= allowed).all() else said(a, n), on_kink
+
+def _shapes(at):
+    return {name: array.shape for name, array in at.inputs.items()}

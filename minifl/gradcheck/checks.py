@@ -9,14 +9,17 @@ from pkgutil import iter_modules
 import minifl.layers
 from minifl.gradcheck import networks
 from minifl.gradcheck.cases import CASES
+from minifl.gradcheck.blocks import MOST
+from minifl.gradcheck.calls import BITS, CACHE, LAYOUT, LINEAR
 from minifl.gradcheck.check import check
 from minifl.gradcheck.closed_forms import closed_form_jacobians
 from minifl.gradcheck.instruments import COMPLEX_TOLERANCE, EXTRAPOLATED_TOLERANCE, block_error, jacobian
-from minifl.gradcheck.properties import ADJOINT, BITS, LINEAR, SYMMETRIC
+from minifl.gradcheck.properties import ADJOINT, ELSEWHERE, SYMMETRIC
 from minifl.rng import CHECK, address
 
 DRAWS = 20   # attempts to find a network with gradients to compare
-SHORT = {BITS: "bits", LINEAR: "linear", ADJOINT: "adjoint", SYMMETRIC: "symmetry"}   # properties, in a line
+SHORT = {BITS: "bits", CACHE: "cache", LINEAR: "linear", LAYOUT: "layout", ADJOINT: "adjoint",   # properties, in a line
+         ELSEWHERE: "elsewhere", SYMMETRIC: "symmetry"}
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ class Result:
 
 def check_case(case, number, seed):
     """One case by `check`: by complex step the worst block and the properties, by central differences the worst block.
-    The tolerances are the instruments' own, whatever rounding there is."""
+    The tolerances are the instruments' own, whatever rounding there is, and every number is compared."""
     inputs = case.draw(address(seed, CHECK, number, 0))
     shape = "x".join(map(str, next(iter(inputs.values())).shape))
     results = []
     for instrument, tolerance in (("complex step", COMPLEX_TOLERANCE), ("central", EXTRAPOLATED_TOLERANCE)):
         report = check(case.forward, case.backward, inputs, fixed=case.fixed, instrument=instrument,
-                       seed=(seed, CHECK, number), tolerance=tolerance)
+                       seed=(seed, CHECK, number), tolerance=tolerance, coordinates=MOST)
         block = max(report.blocks, key=lambda block: block.error)
         results.append(Result(f"{case.layer}: {case.what}", shape, instrument, block.error, block.name, tolerance))
         if instrument == "complex step":

@@ -9,13 +9,14 @@ class Block(NamedTuple):
     shape: tuple
     error: float          # max|a - n| / max(max|a|, max|n|); inf where nothing could be compared
     tolerance: float
-    index: tuple          # of the worst entry
+    index: tuple          # of the worst entry; () where a random direction through many is off by more
     analytic: float       # what backward says there
     numeric: float        # what the instrument says there
     instrument: str
     step: float           # of the instrument
     hint: str = ""        # what is likely wrong, if it failed
     inconclusive: bool = False   # nothing could be compared: the gradient vanishes, or is rounding alone
+    left_out: int = 0     # numbers that were not compared as the budget was spent
 
     @property
     def passed(self):
@@ -39,6 +40,7 @@ class Report(NamedTuple):
     blocks: tuple
     properties: tuple
     shapes: dict          # name -> shape of every input
+    budget: str = ""      # what the budget did not suffice for
 
     @property
     def passed(self):
@@ -63,16 +65,20 @@ class Report(NamedTuple):
     def __str__(self):
         rows = [("block", "shape", "error", "allowed", "worst at", "backward", "numeric", "instrument", "step", "")]
         for b in self.blocks:
-            rows.append((b.name, _shape(b.shape), f"{b.error:.1e}", f"{b.tolerance:.0e}", str(list(b.index)),
+            rows.append((b.name, _shape(b.shape), f"{b.error:.1e}", f"{b.tolerance:.0e}", _place(b),
                          f"{b.analytic:.9g}", f"{b.numeric:.9g}", b.instrument, f"{b.step:.0e}", _verdict(b)))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         lines += [f"{p.name}: {p.error:.1e}, allowed {p.tolerance:.0e}  {_verdict(p)}" for p in self.properties]
-        return "\n".join([*lines, *(f"  {hint}" for hint in self.hints)])
+        return "\n".join([*lines, *(f"  {hint}" for hint in self.hints), *([self.budget] if self.budget else [])])
 
 
 def _shape(shape):
     return "x".join(map(str, shape)) or "()"
+
+
+def _place(block):
+    return str(list(block.index)) if len(block.index) == len(block.shape) else "a direction"
 
 
 def _verdict(finding):

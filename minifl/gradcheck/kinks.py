@@ -10,12 +10,15 @@ import numpy as np
 
 from minifl.gradcheck import noise
 
+ENOUGH = 32
 DIFFERENT = 1e-3  # relative: derivatives of the two sides that are not the same, in float64
 
 
-def judge(f, inputs, v, name, a, suspects, allowed, eps, sum_noise):
+def judge(f, inputs, v, name, a, off, suspects, allowed, eps, sum_noise):
     """(which of the suspects sit on a kink, which of these have a right entry in a), arrays of a's shape.
 
+    off      how far each entry is off: the worst come first, and where none of ENOUGH sits on a kink, a is wrong and the
+             others are not looked at
     allowed  absolute, how far outside the two sides' derivatives an entry may lie
     eps      of the precision that f computes in: the step eps^(2/5), relative to numbers above 1, is far below the
              distance to the next kink, if that is not 0, and leaves rounding eps^(3/5)
@@ -30,7 +33,10 @@ def judge(f, inputs, v, name, a, suspects, allowed, eps, sum_noise):
                    for far, near in pairs)
 
     on_kink, valid = np.zeros(a.shape, dtype=bool), np.zeros(a.shape, dtype=bool)
-    for index in map(tuple, np.argwhere(suspects)):
+    places = np.argwhere(suspects)[np.argsort(-off[suspects], kind="stable")]
+    for number, index in enumerate(map(tuple, places)):
+        if number == ENOUGH and not on_kink.any():
+            break
         direction = np.zeros(a.shape)
         direction[index] = 1
         step = eps ** 0.4 * max(1.0, abs(float(inputs[name][index])))
@@ -48,12 +54,13 @@ def judge(f, inputs, v, name, a, suspects, allowed, eps, sum_noise):
     return on_kink, valid
 
 
-def crossed(on_line, point, mismatch, careful):
-    """Whether v*f at a Point has a kink along a line, on_line(t), that explains this mismatch between two derivatives."""
+def crossed(on_line, point, mismatch, sum_noise):
+    """Whether v*f at a Point has a kink along a line, on_line(t), that explains this mismatch between two derivatives;
+    sum_noise: of sum(v*f)."""
     eps = np.finfo(float).eps if point.exact else point.eps
     step = eps ** 0.4
     left, right = sides(on_line, {"t": np.zeros(())}, point.v.astype(float), "t", np.ones(()), step)
-    rounding = 8 * noise.LARGEST * noise.sum_noise(point, careful) / step
+    rounding = 8 * noise.LARGEST * sum_noise / step
     gap = np.abs(left - right)
     return bool(gap.max(initial=0) > rounding and gap.sum() > mismatch / 2)
 

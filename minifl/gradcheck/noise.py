@@ -5,6 +5,7 @@ k-th differences of values at equally spaced points very near each other lose ev
 whose k-th difference is sqrt((2k)!/(k!)²) times as large as itself.
 """
 
+from functools import cache, partial
 from math import factorial
 
 import numpy as np
@@ -54,28 +55,49 @@ def noise_of(value, at, eps, careful):
     return found
 
 
-def gradient_noise(at, careful=False):
-    """name -> the largest noise of an entry of that block's analytic gradient, at a Point. At least eps |v y|/|x|, y being
-    known to eps: where a function saturates, as tanh at 1 - 1e-9, that is much, and differences do not show it."""
-    def all_blocks(point):
-        gradient = point.gradient(point.v, point.forward(*point.inputs.values())[1])
-        return np.concatenate([np.ravel(gradient[name]) for name in at.wanted])
+class Rounding:
+    """What is measured of a Point's rounding, each once; careful: before anybody is accused."""
 
-    y = np.asarray(at.forward(*at.inputs.values())[0], dtype=float)
-    least = at.eps * float(np.abs(at.v * y).max(initial=0))
-    ends = np.cumsum([at.inputs[name].size for name in at.wanted])
-    parts = dict(zip(at.wanted, np.split(noise_of(all_blocks, at, at.eps, careful), ends[:-1])))
-    sizes = {name: float(np.abs(at.inputs[name]).max(initial=0)) for name in at.wanted}
-    return {name: max(float(part.max(initial=0)), least / sizes[name] if sizes[name] else 0.0)
-            for name, part in parts.items()}
+    def __init__(self, at):
+        """at: a Point; what its backward says counts where it is whole."""
+        self._at, self._found = at, cache(self._measured)
+
+    def gradient(self, careful):
+        """name -> the largest noise of an entry of that block's analytic gradient. At least eps |v y|/|x|, y being known to
+        eps: where a function saturates, as tanh at 1 - 1e-9, that is much, and differences do not show it."""
+        at, (_, of_blocks) = self._at, self._found(careful)
+        least = at.eps * float(np.abs(at.v * np.asarray(at.y, dtype=float)).max(initial=0))
+        sizes = {name: float(np.abs(at.inputs[name]).max(initial=0)) for name in at.wanted}
+        return {name: max(found, least / sizes[name] if sizes[name] else 0.0) if at.whole else 0.0
+                for name, found in of_blocks.items()}
+
+    def sum(self, careful):
+        """Noise of sum(v*f) as the instruments compute it, in float64 where forward does; at least that of its largest
+        term."""
+        at, (found, _) = self._at, self._found(careful)
+        eps = float(np.finfo(float).eps) if at.exact else at.eps
+        return max(found, eps * float(np.abs(at.v * np.asarray(at.y, dtype=float)).max(initial=0)))
+
+    def _measured(self, careful):
+        """Noise of the sum, and name -> the largest of a block: of the same calls where the inputs are float64."""
+        at = self._at
+        eps = float(np.finfo(float).eps) if at.exact else at.eps
+        wide = at._replace(inputs=at.wide, v=at.v.astype(float)) if at.exact else at
+        together = at.whole and eps == at.eps and all(at.wide[name].dtype == at.inputs[name].dtype for name in at.wanted)
+        found = noise_of(partial(_results, with_gradient=together), wide, eps, careful)
+        of_sum, of_entries = float(found[0]), found[1:]
+        if at.whole and not together:
+            of_entries = noise_of(partial(_results, with_gradient=True), at, at.eps, careful)[1:]
+        ends = np.cumsum([at.inputs[name].size for name in at.wanted])
+        parts = np.split(of_entries, ends[:-1]) if at.whole else [np.zeros(0)] * len(at.wanted)
+        return of_sum, {name: float(part.max(initial=0)) for name, part in zip(at.wanted, parts)}
 
 
-def sum_noise(at, careful=False):
-    """Noise of sum(v*f) as the instruments compute it, in float64 where forward does; at least that of its largest term."""
-    def terms(point):
-        return at.v * np.asarray(at.forward(*point.inputs.values())[0], dtype=float)
-
-    wide = at._replace(inputs=at.wide, v=at.v.astype(float)) if at.exact else at
-    eps = float(np.finfo(float).eps) if at.exact else at.eps
-    found = noise_of(lambda point: terms(point).sum(), wide, eps, careful)
-    return max(float(found), eps * float(np.abs(terms(wide)).max(initial=0)))
+def _results(point, with_gradient):
+    """sum(v*y) at a Point, and all entries of its gradient."""
+    y, cached = point.forward(*point.inputs.values())
+    total = [float((point.v * np.asarray(y, dtype=float)).sum())]
+    if not with_gradient:
+        return np.array(total)
+    gradient = point.gradient(point.v, cached)
+    return np.concatenate([total, *(np.ravel(gradient[name]) for name in point.wanted)])

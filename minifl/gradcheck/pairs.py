@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minifl.errors import InputError
+from minifl.gradcheck.instruments import WIDE_STEP
 
 
 class Point(NamedTuple):
@@ -16,9 +17,15 @@ class Point(NamedTuple):
     wanted: list        # the names to differentiate
     wide: dict          # inputs in float64 if forward computes in float64 then, else inputs
     exact: bool         # whether it does
+    y: np.ndarray       # what forward gives
     v: np.ndarray       # the cotangent, of y's shape and dtype
     analytic: dict      # what backward says for it
     eps: float          # of the least precise format between inputs and gradients
+
+    @property
+    def step(self):
+        """For extrapolated differences: where truncation h⁴ and rounding eps/h are alike."""
+        return WIDE_STEP if self.exact else self.eps ** 0.2
 
     @property
     def whole(self):
@@ -28,23 +35,59 @@ class Point(NamedTuple):
 
 
 def point(forward, backward, inputs, fixed, rng):
-    """The Point of a pair, cotangent drawn from rng. Raises InputError for inputs or results of another form."""
+    """The Point of a pair, cotangent drawn from rng; its functions are given arrays, never NumPy's numbers. Raises
+    InputError for inputs or results of another form, and for numbers to differentiate at that are not finite."""
     inputs = named(forward, inputs)
+    forward = _of_arrays(forward)
     wanted = [name for name, array in inputs.items() if name not in fixed and array.dtype.kind == "f"]
     if not wanted or set(fixed) - set(inputs):
         raise InputError(f"fixed={tuple(fixed)!r} of the inputs {', '.join(inputs)}: there must be a float input that is "
                          "not fixed, and each fixed one must be an input.")
+    for name in wanted:
+        _require_finite(name, inputs[name])
     gradient = gradients(backward, inputs, wanted)
     y, cache = call(forward, _copies(inputs))
+    if y.dtype.kind == "c":
+        raise InputError(f"forward's y has dtype {y.dtype} at real inputs; a gradient is that of real numbers.")
     v = rng.standard_normal(y.shape).astype(y.dtype)
     analytic = gradient(v.copy(), cache)
     wide = {name: array.astype(float) if name in wanted else array for name, array in inputs.items()}
-    exact = call(forward, _copies(wide))[0].dtype == np.float64
+    exact = _computes_in_float64(forward, wide, inputs)
     formats = [y.dtype, *(a.dtype for a in analytic.values() if a is not None and a.dtype.kind == "f")]
     if exact:
         formats += [inputs[name].dtype for name in wanted]
-    eps = max(float(np.finfo(format).eps) for format in formats)
-    return Point(forward, gradient, inputs, wanted, wide if exact else inputs, exact, v, analytic, eps)
+    eps = max(float(np.finfo(format).eps) for format in (*formats, np.float64))    # no instrument is more precise
+    return Point(forward, gradient, inputs, wanted, wide if exact else inputs, exact, y, v, analytic, eps)
+
+
+def _of_arrays(forward):
+    """Forward, given arrays, where arithmetic made NumPy's numbers of arrays without axes, and with a y that stays what it
+    is where forward writes into the same buffer in each call."""
+    def with_arrays(*inputs):
+        result = forward(*map(np.asarray, inputs))
+        if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], np.ndarray):
+            return result[0].copy(), result[1]
+        return result
+
+    return with_arrays
+
+
+def _require_finite(name, array):
+    off = ~np.isfinite(array)
+    if off.any():
+        index = tuple(map(int, np.argwhere(off)[0]))
+        raise InputError(f"input {name} has {array[index]} at {list(index)} ({off.sum()} of {array.size} numbers are not "
+                         "finite); a function is differentiated at finite numbers. An input that is not differentiated "
+                         "can be named in fixed=(...).")
+
+
+def _computes_in_float64(forward, wide, inputs):
+    try:
+        return call(forward, _copies(wide))[0].dtype == np.float64
+    except Exception:
+        if all(wide[name].dtype == array.dtype for name, array in inputs.items()):
+            raise
+        return False     # written for the dtype of the inputs alone
 
 
 def named(forward, inputs):
@@ -83,7 +126,7 @@ def call(forward, inputs):
 def gradients(backward, inputs, wanted):
     """(dy, cache) -> name -> gradient of the wanted inputs; InputError if their number does not fit."""
     def gradient(dy, cache):
-        result = backward(dy, cache)
+        result = backward(np.asarray(dy), cache)
         result = result if isinstance(result, (tuple, list)) else (result,)
         if len(result) == len(inputs) != len(wanted):
             result = [g for name, g in zip(inputs, result) if name in wanted]
@@ -92,7 +135,7 @@ def gradients(backward, inputs, wanted):
         if len(result) != len(wanted):
             raise InputError(f"backward returned {len(result)} gradients for the inputs {', '.join(wanted)}; inputs "
                              "without a gradient can be named in fixed=(...).")
-        return {name: None if g is None else np.asarray(g) for name, g in zip(wanted, result)}
+        return {name: None if g is None else np.array(g) for name, g in zip(wanted, result)}    # it may be a buffer
 
     return gradient
 
@@ -106,7 +149,7 @@ def restricted(forward, inputs, chosen):
         arrays = []
         for (name, array), part in zip(inputs.items(), parts):
             if name in chosen:
-                array = array.astype(np.result_type(array, part))
+                array = np.array(array, dtype=np.result_type(array, part), order="C")
                 array.reshape(-1)[chosen[name]] = part
                 part = array
             arrays.append(part)
@@ -116,10 +159,13 @@ def restricted(forward, inputs, chosen):
 
 
 def along(forward, inputs, direction):
-    """t -> forward(inputs + t direction), t a number; direction: name -> array."""
+    """t -> forward(inputs + t direction), t a number; direction: name -> array. The dtype stays, but for complex t."""
+    def moved(name, array, t):
+        there = array + t * direction[name]
+        return there if np.iscomplexobj(there) else there.astype(array.dtype, copy=False)
+
     def on_line(t):
-        return forward(*(array + t * direction[name] if name in direction else array.copy()
-                         for name, array in inputs.items()))
+        return forward(*(moved(name, array, t) if name in direction else array.copy() for name, array in inputs.items()))
 
     return on_line
 

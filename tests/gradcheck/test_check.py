@@ -38,8 +38,9 @@ def test_a_right_pair_passes_to_twelve_digits():
         ("x", (2, 3, 5), "complex step", 1e-30), ("gain", (2, 5), "complex step", 1e-30),
         ("bias", (2, 5), "complex step", 1e-30)]
     assert all(b.error < 1e-14 and b.tolerance == 1e-12 for b in report.blocks)
-    assert [p.name for p in report.properties] == ["same bits twice, inputs untouched", "twice dy, twice the gradient",
-                                                   "u'(Jv) = (J'u)'v", "second derivative symmetric"]
+    assert [p.name for p in report.properties] == [
+        "same bits twice, inputs untouched", "backward twice on one cache", "twice dy, twice the gradient",
+        "in any memory layout", "u'(Jv) = (J'u)'v", "the same at other inputs", "second derivative symmetric"]
     assert report.hints == [] and "FAILED" not in str(report)
 
 
@@ -81,30 +82,6 @@ def test_names_come_from_the_function():
         "x", "weight"]
     assert [b.name for b in check(*from_vjp(lambda *x: sum(x), lambda *x: (x[-1], x[-1])),
                                   [normal(2), normal(2, seed=1)]).blocks] == ["input 0", "input 1"]
-
-
-def test_of_a_large_block_some_coordinates_are_drawn_and_all_are_in_the_adjoint():
-    inputs = {"x": normal(1, 2, 80), "weight": normal(1, 80, 60, seed=1)}
-    calls = []
-
-    def counted(*arrays):
-        calls.append(None)
-        return linear(*arrays)
-
-    assert check(counted, linear_backward, inputs, coordinates=50).passed
-    assert len(calls) < 200
-
-    def wrong_in_one_corner(dy, cache):
-        dx, dweight, _ = linear_backward(dy, cache)
-        dweight = dweight.copy()
-        dweight[0, 40:44, 30:34] *= 1.5            # 16 of 4800: 50 drawn ones rarely meet it
-        return dx, dweight
-
-    report = check(linear, wrong_in_one_corner, inputs, coordinates=50)
-    assert all(b.passed for b in report.blocks) and "u'(Jv) = (J'u)'v" in [p.name for p in report.properties if not p.passed]
-    missed = check(linear, lambda dy, cache: (linear_backward(dy, cache)[0], linear_backward(dy, cache)[1] * 2), inputs,
-                   coordinates=50).blocks[1]
-    assert not missed.passed and len(missed.index) == 3 and missed.index[1] < 80 and missed.index[2] < 60
 
 
 def test_the_cotangent_is_not_what_the_user_drew_with_the_same_seed():
@@ -191,8 +168,13 @@ def tied(share):
     """Max over rows of 4 whose first two are equal and the largest; share: what each of the two gets."""
     x = normal(3, 4)
     x[:, :2] = 3.0
-    return check(lambda x: (x.max(axis=1), x), lambda dy, x: dy[:, None] * np.array([*share, 0, 0]), [x],
-                 instrument="central")
+
+    def backward(dy, x):
+        winners = (x == x.max(axis=1, keepdims=True)).astype(float)
+        tied = winners.sum(axis=1, keepdims=True) > 1
+        return dy[:, None] * np.where(tied, winners * np.array([*share, 0, 0]), winners)
+
+    return check(lambda x: (x.max(axis=1), x), backward, [x], instrument="central")
 
 
 def test_tied_winners_share_one_gradient():

@@ -52,7 +52,8 @@ def test_every_layer_and_network_meets_its_instruments(results):
         instruments.setdefault(r.name, []).append(r.instrument)
     for case in CASES:
         found = instruments.pop(f"{case.layer}: {case.what}")
-        assert found[:5] == ["complex step", "central", "bits", "linear", "adjoint"] and found[5:] in ([], ["symmetry"])
+        assert found[:7] == ["complex step", "central", "bits", "cache", "linear", "layout", "adjoint"]
+        assert found[7:] in (["elsewhere"], ["elsewhere", "symmetry"])
     for name, model in networks(quick=True).items():
         evaluation = ["evaluation"] if model.statistics.size else []
         assert instruments.pop(name) == ["complex step", "adjoint@0", "adjoint@20", *evaluation]

@@ -1,0 +1,31 @@
+"""A budget in seconds for a check: what it runs raises once the time is over, wherever it is."""
+
+from time import perf_counter
+
+
+class Spent(BaseException):
+    """The time is over. No Exception: checks go on after what the functions of others raise."""
+
+
+class Clock:
+    """Seconds that are left, from its making on; None: no end."""
+
+    def __init__(self, seconds):
+        self.seconds, self._start = seconds, perf_counter()
+
+    @property
+    def left(self):
+        return None if self.seconds is None else self.seconds - (perf_counter() - self._start)
+
+    @property
+    def over(self):
+        return self.left is not None and self.left <= 0
+
+    def limited(self, function):
+        """The function, raising Spent where the time is over before a call."""
+        def within(*arguments):
+            if self.over:
+                raise Spent
+            return function(*arguments)
+
+        return function if self.seconds is None else within
