@@ -3,15 +3,19 @@
 Only ReLU and leaky ReLU are positively homogeneous, f(t x) = t f(x) for t > 0 (the paper's Lemma 1); the others are
 here because its Propositions 1 and 2 end with them. Where a formula would overflow, it is written in e = exp(-|x|),
 with |x| taken as x or -x by the sign of the real part, which is analytic on either side.
+
+At x = -inf and inf value and derivative are the limits: no product 0*inf, which is NaN, is formed. NaN stays NaN.
 """
 
 from minifl.backend import erf, get_xp
+
+FAR = 2e4   # beyond it exp(-|x|) is 0 in every number format: an x that is multiplied with it can as well end there
 
 
 def relu(x):
     """max(x, 0), the mask taken from the real part. Returns y, cache."""
     mask = x.real > 0
-    return x * mask, mask
+    return _between(x, low=0), mask
 
 
 def relu_backward(dy, cache):
@@ -22,7 +26,8 @@ def relu_backward(dy, cache):
 def leaky_relu(x, *, slope=0.01):
     """x where x > 0, else slope*x. Returns y, cache; slope as in PyTorch's default."""
     mask = x.real > 0
-    return x * mask + slope * (x * ~mask), (mask, slope)
+    positive = mask.astype(x.real.dtype)
+    return x * (positive + slope * (1 - positive)), (mask, slope)
 
 
 def leaky_relu_backward(dy, cache):
@@ -34,8 +39,8 @@ def leaky_relu_backward(dy, cache):
 def elu(x, *, alpha=1.0):
     """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, eq. 15). Returns y, cache."""
     mask = x.real > 0
-    below = alpha * get_xp(x).expm1(x * ~mask)
-    return x * mask + below, (mask, below, alpha)
+    below = alpha * get_xp(x).expm1(_between(x, high=0))
+    return _between(x, low=0) + below, (mask, below, alpha)
 
 
 def elu_backward(dy, cache):
@@ -50,13 +55,14 @@ def gelu(x):
     Returns y, cache.
     """
     phi = (1 + erf(x / 2 ** 0.5)) / 2
-    return x * phi, (x, phi)
+    return _between(x, low=-FAR) * phi, (x, phi)
 
 
 def gelu_backward(dy, cache):
     """d/dx x Phi(x) = Phi(x) + x Phi'(x), Phi'(x) = exp(-x²/2)/sqrt(2 pi), the normal density."""
     xp = get_xp(dy)
     x, phi = cache
+    x = _between(x, low=-FAR, high=FAR)
     return dy * (phi + x * xp.exp(-x * x / 2) / (2 * xp.pi) ** 0.5)
 
 
@@ -64,7 +70,7 @@ def sigmoid(x):
     """1/(1 + exp(-x)) = 1/(1+e) for x > 0, e/(1+e) below. Returns y, cache."""
     xp = get_xp(x)
     mask = x.real > 0
-    e = _exp_minus_abs(x, mask)
+    e = xp.exp(_minus_abs(x, mask))
     y = xp.where(mask, xp.ones_like(e), e) / (1 + e)
     return y, y
 
@@ -77,19 +83,19 @@ def sigmoid_backward(dy, cache):
 def silu(x):
     """x sigmoid(x), also called swish (Elfwing et al. 2018). Returns y, cache."""
     s, _ = sigmoid(x)
-    return x * s, (x, s)
+    return _between(x, low=-FAR) * s, (x, s)
 
 
 def silu_backward(dy, cache):
     """d/dx x s(x) = s + x s (1 - s)."""
     x, s = cache
-    return dy * s * (1 + x * (1 - s))
+    return dy * s * (1 + _between(x, low=-FAR, high=FAR) * (1 - s))
 
 
 def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log(1 + e). Returns y, cache."""
     mask = x.real > 0
-    return x * mask + get_xp(x).log1p(_exp_minus_abs(x, mask)), x
+    return _between(x, low=0) + get_xp(x).log1p(get_xp(x).exp(_minus_abs(x, mask))), x
 
 
 def softplus_backward(dy, cache):
@@ -108,6 +114,17 @@ def tanh_backward(dy, cache):
     return dy * (1 - cache * cache)
 
 
-def _exp_minus_abs(x, mask):
-    """exp(-|x|) <= 1, mask being x > 0."""
-    return get_xp(x).exp(x * ~mask - x * mask)
+def _minus_abs(x, mask):
+    """-|x|, mask being x > 0."""
+    return x * (1 - 2 * mask.astype(x.real.dtype))
+
+
+def _between(x, *, low=None, high=None):
+    """x where low < x <= high, else low or high, constants; complex numbers are compared by their real part.
+
+    For real ones it is `clip`, the fastest that there is. Of complex ones it would compare the imaginary parts, too.
+    """
+    xp = get_xp(x)
+    low, high = -xp.inf if low is None else low, xp.inf if high is None else high     # clip is slower with None
+    clipped = xp.clip(x.real, low, high)
+    return xp.where((x.real > low) & (x.real <= high), x, clipped) if x.dtype.kind == "c" else clipped

@@ -10,6 +10,7 @@ vector, of cosine 0) is only divided by eps: there the gradient is not orthogona
 """
 
 from minifl.backend import get_xp
+from minifl.layers.loss import check_labels
 from minifl.layers.norm import EPS, feature_norm, feature_norm_backward
 
 
@@ -21,9 +22,11 @@ def positive_hinge(feature, weight, labels, *, margin=0.9, eps=EPS):
     labels   (K, N) integers in 0..C-1
     margin   the cosine from which on an example costs nothing; 0.9 in the paper
     returns  loss (K,), cache
+    Raises ValueError for a label outside of 0..C-1 (`loss.check_labels`).
 
         loss_n = max(0, margin - cos(feature_n, w_label))²      loss = mean_n loss_n
     """
+    check_labels(labels, weight.shape[2])
     xp = get_xp(feature)
     f, f_cache = feature_norm(feature, eps=eps)
     e, e_cache = feature_norm(xp.swapaxes(weight, 1, 2), eps=eps)

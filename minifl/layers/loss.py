@@ -1,6 +1,6 @@
 """Softmax cross-entropy."""
 
-from minifl.backend import get_xp
+from minifl.backend import get_xp, on_cpu
 
 
 def softmax_cross_entropy(logits, labels):
@@ -9,12 +9,14 @@ def softmax_cross_entropy(logits, labels):
     logits   (K, N, C)
     labels   (K, N) integers in 0..C-1
     returns  loss (K,), cache
+    Raises ValueError for a label outside of 0..C-1 (`check_labels`).
 
         loss_n = log(sum_c exp(z_nc)) - z_n,label      loss = mean_n loss_n
 
     Derivation: exp overflows. A number that is subtracted from all logits of an example is subtracted from both terms
     of loss_n, so nothing changes if it is the largest logit; then exp is at most 1, and for one of the classes 1.
     """
+    check_labels(labels, logits.shape[2])
     # course: hw1, softmax cross-entropy, 3 points
     # task: As it stands the formula gives infinity or nan for logits like 1000, or -1000. What can be subtracted from
     # task: all logits of an example without changing its loss, so that nothing overflows and the logarithm has no 0?
@@ -46,3 +48,14 @@ def softmax_cross_entropy_backward(dloss, cache):
     one_hot = xp.arange(p.shape[2]) == labels[:, :, None]
     return (p - one_hot) * (dloss / p.shape[1])[:, None, None]
     # course: end
+
+
+def check_labels(labels, classes):
+    """ValueError, naming the label, unless all labels are in 0..classes-1. -1 would be taken for the last class.
+
+    Where they lie on a GPU nothing is checked, since that would wait for it in every local step; whoever puts them there
+    has checked them (a data set is checked when it is made or read).
+    """
+    if on_cpu(labels) and labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        wrong = labels[(labels < 0) | (labels >= classes)].ravel()[0]
+        raise ValueError(f"label {wrong} is outside of 0..{classes - 1}, the {classes} classes of the logits")

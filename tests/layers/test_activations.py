@@ -80,3 +80,44 @@ def test_any_shape(name):
     for index in np.ndindex(x.shape):
         one, one_cache = f(x[index].reshape(1))
         assert one == y[index] and backward(np.ones(1), one_cache) == backward(np.ones(x.shape), cache)[index]
+
+
+INF = float("inf")
+LIMITS = {   # value and derivative as x goes to -inf and to inf; PyTorch has these, but NaN for gelu and silu at some
+    "relu": (0, 0, INF, 1), "leaky_relu": (-INF, 0.01, INF, 1), "elu": (-1, 0, INF, 1), "gelu": (0, 0, INF, 1),
+    "silu": (0, 0, INF, 1), "softplus": (0, 0, INF, 1), "tanh": (-1, 0, 1, 0), "sigmoid": (0, 0, 1, 0),
+}
+
+
+@every_activation
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_at_the_infinities_are_the_limits(name, dtype):
+    f, backward = pair(name)
+    x = np.array([-INF, INF], dtype=dtype)
+    with np.errstate(invalid="raise", divide="raise"):
+        y, cache = f(x)
+        dx = backward(np.ones_like(x), cache)
+    np.testing.assert_allclose([y[0], dx[0], y[1], dx[1]], LIMITS[name], rtol=1e-7)
+    largest = np.array([-1, 1], dtype) * np.finfo(dtype).max      # and they are reached before
+    with np.errstate(over="ignore"):     # of the square of it
+        y, cache = f(largest)
+    far = np.where(np.isinf(LIMITS[name][::2]), largest * [0.01 if name == "leaky_relu" else 1, 1], LIMITS[name][::2])
+    np.testing.assert_allclose(y, far, rtol=1e-6)
+    np.testing.assert_allclose(backward(np.ones_like(x), cache), LIMITS[name][1::2], rtol=1e-7)
+
+
+@every_activation
+def test_nan_stays_nan(name):
+    """Else a run that diverged would go on."""
+    assert np.isnan(pair(name)[0](np.array([np.nan]))[0]).all()
+
+
+@every_activation
+def test_numbers_and_their_complex_form_have_the_same_real_part(name):
+    """The complex step checks the code that trains: at kinks, too, and where real numbers are clipped."""
+    f, backward = pair(name)
+    x = np.array([-3e4, -200.0, -1.5, 0.0, 1.5, 200.0, 3e4])
+    y, cache = f(x)
+    z, _ = f(x + 1e-30j)
+    np.testing.assert_allclose(z.real, y, rtol=1e-14, atol=1e-60)
+    np.testing.assert_allclose(z.imag / 1e-30, backward(np.ones_like(x), cache), rtol=1e-13, atol=1e-80)

@@ -6,6 +6,8 @@ import pytest
 from minifl.layers.activations import leaky_relu, leaky_relu_backward, relu, relu_backward
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 
+from minifl.layers.cosine import positive_hinge
+
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -73,3 +75,24 @@ def test_activations_are_scale_equivariant(activation):
 
 def test_the_default_slope_is_pytorchs():
     assert leaky_relu(np.array([-1.0]))[0] == -0.01
+
+
+@pytest.mark.parametrize("label", [-1, 4, 10**9])
+@pytest.mark.parametrize("of", ["softmax_cross_entropy", "positive_hinge"])
+def test_a_label_of_no_class_is_an_error(label, of):
+    """NumPy takes -1 for the last class, and calls 4 out of bounds for some axis."""
+    rng = np.random.default_rng(0)
+    labels = np.array([[0, 3], [label, 1]])
+    with pytest.raises(ValueError, match=rf"label {label} is outside of 0\.\.3, the 4 classes"):
+        if of == "softmax_cross_entropy":
+            softmax_cross_entropy(rng.standard_normal((2, 2, 4)), labels)
+        else:
+            positive_hinge(rng.standard_normal((2, 2, 5)), rng.standard_normal((2, 5, 4)), labels)
+
+
+def test_all_labels_of_classes_are_taken_whatever_their_format():
+    logits = np.zeros((1, 3, 3))
+    for dtype in (np.uint8, np.int32, np.int64):
+        np.testing.assert_allclose(softmax_cross_entropy(logits, np.array([[0, 1, 2]], dtype))[0], np.log(3))
+    with np.errstate(invalid="ignore"), pytest.warns(RuntimeWarning, match="[Mm]ean of empty"):
+        assert np.isnan(softmax_cross_entropy(np.zeros((1, 0, 3)), np.zeros((1, 0), int))[0])

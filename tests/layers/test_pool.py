@@ -80,6 +80,17 @@ def test_in_a_tie_the_first_wins():
     assert np.array_equal(dx, [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
 
 
+@pytest.mark.parametrize("winner", range(4))
+def test_in_a_tie_of_real_parts_the_first_is_returned_too(winner):
+    """The complex step moves one pixel along the imaginary axis: y is the pixel that gets the gradient."""
+    x = np.array([1.0, 1, 1, 1], complex)
+    x[winner] += 1e-30j
+    y, cache = max_pool2d(x.reshape(1, 1, 2, 2, 1))
+    dx = max_pool2d_backward(np.ones(y.shape), cache).ravel()
+    assert dx.tolist() == [1, 0, 0, 0]
+    assert y.item() == x[0] and y.item().imag == (1e-30 if winner == 0 else 0)
+
+
 def test_global_average_pool_is_the_mean_of_the_map():
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 5, 2))
     y, cache = global_avg_pool(x)
