@@ -185,8 +185,10 @@ def reopen(path, data_dir=None):
         raise InputError(f"{path} was trained on other data: sha256 {str(config['data'].get('sha256'))[:16]}, "
                          f"found {dataset.sha256[:16]} ({dataset.source}).")
     partition = split(settings, dataset, read_csv(path / record.PARTITION, dataset.class_names))
-    if partition_hash(partition.counts) != config["partition"].get("sha256"):
-        raise InputError(f"{path / record.PARTITION} is not the partition of {record.CONFIG}; one of them was changed.")
+    found, expected = partition_hash(partition.counts), str(config["partition"].get("sha256"))
+    if found != expected:
+        raise InputError(f"{path / record.PARTITION} is not the partition of {record.CONFIG}; one of them was changed: its "
+                         f"sha256 is {found[:16]}, and was {expected[:16]}.")
     record.check(path, record.PARTITION)
     return config, dataset, partition
 
