@@ -64,7 +64,7 @@ def described(pid):
     with contextlib.suppress(OSError, ValueError, IndexError):
         command = (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
         since = datetime.fromtimestamp(time.time() - _age(pid)).isoformat(" ", "seconds")
-        return f"process {pid}, {shlex.join(command):.300}, since {since}"
+        return f"process {pid}, {' '.join(shlex.join(command).split()):.300}, since {since}"
     return f"process {pid}"
 
 

@@ -186,7 +186,7 @@ def read_config(path):
         changed = checkpoint.difference(path, decides)
         raise InputError(f"{Path(path) / CONFIG} was changed after the run began; "
                          f"{changed or 'its seal does not fit'}. Put back what was there, or begin a new run with it by "
-                         f"--config.")
+                         f"--config (more rounds: --resume {path} --rounds N).")
     return config
 
 

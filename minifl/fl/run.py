@@ -190,8 +190,10 @@ def reopen(path, data_dir=None):
         settings.network(dataset.num_classes, dataset.image_shape).spec
     with blaming(path / record.PARTITION):
         partition = split(settings, dataset, counts)
-    if partition_hash(partition.counts) != config["partition"].get("sha256"):
-        raise InputError(f"{path / record.PARTITION} is not the partition of {record.CONFIG}; one of them was changed.")
+    found, expected = partition_hash(partition.counts), str(config["partition"].get("sha256"))
+    if found != expected:
+        raise InputError(f"{path / record.PARTITION} is not the partition of {record.CONFIG}; one of them was changed: its "
+                         f"sha256 is {found[:16]}, and was {expected[:16]}.")
     record.check(path, record.PARTITION)
     return config, dataset, partition
 

@@ -45,8 +45,8 @@ def end(folder):
             if _owner(folder, pid) == left[pid]:        # still the same process
                 os.kill(pid, signal.SIGKILL)
     give_up = time.monotonic() + LONGEST
-    while set(of_folder(folder)) & left.keys() and time.monotonic() < give_up:
-        time.sleep(0.05)
+    while any(born(pid) is not None for pid in left) and time.monotonic() < give_up:
+        time.sleep(0.05)        # its environment goes before its lock does
     return [f"Ended {ended[pid]}: it was left by process {left[pid][0]}, which is gone." for pid in sorted(left)]
 
 

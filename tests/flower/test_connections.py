@@ -70,7 +70,7 @@ def test_a_node_that_is_killed_in_a_round_and_started_again(tmp_path, data_dir):
 
 def test_a_federate_that_was_killed_goes_on_at_once(tmp_path, data_dir):
     """What it leaves holds the lock: the ServerApp, which Flower started in a session of its own."""
-    process = started("federate", *OPTIONS, "--data-dir", data_dir, "--rounds", 3, "--out", "run", cwd=tmp_path)
+    process = started("federate", *OPTIONS, "--data-dir", data_dir, "--rounds", 2, "--out", "run", cwd=tmp_path)
     try:
         wait_for(lambda: record.count_rounds(tmp_path / "run") >= 1, "round 1")
         os.kill(process.pid, signal.SIGKILL)

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from inprocess import (ArrayRecord, Error, InProcess, Message, begun, changed_array, federate, record,   # noqa: E402
                        same, served, trained)
 
+from minifl.errors import InputError            # noqa: E402
 from minifl.fl.algorithms import ALGORITHMS     # noqa: E402
 from minifl.fl.client import Diverged           # noqa: E402
 from minifl.flower.replaying import differences     # noqa: E402
@@ -324,7 +325,6 @@ def test_a_lost_state_is_said(tmp_path, data_dir):
 
 
 def test_train_and_federate_do_not_go_on_with_each_others_runs(tmp_path, data_dir):
-    from minifl.errors import InputError
     from minifl.fl.resuming import resume
     run = begun(tmp_path / "run", data_dir)
     config = json.loads((tmp_path / "run" / record.CONFIG).read_text())
@@ -333,3 +333,34 @@ def test_train_and_federate_do_not_go_on_with_each_others_runs(tmp_path, data_di
     trained(tmp_path / "trained", *run)
     with pytest.raises(InputError, match="begun by train, not by federate"):
         federate.check_resumable(tmp_path / "trained", record.read_config(tmp_path / "trained"))
+
+
+# ---- more rounds
+
+def test_a_finished_federation_goes_on_to_more_rounds(tmp_path, data_dir):
+    begun(tmp_path / "run", data_dir, rounds=2)
+    served(tmp_path / "run", data_dir)
+    config, messages = federate.check_resumable(tmp_path / "run", record.read_config(tmp_path / "run"), 4)
+    assert config["settings"]["rounds"] == 4 and messages == ["The run goes on to 4 rounds instead of 2."]
+    served(tmp_path / "run", data_dir)
+    assert same(tmp_path / "run", trained(tmp_path / "trained", *begun(tmp_path / "unused", data_dir, rounds=4)))
+
+
+def test_one_whose_clients_kept_something_does_not_as_that_is_gone(tmp_path, data_dir):
+    settings, *_ = begun(tmp_path / "run", data_dir, rounds=2, algorithm="scaffold")
+    served(tmp_path / "run", data_dir)
+    federate.close(tmp_path / "run", settings, settings.network(10, (32, 32, 3)), 3)
+    config = record.read_config(tmp_path / "run")
+    with pytest.raises(InputError, match="what its clients kept between rounds ended with their nodes; begin a new"):
+        federate.check_resumable(tmp_path / "run", config, 4)
+    assert record.read_end(tmp_path / "run")["status"] == "finished" and record.read_config(tmp_path / "run") == config
+
+
+def test_a_federation_whose_config_was_edited_is_refused(tmp_path, data_dir):
+    begun(tmp_path / "run", data_dir, rounds=2)
+    served(tmp_path / "run", data_dir)
+    (tmp_path / "run" / record.END).unlink()
+    text = (tmp_path / "run" / record.CONFIG).read_text()
+    (tmp_path / "run" / record.CONFIG).write_text(text.replace('"lr": 0.01', '"lr": 0.1'))
+    with pytest.raises(InputError, match="--lr was 0.01 and is now 0.1"):
+        served(tmp_path / "run", data_dir)

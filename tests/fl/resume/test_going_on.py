@@ -237,7 +237,7 @@ def test_a_directory_in_use_is_left_alone_and_a_killed_process_frees_it(tmp_path
     wait_for(out, 11, process)
     config = (out / record.CONFIG).read_bytes()
     for arguments in (("--resume", out), ("--data", "cifar10", *chosen, "--out", out, "--force")):
-        refused(cli("train", "--device", "cpu", *arguments), "is being written by another process")
+        refused(cli("train", "--device", "cpu", *arguments), f"is being written by another process (process {process.pid}, ")
     wait_for(out, record.count_rounds(out) + 5, process)
     assert process.poll() is None and (out / record.CONFIG).read_bytes() == config
     process.kill()
