@@ -155,9 +155,10 @@ def assignments_table():
     rows = [("", "title", "parts and points", "variants", "hours")]
     for name in assignments.NAMES:
         assignment = assignments.load(name)
+        sheet = assignments.sheet(assignment)
         parts = ", ".join(f"{part} {points}" for part, points in assignments.parts(assignment).items())
         axes = " × ".join(f"{axis} {len(values)}" for axis, values in assignment.choices.items())
-        rows.append((name, assignment.title, parts, axes, assignment.hours))
+        rows.append((name, sheet.title, parts, axes, sheet.hours))
     return summary.markdown(rows) + "\n"
 
 

@@ -20,15 +20,11 @@ def fn_network(x, weights, biases, everywhere, activation="leaky-relu"):
     biases   [b_1, ..., b_L], of shapes (outputs,)
     returns  logits (m, C); complex ones for complex weights
     """
-    # course: hw6, proposition 1, 2 points
-    # task: Write the network as the top of this file has it. `chains` has n as `sphere`, and the activations. Each
-    # task: row of x is an example, and no example may see another.
     rho, a = ACTIVATIONS[activation], x
     for layer, (weight, bias) in enumerate(zip(weights, biases), 1):
         norm = sphere if everywhere or layer == len(biases) else identity
         a = norm(rho(a @ weight + bias))
     return a @ weights[-1]
-    # course: end
 
 
 def fn_factor(x, weights):
@@ -42,10 +38,6 @@ def fn_factor(x, weights):
     The last n maps v and c v, c > 0, to the same vector: that is Proposition 1. As the functions of the weights are
     equal, so are their gradients, and what training makes of them.
     """
-    # course: hw6, proposition 1, 2 points
-    # task: Prove Proposition 1 with this number. What does one n inside do to an example's vector, and how does this
-    # task: go through rho and the next matrix? What have all those inside done together when the last n is reached, and
-    # task: what does it make of that? Then compute c from one pass through one of the two networks.
     a, factor = x, np.ones(len(x))
     for weight in weights[:-2]:
         v = leaky_relu(a @ weight)
@@ -53,7 +45,6 @@ def fn_factor(x, weights):
         factor = factor * scale
         a = scale[:, None] * v
     return factor
-    # course: end
 
 
 def fn_compare(x, labels, weights, biases, steps, rate, activation="leaky-relu"):
@@ -64,10 +55,6 @@ def fn_compare(x, labels, weights, biases, steps, rate, activation="leaky-relu")
              "gradient": a list of L + 1 numbers, one for each matrix,
              "trained": a list of L + 1 numbers, of the matrices after so many steps, each network trained on its own}
     """
-    # course: hw6, proposition 1, 2 points
-    # task: Measure. `difference` takes arrays (K, ...) and gives a number for each of the K; here it is one pair at a
-    # task: time. The same function shall show what holds (no biases, or b_1 alone: why may it stay?) and, as the
-    # task: control without which small numbers say nothing, what does not hold: biases from layer 2 on, or GELU.
     def slopes(weights, everywhere):
         return gradients(lambda w: cross_entropy(fn_network(x, w, biases, everywhere, activation), labels), weights)
 
@@ -83,7 +70,6 @@ def fn_compare(x, labels, weights, biases, steps, rate, activation="leaky-relu")
             trained = [weight - rate * slope for weight, slope in zip(trained, slopes(trained, everywhere))]
         ends.append(trained)
     return {"output": output, "gradient": gradient, "trained": [one(a, b) for a, b in zip(*ends)]}
-    # course: end
 
 
 def fn_least_scale(x, weights):
@@ -96,16 +82,12 @@ def fn_least_scale(x, weights):
         t = EPS / min over examples of ||v||                                      (*)
     on. (With n everywhere the first n makes up for a small t, so its last n is not concerned.)
     """
-    # course: hw6, proposition 1, 2 points
-    # task: Read the definition of n in chains.py to the end: when does it not remove the scale of a vector? In which
-    # task: of the two networks does that happen first if U_1 shrinks, for which example, and at which t?
     a = x
     for weight in weights[:-1]:
         z = a @ weight
         a = leaky_relu(z)
     last = a
     return float(EPS / np.linalg.norm(last, axis=1).min())
-    # course: end
 
 
 def mv_network(x, weights, everywhere):
@@ -120,15 +102,11 @@ def mv_network(x, weights, everywhere):
     positive number, which rho, matrices and s let through and the last n removes; so the n's inside may go. The s's
     must stay: they change directions.
     """
-    # course: hw6, proposition 2, 2 points
-    # task: n_MV is n after s. Which of the two may go inside, by the proof of Proposition 1, and which changes more
-    # task: than a scale and must stay? `chains` has s as `centred`, and `mv`.
     a = x
     for layer, weight in enumerate(weights[:-1], 1):
         norm = mv if everywhere or layer == len(weights) - 1 else centred
         a = norm(leaky_relu(a @ weight))
     return a @ weights[-1]
-    # course: end
 
 
 def absorb_shift(weights):
@@ -141,11 +119,7 @@ def absorb_shift(weights):
     P U_i is U_i minus the mean of each of its columns. x is not shifted, so U_1 stays, and W follows the n_MV that
     remains. At `weights` themselves, leaving out the s's changes the network.
     """
-    # course: hw6, proposition 2, 3 points
-    # task: At the same weights the s's cannot be left out (try it: how large is the difference?). But s is a linear
-    # task: map of an example's vector. Write it as a matrix, and see which of its neighbours can take it in.
     return [weights[0], *(weight - weight.mean(axis=0) for weight in weights[1:-1]), weights[-1]]
-    # course: end
 
 
 def length_ratio(v_a, v_b, eps):
@@ -159,8 +133,4 @@ def length_ratio(v_a, v_b, eps):
         ||y_a||/||y_b|| = sqrt[(v_a/(v_a + eps)) / (v_b/(v_b + eps))]             (*)
     and Proposition 2 is true of such a layer norm for directions, but not for lengths.
     """
-    # course: hw6, proposition 2, 2 points
-    # task: Which length does y have, as a function of v, eps and d? For which v does Proposition 2 hold with such a
-    # task: layer norm in good approximation, and what remains true of it for small v?
     return np.sqrt(v_a / (v_a + eps) / (v_b / (v_b + eps)))
-    # course: end

@@ -15,11 +15,7 @@ def one_class_loss(w, g):
         f_k = mean_i log(1 + sum_{c != k} exp((w_c - w_k).g_i))
     log1p keeps small sums, and a largest margin above 0 is taken out of the logarithm.
     """
-    # course: hw6, theorem 1, 2 points
-    # task: Write the loss with the margins alone, as log(1 + ...). Losses fall to 1e-100 on the way to 0: which
-    # task: function of NumPy gives log(1 + u) for such a u? And what is to be done when a margin is 800?
     return float(_log_1_plus_sum_exp((w[1:] - w[0]) @ g.T).mean())
-    # course: end
 
 
 def bounds(w, g):
@@ -40,17 +36,12 @@ def bounds(w, g):
     min_{c != k} ||w_c||, ||w_k|| and min_i ||g_i|| the left side is at most 2 M², so M -> infinity: at every time one
     of the three is large. Which one may change: "one of the three tends to infinity" is true along a subsequence only.
     """
-    # course: hw6, theorem 1, 3 points
-    # task: (1) How small can a margin be, given the three lengths in it? What does that make of f_k? (2) f_k is small:
-    # task: how large can the term of one example be, and of one class in it? Solve for the product of lengths. Why
-    # task: does Theorem 1 follow, that min ||w_c||, ||w_k|| and min ||g_i|| cannot all stay bounded as f_k -> 0?
     lengths, features = np.linalg.norm(w, axis=1), np.linalg.norm(g, axis=1)
     margins = -(lengths[1:, None] + lengths[0]) * features
     largest = len(g) * one_class_loss(w, g)
     with np.errstate(over="ignore", divide="ignore"):
         needed = -np.log(np.expm1(largest))
     return float(_log_1_plus_sum_exp(margins).mean()), (lengths[1:].min() + lengths[0]) * features.min(), needed
-    # course: end
 
 
 def escape(t, way, classes=5, m=4, d=3):
@@ -64,9 +55,6 @@ def escape(t, way, classes=5, m=4, d=3):
         way 1   w_k = t u,  w_c = 0,     g_i = u      margin -t
         way 2   w_k = u,    w_c = -u,    g_i = t u    margin -2 t
     """
-    # course: hw6, theorem 1, 3 points
-    # task: None of the three of Theorem 1 is superfluous: for each there are networks whose loss falls to 0 while
-    # task: the two others stay. In which directions have w_k, the w_c and the g_i to point for that?
     u = np.eye(d)[0]
     lengths = [np.zeros(classes - 1), 0.0, np.ones(m)]
     if way == 2:
@@ -74,7 +62,6 @@ def escape(t, way, classes=5, m=4, d=3):
     lengths[way] = lengths[way] * 0 + t
     others, own, features = lengths
     return np.concatenate([[own], -others])[:, None] * u, features[:, None] * u
-    # course: end
 
 
 def one_margin(classes):
@@ -85,12 +72,8 @@ def one_margin(classes):
         f_k > log(1 + exp(0)) = log 2,   and here f_k = log(2 + (C - 2) exp(-100)), log 2 in float64
     With C = 10 that is 0.693, and log 10 = 2.303.
     """
-    # course: hw6, theorem 1, 2 points
-    # task: The paper's proof of Theorem 1 says: if one margin does not fall, the loss stays above log C. Is that the
-    # task: right constant? One margin is 0; what may the C - 2 others do?
     w = np.concatenate([np.zeros((2, 3)), -np.eye(3)[[0] * (classes - 2)]]) + np.array([0, 1.0, 0])
     return w, 100 * np.eye(3)[:1]
-    # course: end
 
 
 def floor_with_fn(classes, d, radius):
@@ -100,11 +83,7 @@ def floor_with_fn(classes, d, radius):
     Derivation. FN fixes ||g_i|| = sqrt(d). With ||w_c|| <= R each margin is -2 R sqrt(d) at least, by Cauchy-Schwarz:
         loss_i >= log(1 + (C - 1) exp(-2 R sqrt(d)))                                                           (*)
     """
-    # course: hw6, floor, 2 points
-    # task: FN takes one of the three ways of Theorem 1 away, and bounded weights the two others. So the loss cannot
-    # task: fall to 0; where does it end? Which margin is the smallest, and how many are there?
     return np.log1p((classes - 1) * np.exp(-2 * radius * np.sqrt(d)))
-    # course: end
 
 
 def at_the_floor(u, classes, radius):
@@ -116,18 +95,13 @@ def at_the_floor(u, classes, radius):
     the largest: with e = u/||u||
         w_k = R e,   w_c = -R e for all c != k,   g = sqrt(d) e
     """
-    # course: hw6, floor, 3 points
-    # task: When does Cauchy-Schwarz hold with equality? All margins have to be the smallest at once.
     length = np.sqrt((u * u).sum())
     own = np.arange(classes)[:, None] == 0
     return np.where(own, u, -u) * (radius / length), u * (np.sqrt(len(u)) / length)
-    # course: end
 
 
-# course: hw6, not handed out
 def _log_1_plus_sum_exp(z):
     """log(1 + sum_c exp(z_c)) for z (C, m)."""
     top = np.maximum(z.max(axis=0), 0)
     others = np.exp(z - top).sum(axis=0)
     return np.where(top > 0, top + np.log(np.exp(-top) + others), np.log1p(others))
-# course: end

@@ -25,8 +25,8 @@ def list_command():
     from minifl.course import assignments
     for name in assignments.NAMES:
         assignment = assignments.load(name)
-        parts = assignments.parts(assignment)
-        click.echo(f"{name}: {assignment.title} ({sum(parts.values())} points, {assignment.hours} hours)")
+        sheet, parts = assignments.sheet(assignment), assignments.parts(assignment)
+        click.echo(f"{name}: {sheet.title} ({sum(parts.values())} points, {sheet.hours} hours)")
         for part, points in parts.items():
             click.echo(f"    {points:3} points  {part}")
         for axis, values in assignment.choices.items():

@@ -1,8 +1,9 @@
 """What an assignment is: its files, its variants, and its source texts as a student's variant has them.
 
-Each is a folder minifl/course/hwN with assignment.py (ASSIGNMENT, never handed out) and tests.py (handed out).
-A variant changes the mathematics: where eps sits, the scale, the axes, the position. It is a list of replacements in the
-source, which apply to solution, docstring and task alike, so its reference is made and checked like the published one.
+Each is a folder minifl/course/hwN with sheet.md (what is taken out of the source, for how many points, and the tasks),
+assignment.py (ASSIGNMENT: from which files, what is given, the variants; never handed out) and tests.py (handed out).
+A variant changes the mathematics: where eps sits, the scale, the axes, the position. It is a list of replacements in source
+and sheet, which apply to solution, docstring and task alike, so its reference is made and checked like the published one.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import minifl
-from minifl.course.regions import regions
+from minifl.course import regions, sheets
 from minifl.errors import InputError
 
 ROOT = Path(minifl.__file__).resolve().parent.parent
@@ -44,13 +45,11 @@ class Mistake(NamedTuple):
 class Assignment(NamedTuple):
     """One assignment."""
     name: str
-    title: str
-    goals: tuple         # what a student can do afterwards, sentences
-    hours: str           # expected time, such as "4 to 6"
-    files: tuple         # the files with its regions, which a student edits and hands in
+    files: tuple         # the files with its functions, which a student edits and hands in
     given: tuple         # the files that are handed out besides: an allowlist
     choices: dict        # axis -> {value: Choice}
     mistakes: tuple = ()
+    withheld: tuple = ()   # qualified names of what is left out of the files: it would give a solution away
 
 
 def load(name):
@@ -90,8 +89,12 @@ def variants(assignment):
 
 
 def source(assignment, variant, file):
-    """A file's text, with marks and solutions, as the variant has it. ValueError if a replacement does not fit once."""
-    text = (ROOT / file).read_text()
+    """A file's text, with solutions, as the variant has it. InputError if it is not there, ValueError if a replacement does
+    not fit once."""
+    try:
+        text = (ROOT / file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{assignment.name}: {file} is not in the package (moved or renamed?).") from None
     for axis, value in variant.items():
         for patch in assignment.choices[axis][value].patches:
             if patch.file == file:
@@ -102,14 +105,52 @@ def source(assignment, variant, file):
     return text
 
 
+def sheet(assignment, variant=None):
+    """The Sheet as the variant has it, by default as published. InputError for a name that is in none of the files."""
+    at = f"minifl/course/{assignment.name}/sheet.md"
+    found = sheets.parse(source(assignment, variant or {}, at), at)
+    for name in (*(task.function for task in found.tasks), *assignment.withheld):
+        if not any(_of(name, file) for file in assignment.files):
+            raise InputError(f"{name}: is in none of the files of {assignment.name}: {', '.join(assignment.files)}.")
+    return found
+
+
+def tasks(assignment, variant, file):
+    """The Tasks of a file."""
+    return [task for task in sheet(assignment, variant).tasks if _of(task.function, file)]
+
+
+def students(assignment, variant, file):
+    """A file's text as it is handed out: stubs with tasks. InputError, with its name, for a function that is not there."""
+    return regions.cut(*_taken(assignment, variant, file))
+
+
+def solutions(assignment, variant, file):
+    """What of a file may not reach a student, see `regions.solutions`."""
+    return regions.solutions(*_taken(assignment, variant, file))
+
+
 def parts(assignment):
-    """part -> points, in the order of the source."""
+    """part -> points, in the order of the sheet."""
     points = {}
-    for file in assignment.files:
-        for region in regions((ROOT / file).read_text()):
-            if region.assignment == assignment.name and region.part:
-                points[region.part] = points.get(region.part, 0) + region.points
+    for task in sheet(assignment).tasks:
+        points[task.part] = points.get(task.part, 0) + task.points
     return points
+
+
+def module(file):
+    """A file's name as a module."""
+    return file.removesuffix(".py").replace("/", ".")
+
+
+def _taken(assignment, variant, file):
+    withheld = [name for name in assignment.withheld if _of(name, file)]
+    return source(assignment, variant, file), module(file), tasks(assignment, variant, file), withheld
+
+
+def _of(name, file):
+    """Whether a qualified name is one of the file's."""
+    return name.startswith(f"{module(file)}.")
 
 
 def _number(*words):

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from minifl.course import assignments, regions, running
+from minifl.course import assignments, running
 from minifl.errors import InputError
 
 SETTINGS = "minifl/course/settings.json"
@@ -66,9 +66,8 @@ def write_tree(assignment, folder, *, student="", variant=None, reference=False)
     variant = assignments.variant_of(assignment, student) if variant is None else variant
     here = f"minifl/course/{assignment.name}"
     for file in (*ALWAYS, *assignment.given, *assignment.files, f"{here}/tests.py"):
-        text = assignments.source(assignment, variant, file)
-        text = regions.stripped(text) if reference else regions.cut(text, assignment.name)
-        _write(folder / file, text)
+        whole = reference or file not in assignment.files
+        _write(folder / file, (assignments.source if whole else assignments.students)(assignment, variant, file))
     for package in {parent for path in folder.rglob("*.py") for parent in path.relative_to(folder).parents}:
         if package.parts and not (folder / package / "__init__.py").exists():
             _write(folder / package / "__init__.py", "")
@@ -83,10 +82,7 @@ def readme(assignment, variant):
     tests = running.tests_in(assignments.tests(assignment.name))
     parts = assignments.parts(assignment)
     choices = [assignment.choices[axis][value].what for axis, value in variant.items()]
-    lines = [f"# {assignment.name}: {assignment.title}", "",
-             f"Expected time: {assignment.hours} hours. Afterwards you can:", "",
-             *(f"- {goal}" for goal in assignment.goals), "",
-             "## Your files", "",
+    lines = [assignments.sheet(assignment, variant).head.rstrip(), "", "## Your files", "",
              "Write what raises NotImplementedError; the docstrings say what each function takes and returns, and hold "
              "the tasks. Hand in these files, whole, under the same names:", "",
              *(f"- `{file}`" for file in assignment.files), "",

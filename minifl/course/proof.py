@@ -38,8 +38,8 @@ def check(name, jobs=1):
     tests, parts = running.tests_in(assignments.tests(name)), assignments.parts(assignment)
     points = {part: sum(test.points for test in tests if test.part == part) for part in parts}
     given = [test.__name__ for test in tests if test.part not in parts and test.points]
-    yield Row(name, "points of tests are those of the marks", points == parts and not given,
-              f"{sum(parts.values())} points" if points == parts else f"tests {points}, marks {parts}; {given}")
+    yield Row(name, "points of tests are those of the sheet", points == parts and not given,
+              f"{sum(parts.values())} points" if points == parts else f"tests {points}, sheet {parts}; {given}")
     with ThreadPoolExecutor(jobs) as pool:      # each thread waits for a process
         variants = [pool.submit(lambda *of: list(_one_variant(*of)), assignment, *of) for of in _variants(assignment)]
         wrong = _wrong(assignment, pool)
@@ -130,17 +130,14 @@ def _rows_of_wrong(assignment, wrong, unwritten, results):
 def _one_unwritten(assignment, variant):
     """The reference but for one function, for each that is a student's to write."""
     for file in assignment.files:
-        lines = assignments.source(assignment, variant, file).splitlines()
-        for region in regions.regions("\n".join(lines)):
-            if region.assignment == assignment.name and region.part:
-                mark = lines[region.first]
-                stub = f"{mark[:len(mark) - len(mark.lstrip())]}raise NotImplementedError"
-                text = "\n".join([*lines[:region.first], stub, *lines[region.last + 1:]])
-                yield Wrong(region.part, region.function, file, regions.stripped(text))
+        source, module = assignments.source(assignment, variant, file), assignments.module(file)
+        for task in assignments.tasks(assignment, variant, file):
+            name = task.function.removeprefix(f"{module}.")
+            yield Wrong(task.part, name, file, regions.cut(source, module, [task]))
 
 
 def _reference(assignment, variant):
-    return {file: regions.stripped(assignments.source(assignment, variant, file)) for file in assignment.files}
+    return {file: assignments.source(assignment, variant, file) for file in assignment.files}
 
 
 def _lost(result):
@@ -180,15 +177,18 @@ def _stray(assignment, folder):
 
 
 def _leaks(assignment, variant, folder):
-    """Where a run of tokens of a solution, published or of the variant, or a mark stands in a carved folder."""
+    """Where a run of tokens of a solution, published or of the variant, stands in a carved folder, and what of its files
+    only solutions use."""
+    for file in assignment.files:
+        source, students = (of(assignment, variant, file) for of in (assignments.source, assignments.students))
+        for name in regions.left_over(source, students):
+            yield f"{name} of {file}, which only solutions use and no task mentions"
     secret = {}
     for of in (variant, assignments.variant_of(assignment, "")):
         for file in assignment.files:
-            secret |= dict.fromkeys(regions.solutions(assignments.source(assignment, of, file), assignment.name), file)
+            secret |= dict.fromkeys(assignments.solutions(assignment, of, file), file)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             text = path.read_text()
-            if "# course: hw" in text or "# task: " in text:
-                yield f"a mark in {path.relative_to(folder)}"
             for shingle in sorted(regions.shingles(text, path.suffix == ".py") & set(secret)):
                 yield f"{' '.join(shingle[1:])!r} of {secret[shingle]} in {path.relative_to(folder)}"

@@ -1,18 +1,8 @@
-"""Solutions as they are marked in the source, and how a source file becomes a student's.
+"""What is taken out of a source file, found by its syntax tree, and what of it may not reach a student.
 
-    # course: hw2, feature norm, 4 points      assignment, part, points of this region
-    # task: Differentiate y_i by x_j ...        what the docstring's derivation becomes, one or more lines
-    v = dy.reshape(...)                         the solution
-    # course: end
-
-A region stands inside one function, one region a function. In the student's file its lines become a NotImplementedError,
-and in the function's docstring everything from the line that begins with "Derivation" on becomes the task. A region
-
-    # course: hw2, not handed out
-    def rms_norm_backward(dy, cache): ...
-    # course: end
-
-is left out of the student's file: what would give the solution away. Marks never reach a student.
+Of a function that is a student's to write (`sheets.Task`) the body becomes a NotImplementedError, and in its docstring
+everything from the line that begins with "Derivation" on becomes the task. What is not handed out, names of the module
+that would give the solution away, goes whole, with the comments above it.
 """
 
 import ast
@@ -20,94 +10,72 @@ import io
 import re
 import textwrap
 import tokenize
-from typing import NamedTuple
+from itertools import groupby
 
-MARK = re.compile(r"\s*# course: (.*)$")
-SOLUTION = re.compile(r"(hw\d+), (.+), (\d+) points?$")
-WITHHELD = re.compile(r"(hw\d+), not handed out$")
-TASK = re.compile(r"\s*# task: (.*)$")
-DERIVATION = "Derivation"
+from minifl.errors import InputError
+
+DERIVATION = re.compile(r'(?:^|""")\s*(?=Derivation)', re.MULTILINE)
 WORD = re.compile(r"\w+|[^\w\s]")
 EVERYONES = re.compile(r"^(\s*)(?:def .*:|xp = get_xp\(\w+\))$")   # lines that any function may begin with
 LENGTHS = {"code": 12, "text": 14}   # so many in a row are nobody's by chance
 
 
-class Region(NamedTuple):
-    """One marked region of a source file; lines count from 0."""
-    assignment: str
-    part: str        # "" where it is only not handed out
-    points: int
-    function: str    # the function that it is in: "feature_norm", "ResNet._block_backward"; "" if not handed out
-    task: str
-    first: int       # the line of its opening mark
-    last: int        # the line of its closing mark
+def cut(source, module, tasks, withheld=()):
+    """The student's text of a module: solutions of the tasks become stubs and tasks, what is withheld is left out.
+
+    tasks, withheld  Tasks of the module, and qualified names in it
+    Raises InputError, with the qualified name, for one that is not there.
+    """
+    lines, tree = source.splitlines(), ast.parse(source)
+    edits = [(first, last, []) for first, last in _withheld(lines, tree, module, withheld)]
+    for task in tasks:
+        node = _function(tree, module, task)
+        stub = f'raise NotImplementedError("{task.assignment}, {task.part}: {node.name} is yours to write")'
+        indent = " " * (node.col_offset + 4)
+        edits.append((*_body(lines, node, task), [indent + stub]))
+        stated, derivation = _docstring(lines, node)
+        if derivation or task.text:
+            points = f"{task.points} point{'s' * (task.points != 1)}"
+            text = [f"Task ({task.assignment}, {task.part}, {points}):", *task.text.splitlines(), '"""']
+            edits.append((node.body[0].lineno - 1, node.body[0].end_lineno,
+                          [*stated.splitlines(), "", *(f"{indent}{line}".rstrip() for line in text)]))
+    for first, last, new in sorted(edits, reverse=True):
+        lines[first:last] = new
+    text = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines).strip("\n"))     # no more than two empty lines in a row
+    return f"{text}\n"
 
 
-def regions(source):
-    """The Regions of a source text. Raises ValueError, with the line, for marks that do not fit together."""
-    lines, found, opened = source.splitlines(), [], None
-    for number, line in enumerate(lines):
-        mark = MARK.match(line)
-        if mark is None:
-            continue
-        if mark[1] == "end":
-            if opened is None:
-                raise ValueError(f"line {number + 1}: a region ends that did not begin")
-            found.append(_region(source, lines, *opened, number))
-            opened = None
-        elif opened is not None:
-            raise ValueError(f"line {number + 1}: a region begins inside that of line {opened[0] + 1}")
-        else:
-            kind = SOLUTION.match(mark[1]) or WITHHELD.match(mark[1])
-            if kind is None:
-                raise ValueError(f"line {number + 1}: {mark[1]!r} is neither 'hw2, the part, 4 points', nor 'hw2, not "
-                                 "handed out', nor 'end'")
-            opened = number, kind
-    if opened is not None:
-        raise ValueError(f"line {opened[0] + 1}: a region begins that does not end")
-    return found
-
-
-def cut(source, assignment):
-    """The student's text: solutions of the assignment become stubs and tasks, other assignments' marks go."""
-    lines = source.splitlines()
-    for region in reversed(regions(source)):
-        inside = lines[region.first + 1:region.last]
-        if region.assignment != assignment:
-            lines[region.first:region.last + 1] = [line for line in inside if not TASK.match(line)]
-        elif not region.part:
-            del lines[region.first:region.last + 1]
-        else:
-            indent = re.match(r"\s*", lines[region.first])[0]
-            name = region.function.rpartition(".")[2]
-            lines[region.first:region.last + 1] = [
-                f'{indent}raise NotImplementedError("{assignment}, {region.part}: {name} is yours to write")']
-            _set_task(lines, source, region)
-    return _tidy(lines)
-
-
-def stripped(source):
-    """The text with its solutions and without any marks: the reference."""
-    return _tidy([line for line in source.splitlines() if not MARK.match(line) and not TASK.match(line)])
-
-
-def solutions(source, assignment):
-    """The shingles of an assignment that no student's folder may hold: of its regions' code, as code or in a text, and
-    of derivations but for what the student's docstring, or that of the function's forward pass, has to state too."""
-    lines, students, code, derivations = source.splitlines(), _docstrings(cut(source, assignment)), set(), set()
-    for region in regions(source):
-        if region.assignment == assignment:
-            text = "\n".join(EVERYONES.sub(rf"\g<1>everyones_{number}", line) for number, line in enumerate(
-                lines[region.first + 1:region.last]) if not TASK.match(line))
-            tokens, _ = _tokens(textwrap.dedent(text))
-            bare = " ".join('""' if token[-1] in "\"'" else token for token in tokens)
-            code |= _runs("code", tokens) | _runs("text", WORD.findall(bare))
-            if region.part:
-                derivation = _runs("text", WORD.findall("\n".join(_derivation(lines, source, region)[2])))
-                names = region.function, region.function.removesuffix("_backward")
-                stated = [students.get(name, "") for name in names]
-                derivations |= derivation.difference(*(_runs("text", WORD.findall(text)) for text in stated))
+def solutions(source, module, tasks, withheld=()):
+    """The shingles that no student's folder may hold: of the code that is taken out, as code or in a text, and of
+    derivations but for what the student's docstring, or that of the function's forward pass, has to state too."""
+    lines, tree = source.splitlines(), ast.parse(source)
+    students, code, derivations = _named(ast.parse(cut(source, module, tasks, withheld))), set(), set()
+    functions = [_function(tree, module, task) for task in tasks]
+    bodies = [_body(lines, node, task) for node, task in zip(functions, tasks)]
+    for first, last in (*_withheld(lines, tree, module, withheld), *bodies):
+        text = "\n".join(EVERYONES.sub(rf"\g<1>everyones_{number}", line)
+                         for number, line in enumerate(lines[first:last]))
+        tokens, _ = _tokens(textwrap.dedent(text))
+        bare = " ".join('""' if token[-1] in "\"'" else token for token in tokens)
+        code |= _runs("code", tokens) | _runs("text", WORD.findall(bare))
+    for node, task in zip(functions, tasks):
+        name = task.function.removeprefix(f"{module}.")
+        derivation = _runs("text", WORD.findall(_docstring(lines, node)[1]))
+        stated = [ast.get_docstring(students[name]) or "" for name in (name, name.removesuffix("_backward"))
+                  if isinstance(students.get(name), ast.FunctionDef)]
+        derivations |= derivation.difference(*(_runs("text", WORD.findall(text)) for text in stated))
     return code | derivations
+
+
+def left_over(source, students):
+    """Names that a module defines in a student's text, and that nothing else in it mentions, while the source does: what
+    only solutions use."""
+    def mentions(name, text):
+        return len(re.findall(rf"\b{name}\b", text))
+
+    return [name for name, node in _named(ast.parse(students)).items()
+            if not isinstance(node, (ast.Import, ast.ImportFrom)) and "." not in name
+            and mentions(name, students) == 1 < mentions(name, source)]
 
 
 def shingles(text, python=True):
@@ -132,79 +100,90 @@ def _runs(kind, words):
     return {(kind, *words[i:i + length]) for i in range(len(words) - length + 1)}
 
 
-def _docstrings(source):
-    """Qualified name -> docstring of every function."""
+def _named(tree):
+    """name -> statement that defines it, of a module and its classes: "EPS", "feature_norm", "ResNet._block"."""
     found = {}
 
-    def walk(node, prefix):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
-                if isinstance(child, ast.FunctionDef):
-                    found[f"{prefix}{child.name}"] = ast.get_docstring(child) or ""
-                walk(child, f"{prefix}{child.name}.")
+    def walk(body, prefix):
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names = [node.name]
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [alias.asname or alias.name for alias in node.names]
+            else:
+                targets = getattr(node, "targets", [getattr(node, "target", ast.Pass())])
+                names = [name.id for target in targets for name in ast.walk(target)
+                         if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)]
+            found.update((f"{prefix}{name}", node) for name in names)
+            if isinstance(node, ast.ClassDef):
+                walk(node.body, f"{prefix}{node.name}.")
 
-    walk(ast.parse(source), "")
+    walk(tree.body, "")
     return found
 
 
-def _region(source, lines, first, kind, last):
-    if kind.re is WITHHELD:
-        return Region(kind[1], "", 0, "", "", first, last)
-    tasks = [TASK.match(line)[1] for line in lines[first + 1:last] if TASK.match(line)]
-    name, _ = _enclosing(source, first)
-    return Region(kind[1], kind[2], int(kind[3]), name, "\n".join(tasks), first, last)
+def _statement(tree, module, name):
+    """What defines a qualified name."""
+    named = _named(tree)
+    node = named.get(name.removeprefix(f"{module}."))
+    if node is None:
+        raise InputError(f"{name}: {module} defines nothing of that name (moved or renamed?); there are {', '.join(named)}.")
+    return node
 
 
-def _enclosing(source, line):
-    """(qualified name, node) of the innermost function around a line (from 0)."""
-    best = None
-
-    def walk(node, prefix):
-        nonlocal best
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
-                name = f"{prefix}{child.name}"
-                if child.lineno - 1 <= line < child.end_lineno and isinstance(child, ast.FunctionDef):
-                    best = name, child
-                walk(child, f"{name}.")
-
-    walk(ast.parse(source), "")
-    if best is None:
-        raise ValueError(f"line {line + 1}: a solution stands outside of any function")
-    return best
+def _function(tree, module, task):
+    """The function that is a student's to write."""
+    node = _statement(tree, module, task.function)
+    if not isinstance(node, ast.FunctionDef) or ast.get_docstring(node) is None or len(node.body) == 1:
+        raise InputError(f"{task.function}: has to be a function with a docstring, which a student gets, and a body.")
+    return node
 
 
-def _derivation(lines, source, region):
-    """(first, last, lines) of the docstring's part from "Derivation" on; first is None without a docstring, and
-    without a derivation the part is empty and lies at the docstring's end."""
-    _, node = _enclosing(source, region.first)
-    if ast.get_docstring(node) is None:
-        return None, None, []
-    begin, end = node.body[0].lineno - 1, node.body[0].end_lineno - 1
-    for number in range(begin, end + 1):
-        if lines[number].strip().removeprefix('"""').startswith(DERIVATION):
-            text = lines[number:end + 1]
-            return number, end, [*text[:-1], text[-1].replace('"""', "")]
-    return end, end, []
+def _body(lines, node, task):
+    """(first, last): the lines from 0 of what is taken out of a function, with comments; last is the one behind."""
+    begins = [at for at, statement in enumerate(node.body[1:], 1)
+              if lines[statement.lineno - 1].lstrip().startswith(task.begin)]
+    if task.begin and len(begins) != 1:
+        raise InputError(f"{task.function}: {len(begins)} of its statements begin with {task.begin!r}, it has to be one.")
+    return _begin(lines, node.body[begins[0] - 1]), _end(lines, node)
 
 
-def _set_task(lines, source, region):
-    """Put the task in the place of the derivation; lines are those of source but for what comes after the docstring."""
-    first, last, derivation = _derivation(lines, source, region)
-    if first is None or not (derivation or region.task):
-        return
-    indent = " " * (_enclosing(source, region.first)[1].col_offset + 4)
-    points = f"{region.points} point{'s' * (region.points != 1)}"
-    task = [f"{indent}{text}".rstrip() for text in
-            (f"Task ({region.assignment}, {region.part}, {points}):", *region.task.splitlines())]
-    if derivation:
-        lines[first:last + 1] = [*task, f'{indent}"""']
-    else:
-        head = lines[last].rstrip().removesuffix('"""').rstrip()
-        lines[last:last + 1] = [*([head] if head.strip() else []), "", *task, f'{indent}"""']
+def _withheld(lines, tree, module, names):
+    """(first, last) of the lines of what is not handed out; statements that follow each other go together."""
+    nodes, before, found = [_statement(tree, module, name) for name in names], None, []
+    for name, node in zip(names, nodes):
+        if node not in tree.body:
+            raise InputError(f"{name}: is in a class, only what stands in the module itself can be left out.")
+    for taken, run in groupby(tree.body, key=lambda node: node in nodes):
+        *_, last = run
+        if taken:
+            found.append((_begin(lines, before), _end(lines, last)))
+        before = last
+    return found
 
 
-def _tidy(lines):
-    """Lines as a text; no more than two empty ones in a row, as deleted regions leave them behind."""
-    text = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines).strip("\n"))
-    return f"{text}\n"
+def _begin(lines, before):
+    """The first line that is not empty behind a statement, or of the file: comments above a statement are its own."""
+    first = _end(lines, before) if before else 0
+    while not lines[first].strip():
+        first += 1
+    return first
+
+
+def _end(lines, node):
+    """The line behind a statement and the indented comments at its end."""
+    last = node.end_lineno
+    for number in range(last, len(lines)):
+        if lines[number].startswith(" " * (node.col_offset + 1)):
+            last = number + 1
+        elif lines[number].strip():
+            break
+    return last
+
+
+def _docstring(lines, node):
+    """(what a function's docstring states, its derivation); the lines of the source without the quotes at the end."""
+    text = "\n".join(lines[node.body[0].lineno - 1:node.body[0].end_lineno]).rstrip().removesuffix('"""')
+    found = DERIVATION.search(text)
+    at = found.end() if found else len(text)
+    return text[:at].rstrip(), text[at:]

@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import NamedTuple
 
-from minifl.course import assignments, regions
+from minifl.course import assignments
 from minifl.gradcheck.mutants import MUTANTS
 
 # The reference keeps a namespace of its own: where it calls the function that the mutant replaces, it calls the right one.
@@ -45,15 +45,14 @@ def wrong_submissions(assignment):
     """All of an assignment, for the published variant."""
     variant = assignments.variant_of(assignment, "")
     for file in assignment.files:
-        source = assignments.source(assignment, variant, file)
-        for region in regions.regions(source):
-            if region.assignment == assignment.name and region.part:
-                for mutant in MUTANTS:
-                    if region.function == _replaced(mutant):
-                        yield Wrong(region.part, f"{region.function}: {mutant.mistake}", file,
-                                    _text(regions.stripped(source), file, region.function, mutant))
+        reference = assignments.source(assignment, variant, file)
+        for task in assignments.tasks(assignment, variant, file):
+            function = task.function.removeprefix(f"{assignments.module(file)}.")
+            for mutant in MUTANTS:
+                if function == _replaced(mutant):
+                    yield Wrong(task.part, f"{function}: {mutant.mistake}", file, _text(reference, file, function, mutant))
     for mistake in assignment.mistakes:
-        reference = regions.stripped(assignments.source(assignment, variant, mistake.file))
+        reference = assignments.source(assignment, variant, mistake.file)
         if reference.count(mistake.old) != 1:
             raise ValueError(f"{assignment.name}, mistake {mistake.what!r}: {mistake.old!r} occurs "
                              f"{reference.count(mistake.old)} times in {mistake.file}, it has to occur once")

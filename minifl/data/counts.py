@@ -90,10 +90,6 @@ def apportion(shares, totals):
     Equal remainders are served in turn, each class going on where the class before it stopped, so that equal
     shares give clients of equal size (to within 1).
     """
-    # course: hw4, label counts, 4 points
-    # task: Give everyone the whole part of its exact share first, then what is left, one by one, to the largest
-    # task: remainders. Stay in whole numbers: with floats, which of two remainders is larger would be a matter of
-    # task: rounding. Why do those without a share never get anything?
     shares = np.asarray(shares, dtype=np.int64)
     clients, counts, turn = np.arange(len(shares)), np.zeros(shares.shape, np.int64), 0
     for c, total in enumerate(totals):
@@ -106,7 +102,6 @@ def apportion(shares, totals):
         counts[served[:short], c] += 1
         turn += short
     return counts
-    # course: end
 
 
 def _one_class(sizes, num_clients):
@@ -114,13 +109,9 @@ def _one_class(sizes, num_clients):
     if num_clients < len(sizes):
         raise InputError(f"--num-clients {num_clients}: --setting oneclass needs a client for each class, "
                          f"at least {len(sizes)}")
-    # course: hw4, label counts, 2 points
-    # task: The setting is described in `label_counts`. Let `_check_holders` see, with option "--num-clients", that no
-    # task: class has more holders than examples.
     held = np.arange(num_clients)[:, None] % len(sizes) == np.arange(len(sizes))
     _check_holders(held.sum(axis=0), sizes, "--num-clients")
     return held
-    # course: end
 
 
 def _n_classes(sizes, num_clients, n, rng):
@@ -201,9 +192,6 @@ def _top_up(counts, min_size):
     gives: a heap of the cells stays in order, and a cell whose giver has nothing to spare any more goes away when it
     comes up. Each step completes a client or uses up a cell or a giver, so there are at most K + K*C of them.
     """
-    # course: hw4, label counts, 3 points
-    # task: Plain loops will do. To be fast with many clients, ask which cells change in a step, and keep the cells in
-    # task: a heap. Why does it come to an end?
     counts, sizes = counts.copy(), counts.sum(axis=1).tolist()
     cells = [(-int(counts[k, c]), k, c) for k, c in np.argwhere(counts).tolist() if sizes[k] > min_size]
     heapq.heapify(cells)
@@ -218,7 +206,6 @@ def _top_up(counts, min_size):
             if count + given < 0 and sizes[giver] > min_size:
                 heapq.heappush(cells, (count + given, giver, c))
     return counts
-    # course: end
 
 
 def _preset(setting, num_clients, num_classes):

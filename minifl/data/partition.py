@@ -107,9 +107,6 @@ def assign(counts, labels, seed, split, domain=None):
     counts, labels = np.asarray(counts), np.asarray(labels)
     sizes = class_sizes(labels, counts.shape[1])
     check_counts(counts, sizes)
-    # course: hw4, dealing the examples, 3 points
-    # task: `permutation` of the generator at a class's address shuffles the ascending indices of its examples. Why are
-    # task: there addresses, and no single generator that does one class after the other?
     by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
     clients = np.arange(len(counts))
     owner = np.concatenate([np.repeat(clients, column) for column in counts.T])
@@ -118,7 +115,6 @@ def assign(counts, labels, seed, split, domain=None):
         for c, members in enumerate(by_class)])
     dealt = dealt[np.lexsort((dealt, owner))]
     return np.split(dealt, np.cumsum(counts.sum(axis=1))[:-1])
-    # course: end
 
 
 def class_sizes(labels, num_classes):

@@ -145,9 +145,6 @@ def of_features(g, labels, weight):
 
 def spectrum(rows):
     """Singular values of rows (n, D) on the host, descending, and the effective rank; NaN if a number is not finite."""
-    # course: hw4, collapse, 3 points
-    # task: The effective rank is defined in this file's first lines. What are the values, and the rank, of rows that
-    # task: are all 0? Which values have no place in the entropy?
     if not np.isfinite(rows).all():     # LAPACK would not come to an end
         return np.full(min(rows.shape), np.nan), np.nan
     values = np.linalg.svd(rows, compute_uv=False)
@@ -155,19 +152,14 @@ def spectrum(rows):
         return values, 0.0
     share = values[values > 0] / values.sum()
     return values, np.exp(-(share * np.log(share)).sum())
-    # course: end
 
 
 def class_means(values, labels, classes):
     """Means (C, ...) of values (n, ...) over the images of each class; NaN for a class without any."""
-    # course: hw4, collapse, 1 point
-    # task: Of booleans "is it right?" these are the accuracies of each class. No warnings, please, for a class without
-    # task: images.
     means = np.full((classes, *values.shape[1:]), np.nan)
     for c in np.unique(labels):
         means[c] = values[labels == c].mean(axis=0)
     return means
-    # course: end
 
 
 def moved(updates, spec):

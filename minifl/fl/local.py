@@ -21,10 +21,6 @@ def local_sgd(gradient, w, x, y, *, lr, running=None, active=None, momentum=0.0,
                                            theta -= lr v
                                            running += MOMENTUM (seen - running)
     """
-    # course: hw4, local steps, 5 points
-    # task: Write the loop over the steps; all clients do a step together, along axis 0, and none sees another one.
-    # task: What changes for a client in a step where it is not active, and what does not? w is the server's: leave it
-    # task: as it is. Where `running` is None it stays None, and what `gradient` says of the batch is of no use.
     xp = get_xp(w)
     theta = xp.broadcast_to(w, (x.shape[0], w.shape[-1])).copy()
     losses = xp.zeros(x.shape[:2], dtype=w.dtype)
@@ -44,7 +40,6 @@ def local_sgd(gradient, w, x, y, *, lr, running=None, active=None, momentum=0.0,
         if running is not None:
             running = running + MOMENTUM * (seen - running)
     return theta, losses, running
-    # course: end
 
 
 def weight_of_steps(steps, momentum):
@@ -59,14 +54,8 @@ def weight_of_steps(steps, momentum):
         a = sum_s weight_s = [E - momentum (1 - momentum^E) / (1 - momentum)] / (1 - momentum)
     which is E for momentum 0 (Wang et al. 2020, section 4.1).
     """
-    # course: hw4, weights of the steps, 3 points
-    # task: FedNova and SCAFFOLD divide theta - w by this number to get a mean gradient. Follow the gradient of step s
-    # task: (1 .. E): which velocities does it enter, and with what factor? Add the factors up over the steps t >= s for
-    # task: weight_s, then the weights over s, both as geometric sums. Write the sum in closed form, without a loop;
-    # task: check it by hand for E = 1 and for momentum 0.
     steps = np.asarray(steps, dtype=float)
     return (steps - momentum * (1 - momentum ** steps) / (1 - momentum)) / (1 - momentum)
-    # course: end
 
 
 def learning_rate(settings, round_):

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 
 import numpy as np
 
-# course: hw1, not handed out
 STEP = 1e-30              # complex step: no subtraction, so it can be this small and the error is rounding alone
 COMPLEX_TOLERANCE = 1e-12
 CENTRAL_STEP = 1e-5       # truncation h² f''' ~ 1e-10, rounding 1e-16/h ~ 1e-11
@@ -21,7 +20,6 @@ WIDE_STEP = 1e-3          # for extrapolation: truncation h⁴ f⁽⁵⁾ ~ 1e-1
 EXTRAPOLATED_TOLERANCE = 1e-8
 SETTLED = 1e-7            # relative: how well two extrapolated values agree where f is smooth between them
 SHRINK, SHRINKS = 16, 4   # the step where they do not, down to WIDE_STEP/16³ = 2e-7
-# course: end
 FLOOR = 1e-6              # a gradient that stays below it everywhere has vanished
 
 
@@ -33,11 +31,6 @@ def complex_step(f, inputs, v, wanted):
     Exact to rounding where f is analytic. Masks and winners are taken from real parts, which do not move, so on
     each side of a kink a piecewise analytic f is differentiated exactly too.
     """
-    # course: hw1, gradient checker, 3 points
-    # task: h is a small number; e is 1 at one entry of one input and 0 elsewhere. Leave the inputs as they are: only
-    # task: copies are moved, and inputs that are not wanted (they may be whole numbers) not at all. Write f(x + ih e)
-    # task: as a series in h: what is left out, and is anything subtracted? Choose h so that the error is at most 1e-13
-    # task: of the largest entry of a gradient. Then try it on your layers: do all of them take complex numbers?
     def derivative(name, index):
         moved = dict(inputs)
         moved[name] = inputs[name].astype(complex)
@@ -45,23 +38,16 @@ def complex_step(f, inputs, v, wanted):
         return float((v * f(*moved.values())[0]).sum().imag) / STEP
 
     return each_coordinate(derivative, inputs, wanted)
-    # course: end
 
 
 def central_difference(f, inputs, v, wanted):
     """The same by (f(x + h e) - f(x - h e))/2h."""
-    # course: hw1, gradient checker, 3 points
-    # task: For an f that does not take complex numbers. Two errors add up: that of the formula, which grows with h, and
-    # task: rounding of f, about 1e-16 of its values, which is divided by h. For functions whose values and derivatives
-    # task: are about 1, choose h so that both together are at most 1e-9 of the largest entry of a gradient.
     def derivative(name, index):
         return sides(f, inputs, v, name, index, CENTRAL_STEP)[0]
 
     return each_coordinate(derivative, inputs, wanted)
-    # course: end
 
 
-# course: hw1, not handed out
 def extrapolated_difference(f, inputs, v, wanted, *, step=WIDE_STEP, noise=None):
     """The same by central differences D(h), whose error is c h² + O(h⁴): (4 D(h/2) - D(h))/3 is free of c (Richardson).
 
@@ -114,7 +100,6 @@ def same_branches(a, b):
     if isinstance(a, np.ndarray) and a.dtype.kind in "biu":
         return np.array_equal(a, b)
     return True
-# course: end
 
 
 def jacobian(f, backward, x):
@@ -122,8 +107,6 @@ def jacobian(f, backward, x):
 
     f(x) returns (y, cache), backward(dy, cache) returns dx, or a tuple of gradients that begins with it.
     """
-    # course: hw1, gradient checker, 2 points
-    # task: backward maps dy to J'dy. Which dy has one row of J as its answer? Shapes of x and y may be any.
     y, cache = f(x)
     rows = []
     for i in range(y.size):
@@ -132,25 +115,19 @@ def jacobian(f, backward, x):
         dx = backward(unit.reshape(y.shape), cache)
         rows.append((dx[0] if isinstance(dx, tuple) else dx).ravel())
     return np.array(rows)
-    # course: end
 
 
 def block_error(analytic, numeric):
     """The error of one block; inf if analytic is None, shapes differ, a number of analytic is not finite, or the true
     gradient vanishes: no entry of numeric reaches FLOOR."""
-    # course: hw1, gradient checker, 3 points
-    # task: A check that can pass when nothing was compared is worse than none. Mind that nan is neither larger nor
-    # task: smaller than a tolerance, and that NumPy subtracts arrays of different shapes without a word.
     if analytic is None or np.shape(analytic) != np.shape(numeric) or not np.all(np.isfinite(analytic)):
         return np.inf
     size = np.abs(numeric).max()
     if size < FLOOR:
         return np.inf
     return float(np.abs(analytic - numeric).max() / max(np.abs(analytic).max(), size))
-    # course: end
 
 
-# course: hw1, not handed out
 def each_coordinate(derivative, inputs, wanted):
     """name -> derivative(name, index), a number or several, at every index. An imaginary part that f discards on its way
     raises: the derivative would lack what hangs on it."""
@@ -168,4 +145,3 @@ def nothing_discarded():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*[Dd]iscards? the imaginary part")
         yield
-# course: end

@@ -12,10 +12,7 @@ def shift_jacobian(x):
 
     Derivation: dy_i/dx_j = delta_ij - 1/d, so J = P = I - 11'/d whatever x is, a projection: PP = P = P', P1 = 0.
     """
-    # course: hw2, Jacobians, 1 point
-    # task: Differentiate mean(x) by x_j. Does J depend on x?
     return np.eye(len(x)) - 1 / len(x)
-    # course: end
 
 
 def feature_norm_jacobian(x, eps):
@@ -25,14 +22,10 @@ def feature_norm_jacobian(x, eps):
         J = (c/||x||) (I - uu'),  below the clamp  J = (c/eps) I
     Eigenvalues 0 (along x) and d-1 times c/||x||.
     """
-    # course: hw2, Jacobians, 2 points
-    # task: Write n as a product of two factors that depend on x, use the product rule, and write J with the unit vector
-    # task: u = x/||x||. Check by hand for d = 2 and x = (3, 4), and ask NumPy for its eigenvalues: do you expect them?
     length, c = np.sqrt(x @ x), np.sqrt(len(x))
     if length <= eps:
         return c / eps * np.eye(len(x))
     return c / length * (np.eye(len(x)) - np.outer(x, x) / length**2)
-    # course: end
 
 
 def mv_norm_jacobian(x, eps):
@@ -42,10 +35,7 @@ def mv_norm_jacobian(x, eps):
     sigma = ||x - mean(x)||/c,
         J = (P - yy'/c²)/sigma,  rank d-2, null space {1, y}
     """
-    # course: hw2, Jacobians, 2 points
-    # task: Chain rule; the two functions above may help. Which vectors does J map to 0, and what rank is left?
     return feature_norm_jacobian(x - x.mean(), eps) @ shift_jacobian(x)
-    # course: end
 
 
 def layer_norm_jacobian(x, gain, eps):
@@ -55,17 +45,13 @@ def layer_norm_jacobian(x, gain, eps):
         J = diag(gain) (P - hh'/c²)/sigma
     It is that of n_MV with eps in sigma and in h. J1 = 0, but Jh = gain*h eps/sigma³ is not 0, as h'h < c².
     """
-    # course: hw2, Jacobians, 2 points
-    # task: As for n_MV, with this sigma. Which of the two sides of the matrix does gain stand on?
     d = len(x)
     centred = x - x.mean()
     sigma = np.sqrt(centred @ centred / d + eps)
     h = centred / sigma
     return gain[:, None] * (np.eye(d) - 1 / d - np.outer(h, h) / d) / sigma
-    # course: end
 
 
-# course: hw2, not handed out
 def rms_norm_jacobian(x, eps):
     """J of z = x/rms, rms = sqrt(mean(x*x) + eps): (I - zz'/d)/rms, layer norm's without the centring."""
     rms = np.sqrt(x @ x / len(x) + eps)
@@ -78,4 +64,3 @@ def group_norm_jacobian(x, groups, eps):
     for group in np.split(np.arange(len(x)), groups):
         jacobian[np.ix_(group, group)] = mv_norm_jacobian(x[group], eps)
     return jacobian
-# course: end

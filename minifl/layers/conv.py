@@ -1,7 +1,6 @@
 """2-d convolution (cross-correlation, as everywhere in deep learning), NHWC."""
 
 from minifl.backend import get_xp, on_cpu
-# course: hw3, not handed out
 from minifl.layers import filtering
 
 # As products of large matrices: a kernel of kh x kw pixels is taken apart by its axes. Along the height the map is
@@ -17,7 +16,6 @@ from minifl.layers import filtering
 
 CACHE_BYTES = 3 << 18   # of what a product writes, 0.75 MB: stays in the cache of a core until all columns are done
 FEW = 4   # channels that are copied one at a time: a pixel of so few numbers is too short a piece of memory
-# course: end
 
 
 def conv2d(x, weight, bias=None, *, stride=1, padding=0):
@@ -31,13 +29,6 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
     returns y (K, N, OH, OW, F) with OH = (H + 2*padding - kh)//stride + 1, OW likewise; cache
     Raises ValueError if the kernel is larger than the padded map.
     """
-    # course: hw3, convolution, 4 points
-    # task: Write the sum, for every client with its own kernel, and the error.
-    # task: y of float32 inputs is float32. Plain loops over all of o, q, f, i, j, c would take minutes for a network,
-    # task: so let NumPy do whole arrays at once. Two ways: loop over the kh*kw positions of the kernel only, each a
-    # task: matrix product of a strided slice of the padded map with W[i, j];
-    # task: or copy what lies under the kernel at each output pixel into a row of kh*kw*C numbers and make one matrix
-    # task: product of all of them. Which arrays does conv2d_backward need? They are the cache, whose form is yours.
     k, n, h, w, c = x.shape
     kh, kw, _, f = weight.shape[1:]
     h, w = h + 2 * padding, w + 2 * padding
@@ -54,7 +45,6 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0):
         y = slide(columns, _unfolded(weight), stride).reshape(k, n, oh, ow, f)
     y = y if bias is None else y + bias[:, None, None, None, :]
     return y, (columns, weight, x.shape, bias is not None, stride, padding, tile)
-    # course: end
 
 
 def conv2d_backward(dy, cache, *, input_gradient=True):
@@ -71,15 +61,6 @@ def conv2d_backward(dy, cache, *, input_gradient=True):
     In matrices, with E the unfolded map and ~ for what `slide` does along the width: y = E ~ W, hence dW = E ~' dy, and
     dE = dy ~' W, of which a pixel of x receives the sum over the kh places where E holds it.
     """
-    # course: hw3, convolution, 6 points
-    # task: The sum of conv2d is linear in x, in W and in b.
-    # task: For a linear map y_r = sum_s M_rs z_s, what is dL/dz_s? Write the answer for one weight W[i, j, c, f] (at
-    # task: which output pixels does it occur, and what does it meet there?), for one b[f], and for one pixel of the
-    # task: padded map (which output pixels saw it, and through which weight?). The last is easier the other way
-    # task: round: go through the output pixels and say where each of them sends its gradient; where kernels overlap, a
-    # task: pixel of x is sent several shares. What has to happen to the frame of zeros? Then code it as whole-array
-    # task: operations, in a loop over the positions of the kernel at most. Nothing is averaged, and the sums run over
-    # task: the examples of one client only.
     columns, weight, shape, has_bias, stride, padding, tile = cache
     k, n, h, w, c = shape
     kh, kw = weight.shape[1:3]
@@ -101,10 +82,8 @@ def conv2d_backward(dy, cache, *, input_gradient=True):
         dcolumns = slide_input_gradient(dproducts, _unfolded(weight), w, stride)
         dx = _unfold_transposed(dcolumns, (k, n, h + 2 * padding, w, c), stride)
     return dx[:, :, padding:padding + h, padding:w - padding], dweight, dbias
-    # course: end
 
 
-# course: hw3, not handed out
 def slide(columns, kernel, stride=1):
     """Slide kernels along the width: out[r, q, f] = sum_{j, d} columns[r, q*stride + j, d] kernel[j, d, f].
 
@@ -270,4 +249,3 @@ def conv2d_naive(x, weight, bias=None, *, padding=0, stride=1):
                 for j in range(kw):
                     y[:, :, o, q] += padded[:, :, o * stride + i, q * stride + j] @ weight[:, i, j]
     return y if bias is None else y + bias[:, None, None, None, :]
-# course: end

@@ -23,10 +23,8 @@ EPS = 1e-5   # the paper's, for all norms
 
 def shift(x):
     """s(x) = x - mean(x) over each example. x (K, N, ...). Returns y, cache."""
-    # course: hw2, MV norm, 1 point
     v = _vectors(x)
     return (v - v.mean(axis=2, keepdims=True)).reshape(x.shape), None
-    # course: end
 
 
 def shift_backward(dy, cache):
@@ -34,10 +32,7 @@ def shift_backward(dy, cache):
 
     Derivation: s is the projection P = I - 11'/d, which is symmetric, so dx = P dy = s(dy).
     """
-    # course: hw2, MV norm, 1 point
-    # task: Write s as a matrix P times x. What is P transposed, and what therefore dx?
     return shift(dy)[0]
-    # course: end
 
 
 def feature_norm(x, *, eps=EPS):
@@ -47,14 +42,9 @@ def feature_norm(x, *, eps=EPS):
     x        (K, N, ...)   d numbers an example: all of a map's
     returns  y of x's shape, cache
     """
-    # course: hw2, feature norm, 2 points
-    # task: Write it for all vectors at once. x may be float32 or complex, and y has its type; for complex numbers take
-    # task: x*x in the length, not |x|², and compare real parts: then the complex step can differentiate it. Put into
-    # task: the cache what feature_norm_backward will need. Zeros are mapped to zeros.
     v = _vectors(x)
     y, cache = _to_sphere(v, eps)
     return y.reshape(x.shape), cache
-    # course: end
 
 
 def feature_norm_backward(dy, cache):
@@ -67,13 +57,8 @@ def feature_norm_backward(dy, cache):
     It has the eigenvalue 0 once (along x: the length is lost) and r otherwise. Below the clamp, ||x|| < eps,
     y = (c/eps) x is linear: r = c/eps, and the radial term m y is not there.
     """
-    # course: hw2, feature norm, 4 points
-    # task: Find dy_i/dx_j for one vector x of d entries: start with the derivative of ||x|| by x_j, and mind eps and
-    # task: x = 0. Write the result as a matrix J made of the identity, yy' and numbers. Which direction does J shrink
-    # task: most, and by how much? Then dx = J'dy: one sum for each vector, and no matrix in the code.
     v = _vectors(dy)
     return _to_sphere_backward(v, cache).reshape(dy.shape)
-    # course: end
 
 
 def mv_norm(x, *, eps=EPS):
@@ -83,11 +68,8 @@ def mv_norm(x, *, eps=EPS):
     x        (K, N, ...)   d numbers an example; for a map all of H, W, C
     returns  y of x's shape, cache
     """
-    # course: hw2, MV norm, 1 point
-    # task: Types, complex numbers and zeros as in feature_norm, which you may call (see mv_norm_backward).
     centred, _ = shift(x)
     return feature_norm(centred, eps=eps)
-    # course: end
 
 
 def mv_norm_backward(dy, cache):
@@ -99,15 +81,9 @@ def mv_norm_backward(dy, cache):
     where 1/r is, but for eps, the standard deviation sigma. Computed as P applied to feature norm's backward, which
     also covers the clamp.
     """
-    # course: hw2, MV norm, 3 points
-    # task: n_MV is s and then n. Multiply their Jacobians in the right order, and simplify with sum(y) = 0: is the
-    # task: product symmetric? Which directions of dy does it remove? You may call your feature_norm_backward, but then
-    # task: this one can only be right if that one is.
     return shift_backward(feature_norm_backward(dy, cache), None)
-    # course: end
 
 
-# course: hw2, not handed out
 def rms_norm(x, *, eps=EPS):
     """x / sqrt(mean(x*x) + eps) over each example (Zhang and Sennrich 2019, eq. 4), without gain.
 
@@ -170,7 +146,6 @@ def instance_norm(x, *, eps=EPS):
 def instance_norm_backward(dy, cache):
     """Map dL/dy to dL/dx: group norm's, J is block-diagonal with a block for each channel."""
     return group_norm_backward(dy, cache)
-# course: end
 
 
 def layer_norm(x, gain, bias, *, eps=EPS):
@@ -182,9 +157,6 @@ def layer_norm(x, gain, bias, *, eps=EPS):
 
         xc = x - mean(x)    q = mean(xc*xc)    sigma = sqrt(q + eps)    h = xc/sigma    y = gain*h + bias
     """
-    # course: hw2, layer norm, 1 point
-    # task: Types and complex numbers as in feature_norm. gain and bias go with the channels, whatever the statistics
-    # task: are taken over; you may call your affine.
     xp = get_xp(x)
     v = _vectors(x)
     xc = v - v.mean(axis=2, keepdims=True)
@@ -192,7 +164,6 @@ def layer_norm(x, gain, bias, *, eps=EPS):
     h = xc / sigma
     y, affine_cache = affine(h.reshape(x.shape), gain, bias)
     return y, (h, sigma, affine_cache)
-    # course: end
 
 
 def layer_norm_backward(dy, cache):
@@ -206,17 +177,11 @@ def layer_norm_backward(dy, cache):
         dx = (dh - mean(dh) - m h)/sigma                                          (*)
     Exact for eps > 0. Identities: J1 = 0, Jh = (eps/sigma²) h/sigma.
     """
-    # course: hw2, layer norm, 4 points
-    # task: Go from y back to x in three steps, y to h, h to xc, xc to x; find dsigma/dxc_j on the way, and mind eps.
-    # task: What is dh_i/dx_k as a matrix made of the identity, 11', hh' and numbers? What does it leave of a gradient
-    # task: that is constant, or a multiple of h? Write dx with one or two sums for each vector; dgain and dbias are
-    # task: summed as in affine_backward. Nothing may divide by 0 where all numbers of a vector are equal.
     h, sigma, affine_cache = cache
     dh, dgain, dbias = affine_backward(dy, affine_cache)
     g = dh.reshape(h.shape)
     dx = (g - g.mean(axis=2, keepdims=True) - h * (g * h).mean(axis=2, keepdims=True)) / sigma
     return dx.reshape(dy.shape), dgain, dbias
-    # course: end
 
 
 def affine(x, gain, bias):
@@ -226,10 +191,7 @@ def affine(x, gain, bias):
     gain, bias  (K, C)
     returns     y of x's shape, cache
     """
-    # course: hw2, layer norm, 1 point
-    # task: x may be a vector or a map: any number of axes between example and channel. _per_channel below may help.
     return x * _per_channel(gain, x.ndim) + _per_channel(bias, x.ndim), (x, gain)
-    # course: end
 
 
 def affine_backward(dy, cache):
@@ -238,16 +200,11 @@ def affine_backward(dy, cache):
     Derivation, one client: y_nsc = gain_c x_nsc + bias_c at example n, place s, channel c, so
         dx = gain*dy    dgain_c = sum_ns dy_nsc x_nsc    dbias_c = sum_ns dy_nsc
     """
-    # course: hw2, layer norm, 2 points
-    # task: Write y for one example, place and channel. Which entries of y does one entry of x, of gain, of bias reach?
-    # task: Over which axes is summed, and over which never?
     x, gain = cache
     places = tuple(range(1, dy.ndim - 1))
     return dy * _per_channel(gain, dy.ndim), (dy * x).sum(axis=places), dy.sum(axis=places)
-    # course: end
 
 
-# course: hw2, not handed out
 def _vectors(x):
     """(K, N, ...) -> (K, N, d): each example's numbers as the vector that is normalized."""
     return x.reshape(*x.shape[:2], -1)
@@ -285,7 +242,6 @@ def _join_groups(v, shape, groups):
     k, n, c = shape[0], shape[1], shape[-1]
     v = v.reshape(k, n, groups, -1, c // groups)
     return get_xp(v).swapaxes(v, 2, 3).reshape(shape)
-# course: end
 
 
 def _per_channel(p, ndim):

@@ -17,16 +17,11 @@ def max_pool2d(x, *, size=2, stride=None):
     stages it is the same pixel as in one stage. The cache holds the winner of each window as its column and its row in
     it.
     """
-    # course: hw3, pooling, 2 points
-    # task: Which slice of x holds the pixel at place (i, j) of every window?
-    # task: With size² such slices all windows are compared at once, without a loop over the map. Call _check_window
-    # task: first. What does max_pool2d_backward need to know? It is the cache, whose form is yours; think of ties now.
     stride = stride or size
     _check_window(x.shape, size)
     rows, columns_cache = _max_along(x, 3, size, stride)
     y, rows_cache = _max_along(rows, 2, size, stride)
     return y, (columns_cache, rows_cache)
-    # course: end
 
 
 def max_pool2d_backward(dy, cache):
@@ -35,24 +30,15 @@ def max_pool2d_backward(dy, cache):
     Derivation: y = x[winner], so each window hands its gradient to its winner alone. Where windows overlap
     (stride < size) a pixel may win several, and its shares add up.
     """
-    # course: hw3, pooling, 3 points
-    # task: Move one pixel of x by a little: which y move with it, and how much?
-    # task: Read off which pixels receive the gradient of one window, and which gradients one pixel receives. Windows
-    # task: may overlap (stride < size), lie apart (stride > size), or leave rows and columns out. In a tie the
-    # task: derivative does not exist; max_pool2d says who is taken for the winner.
     columns_cache, rows_cache = cache
     return _max_along_transposed(_max_along_transposed(dy, rows_cache), columns_cache)
-    # course: end
 
 
 def avg_pool2d(x, *, size=2, stride=None):
     """Mean of each size x size window, channel by channel; arguments, shapes and ValueError as max_pool2d."""
-    # course: hw3, pooling, 1 point
-    # task: As max_pool2d, with the mean.
     stride = stride or size
     y = sum(x[window] for window in _window_slices(x.shape, size, stride)) / size**2
     return y, (x.shape, size, stride)
-    # course: end
 
 
 def avg_pool2d_backward(dy, cache):
@@ -60,15 +46,11 @@ def avg_pool2d_backward(dy, cache):
 
     Derivation: y is linear with coefficient 1/size² for each pixel of the window.
     """
-    # course: hw3, pooling, 1 point
-    # task: y is linear in x. How many windows does a pixel enter, and with
-    # task: which coefficient?
     shape, size, stride = cache
     dx = get_xp(dy).zeros(shape, dtype=dy.dtype)
     for window in _window_slices(shape, size, stride):
         dx[window] += dy / size**2
     return dx
-    # course: end
 
 
 def global_avg_pool(x):
@@ -81,16 +63,11 @@ def global_avg_pool_backward(dy, cache):
 
     Derivation: each of the H*W pixels has coefficient 1/(H*W).
     """
-    # course: hw3, pooling, 1 point
-    # task: The same with one window, the whole map.
-    # task: The cache is that of global_avg_pool, which is given.
     xp = get_xp(dy)
     _, _, h, w, _ = cache
     return xp.broadcast_to((dy / (h * w))[:, :, None, None, :], cache)
-    # course: end
 
 
-# course: hw3, not handed out
 def _max_along(x, axis, size, stride):
     """Largest of each `size` neighbours along one axis, `stride` apart, the first one in a tie.
 
@@ -125,7 +102,6 @@ def _slices(shape, axis, size, stride):
     count = (shape[axis] - size) // stride + 1
     for i in range(size):
         yield (slice(None),) * axis + (slice(i, i + stride * (count - 1) + 1, stride),)
-# course: end
 
 
 def _check_window(shape, size):
@@ -134,7 +110,6 @@ def _check_window(shape, size):
         raise ValueError(f"a pooling window of {size}x{size} does not fit into a map of {h}x{w}")
 
 
-# course: hw3, not handed out
 def _window_slices(shape, size, stride):
     """For each position in the window, row-major, the slice of x that holds that pixel of every window."""
     _check_window(shape, size)
@@ -144,4 +119,3 @@ def _window_slices(shape, size, stride):
         for j in range(size):
             yield (slice(None), slice(None), slice(i, i + stride * (oh - 1) + 1, stride),
                    slice(j, j + stride * (ow - 1) + 1, stride))
-# course: end

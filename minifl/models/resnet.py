@@ -138,10 +138,6 @@ class ResNet(Network):
         block.projected, a 1x1 convolution with block.stride named "shortcut". norm1 and norm2 are units, an
         activation with its norm: norm1 of kind arrangement.branch, norm2 of kind block.end.
         """
-        # course: hw3, residual block, 2 points
-        # task: Put it together from `convolve` and `unit`.
-        # task: They are in minifl/models/blocks.py, and ResNet.forward shows how they are called. Keep in the cache
-        # task: what _block_backward needs.
         arr, name = self.arrangement, block.name
         a, conv1 = convolve(arr, x, p, f"{name}.conv1", stride=block.stride, padding=1)
         a, act1 = unit(arr, a, p, f"{name}.norm1", arr.branch)
@@ -151,7 +147,6 @@ class ResNet(Network):
             x, shortcut = convolve(arr, x, p, f"{name}.shortcut", stride=block.stride)
         y, act2 = unit(arr, a + x, p, f"{name}.norm2", block.end)
         return y, (conv1, act1, conv2, shortcut, act2)
-        # course: end
 
     def _block_backward(self, block, dy, cache, g):
         """Map dL/dy (K, N, OH, OW, block.channels) to dL/dx (K, N, H, W, C).
@@ -162,12 +157,6 @@ class ResNet(Network):
 
             s = shortcut(x) + branch(x)    =>    dx = shortcut'(ds) + branch'(ds)
         """
-        # course: hw3, residual block, 4 points
-        # task: Walk the equation of _block backwards.
-        # task: Use `convolve_backward` and `unit_backward`; ResNet.backward shows how they are called. Two questions
-        # task: decide: what does a sum do to the gradient that arrives at it, and what does a value receive that is
-        # task: used at two places? Take care which of the gradients on your way goes into the shortcut, and treat the
-        # task: shortcut that is x itself and the projected one.
         arr, name = self.arrangement, block.name
         conv1, act1, conv2, shortcut, act2 = cache
         d_sum = unit_backward(arr, dy, act2, g, f"{name}.norm2", block.end)
@@ -176,4 +165,3 @@ class ResNet(Network):
         d_main = convolve_backward(arr, d, conv1, g, f"{name}.conv1")
         d_shortcut = convolve_backward(arr, d_sum, shortcut, g, f"{name}.shortcut") if block.projected else d_sum
         return d_main + d_shortcut
-        # course: end

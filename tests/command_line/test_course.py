@@ -76,7 +76,7 @@ def test_list(capsys):
     assert code == 0
     for name in assignments.NAMES:
         assignment = assignments.load(name)
-        assert f"{name}: {assignment.title} ({sum(assignments.parts(assignment).values())} points" in out
+        assert f"{name}: {assignments.sheet(assignment).title} ({sum(assignments.parts(assignment).values())} points" in out
     assert "variant ties = published | last | shared" in out
 
 

@@ -86,9 +86,24 @@ def test_a_folder_that_holds_something_is_left_alone(assignment, tmp_path):
 
 
 def test_a_failure_leaves_nothing_behind(assignment, tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match="hw1: minifl/none.py is not in the package"):
         carve.carve(assignment._replace(given=("minifl/none.py",)), tmp_path / "out" / "hw1")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_function_that_was_renamed_is_named_and_nothing_is_left_behind(monkeypatch, tmp_path):
+    renamed = toy.install(monkeypatch, tmp_path / "repository", source=toy.SOURCE.replace("def square", "def squared"))
+    with pytest.raises(InputError, match=r"minifl\.toy\.square: .*moved or renamed"):
+        carve.carve(renamed, tmp_path / "out" / "hw1")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_variant_changes_the_task_too(monkeypatch, tmp_path):
+    patch = Patch("minifl/course/hw1/sheet.md", "twice a number", "three times a number")
+    choices = {"scale": {"published": Choice(""), "thrice": Choice("", (patch,))}}
+    assignment = toy.install(monkeypatch, tmp_path, assignment=toy.ASSIGNMENT._replace(choices=choices))
+    for scale, task in (("published", "What is twice a number?"), ("thrice", "What is three times a number?")):
+        assert f"    {task}\n" in assignments.students(assignment, {"scale": scale}, "minifl/toy.py")
 
 
 def test_grade_py_from_stubs_to_full_marks(assignment, tmp_path):

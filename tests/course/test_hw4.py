@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from minifl.course import assignments, carve, regions, running
+from minifl.course import assignments, carve, running
 from minifl.course.hw4 import averaging, collapse, tests
 from minifl.data import counts, partition
 from minifl.fl import diagnostics, local
@@ -39,7 +39,7 @@ def started(folder, *command):
 @pytest.mark.parametrize("variant", assignments.variants(HW4), ids=lambda variant: ",".join(variant.values()))
 def test_every_combination_of_patches_fits(variant):
     for file in HW4.files:
-        text = regions.stripped(assignments.source(HW4, variant, file))
+        text = assignments.source(HW4, variant, file)
         compile(text, file, "exec")
         assert all(len(line) <= 120 for line in text.splitlines())
 
@@ -50,7 +50,7 @@ def test_combinations_are_solved_and_a_published_solution_is_none(tmp_path, vari
     printed, code = started(tmp_path, "grade.py")
     assert code == 0 and "33.0 of 33 points" in printed, printed
     for file in HW4.files:
-        (tmp_path / file).write_text(regions.stripped(assignments.source(HW4, PUBLISHED, file)))
+        (tmp_path / file).write_text(assignments.source(HW4, PUBLISHED, file))
     printed, code = started(tmp_path, "grade.py")
     right = set(re.findall(r"^(.*?) +\[#{20}\]", printed, re.M))
     same = {"dealing the examples"} | ({"collapse"} if variant["length"] == "published" else set())

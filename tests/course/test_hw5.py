@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from minifl.course import assignments, carve, regions, running
+from minifl.course import assignments, carve, running
 from minifl.course.hw5 import tests
 from minifl.fl.algorithms import fedopt, fedprox, fedyogi, scaffold
 
@@ -34,7 +34,7 @@ def graded(folder):
 @pytest.mark.parametrize("variant", assignments.variants(HW5), ids=lambda variant: ",".join(variant.values()))
 def test_every_combination_of_patches_fits(variant):
     for file in HW5.files:
-        text = regions.stripped(assignments.source(HW5, variant, file))
+        text = assignments.source(HW5, variant, file)
         compile(text, file, "exec")
         assert all(len(line) <= 120 for line in text.splitlines())
 
@@ -44,7 +44,7 @@ def test_combinations_are_solved_and_a_published_solution_has_nothing_right(tmp_
     carve.write_tree(HW5, tmp_path, variant=variant, reference=True)
     assert graded(tmp_path) == ({*assignments.parts(HW5)}, 0)
     for file in HW5.files:
-        (tmp_path / file).write_text(regions.stripped(assignments.source(HW5, PUBLISHED, file)))
+        (tmp_path / file).write_text(assignments.source(HW5, PUBLISHED, file))
     assert graded(tmp_path) == (set(), 1)
 
 
@@ -89,7 +89,7 @@ def test_stubs_hold_neither_derivations_nor_formulas(tmp_path):
 
 def test_docstrings_of_a_variant_state_it():
     def text(file, **values):
-        return regions.stripped(assignments.source(HW5, PUBLISHED | values, f"minifl/fl/algorithms/{file}.py"))
+        return assignments.source(HW5, PUBLISHED | values, f"minifl/fl/algorithms/{file}.py")
 
     assert "F_k(theta) + mu ||theta - w||_1" in text("fedprox", prox="absolute")
     assert "lr (grad F_k(theta) + c_k - c)" in text("scaffold", control="negative")

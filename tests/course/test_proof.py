@@ -7,6 +7,7 @@ import pytest
 
 from minifl.course import proof, wrong_submissions
 from minifl.course.assignments import Choice, Mistake, Patch
+from minifl.errors import InputError
 
 spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
 toy = importlib.util.module_from_spec(spec)
@@ -29,7 +30,7 @@ def test_a_sound_assignment_passes(failed):
 
 
 def test_points_that_do_not_add_up(failed):
-    assert set(failed(tests=toy.TESTS.replace('"squaring", 1', '"squaring", 2'))) == {"points of tests are those of the marks"}
+    assert set(failed(tests=toy.TESTS.replace('"squaring", 1', '"squaring", 2'))) == {"points of tests are those of the sheet"}
 
 
 def test_a_solution_in_a_given_docstring(failed):
@@ -88,17 +89,37 @@ def test_a_function_that_no_test_needs(failed):
 
 def halve(x):
     \"\"\"Half of x.\"\"\"
-    # course: hw1, doubling, 1 point
     return x / 2
-    # course: end
 """
-    found = failed(source=extra, tests=toy.TESTS.replace('"doubling", 2', '"doubling", 3'))
+    sheet = toy.SHEET.replace("## squaring", "### `minifl.toy.halve`, 1 point\n\n## squaring")
+    found = failed(source=extra, sheet=sheet, tests=toy.TESTS.replace('"doubling", 2', '"doubling", 3'))
     assert found == {"each function costs points of its part if it alone is not written": "halve"}
 
 
-def test_a_mark_in_a_given_file(failed):
-    found = failed(tests=toy.TESTS.replace("import numpy as np", "import numpy as np   # task: write it", 1))
-    assert found and all("a mark in minifl/course/hw1/tests.py" in detail for detail in found.values())
+def test_a_helper_that_only_solutions_use(failed):
+    """One that was added to the source, and that nobody thought of."""
+    source = toy.SOURCE.replace("def cube", "def _plain(x):\n    return x\n\n\ndef cube")
+    source = source.replace("= x + x\n", "= x + _plain(x)\n")
+    choices = {"scale": {"published": Choice("")}}
+    mistakes = (Mistake("doubling", "half of it", "minifl/toy.py", "= x + _plain(x)\n", "= x\n"), toy.ASSIGNMENT.mistakes[1])
+    found = failed(source=source, assignment=toy.ASSIGNMENT._replace(choices=choices, mistakes=mistakes))
+    assert len(found) == 3 and all("no text of a solution" in what for what in found)
+    assert set(found.values()) == {"_plain of minifl/toy.py, which only solutions use and no task mentions"}
+
+
+@pytest.mark.parametrize("old, new, name", [("def double", "def twice", "minifl.toy.double"),
+                                            ("def secret_of_the_squares", "def secret", "minifl.toy.secret_of_the_squares")])
+def test_what_was_renamed_in_the_source(failed, old, new, name):
+    with pytest.raises(InputError, match=f"{name}: minifl.toy defines nothing of that name"):
+        failed(source=toy.SOURCE.replace(old, new))
+
+
+@pytest.mark.parametrize("options, name", [
+    ({"sheet": toy.SHEET.replace("minifl.toy.square", "minifl.toys.square")}, "minifl.toys.square"),
+    ({"assignment": toy.ASSIGNMENT._replace(withheld=("minifl.play.secret",))}, "minifl.play.secret")])
+def test_what_is_in_no_file_of_the_assignment(failed, options, name):
+    with pytest.raises(InputError, match=f"{name}: is in none of the files of hw1: minifl/toy.py"):
+        failed(**options)
 
 
 def test_a_submission_that_ends_the_process(failed):

@@ -1,10 +1,16 @@
-"""Marks in the source, and what a student sees instead."""
+"""What is taken out of a source file, and what a student sees instead."""
 
 import pytest
 
-from minifl.course.regions import Region, cut, regions, shingles, solutions, stripped
+from minifl.course.regions import cut, left_over, shingles, solutions
+from minifl.course.sheets import Task
+from minifl.errors import InputError
 
 SOURCE = '''"""Module."""
+import math
+
+# Why it is so small.
+STEP, HALF = 1e-30, 5e-31   # tiny
 
 
 def f_backward(dy, cache):
@@ -14,100 +20,141 @@ def f_backward(dy, cache):
         dx = dy * secret
     Identity: J1 = 0.
     """
-    # course: hw2, part one, 4 points
-    # task: Derive it,
-    # task:     with the product rule.
+    # how it is done
     v = dy * cache     # why
     return v
-    # course: end
+
+    # and that is all
 
 
-# course: hw2, not handed out
+# what helps
+@property
 def helper():
     return 1
-# course: end
 
 
 class A:
     def h(self):
         """One line."""
-        # course: hw3, b, 1 point
-        # task: Say.
-        return 2
-        # course: end
+        if self is None:
+            raise ValueError("none")
+        # from here on
+        two = 2
+        return two
 '''
-
-
-def test_regions():
-    assert regions(SOURCE) == [
-        Region("hw2", "part one", 4, "f_backward", "Derive it,\n    with the product rule.", 10, 15),
-        Region("hw2", "", 0, "", "", 18, 21), Region("hw3", "b", 1, "A.h", "Say.", 27, 30)]
+TASK = Task("hw2", "part one", 4, "m.f_backward", "", "Derive it,\n    with the product rule.\n\nSo.")
+METHOD = Task("hw3", "b", 1, "m.A.h", "", "Say.")
 
 
 def test_a_student_gets_a_task_and_a_stub():
-    text = cut(SOURCE, "hw2")
-    assert '''
+    text = cut(SOURCE, "m", [TASK], ["m.helper"])
+    assert text.endswith('''
+STEP, HALF = 1e-30, 5e-31   # tiny
+
+
+def f_backward(dy, cache):
     """Map dL/dy to dL/dx.
 
     Task (hw2, part one, 4 points):
     Derive it,
         with the product rule.
+
+    So.
     """
     raise NotImplementedError("hw2, part one: f_backward is yours to write")
-''' in text
-    for gone in ("secret", "Identity", "helper", "# course", "# task", "dy * cache", "# why"):
-        assert gone not in text
-    assert "return 2" in text and '"""One line."""' in text
+
+
+class A:
+    def h(self):
+        """One line."""
+        if self is None:
+            raise ValueError("none")
+        # from here on
+        two = 2
+        return two
+''')
     compile(text, "f", "exec")
 
 
-def test_another_assignment_is_given_without_marks():
-    text = cut(SOURCE, "hw3")
-    assert "secret" in text and "def helper" in text and "return 2" not in text and "# course" not in text
-    assert '''        """One line.
+def test_of_a_method_the_docstring_stays():
+    text = cut(SOURCE, "m", [METHOD])
+    assert "secret" in text and "def helper" in text and text.endswith('''
+    def h(self):
+        """One line.
 
         Task (hw3, b, 1 point):
         Say.
         """
-        raise NotImplementedError''' in text
+        raise NotImplementedError("hw3, b: h is yours to write")
+''')
+    assert '        """One line."""\n        raise Not' in cut(SOURCE, "m", [METHOD._replace(text="")])
 
 
-def test_the_reference_is_the_source_without_marks():
-    text = stripped(SOURCE)
-    assert "# course" not in text and "# task" not in text and "v = dy * cache     # why" in text and "secret" in text
-    kept = [line for line in SOURCE.splitlines() if "# course" not in line and "# task" not in line]
-    assert text.splitlines() == kept
+def test_what_stands_before_a_named_statement_stays():
+    text = cut(SOURCE, "m", [METHOD._replace(begin="two")])
+    assert text.endswith('''
+            raise ValueError("none")
+        raise NotImplementedError("hw3, b: h is yours to write")
+''')
+    with pytest.raises(InputError, match="m.A.h: 0 of its statements begin with 'three'"):
+        cut(SOURCE, "m", [METHOD._replace(begin="three")])
+    twice = SOURCE.replace("        two = 2\n", "        two = 2\n        two = two\n")
+    with pytest.raises(InputError, match="m.A.h: 2 of its statements begin with 'two'"):
+        cut(twice, "m", [METHOD._replace(begin="two")])
 
 
-@pytest.mark.parametrize("text, said", [
-    ("# course: end", "line 1: a region ends"), ("# course: hw1, not handed out", "line 1: a region begins that does not end"),
-    ("def f():\n    # course: hw1, a, 2 points\n    # course: hw1, b, 2 points\n    # course: end", "line 3: a region begins inside"),
-    ("# course: hw1, a, 2 points\nx = 1\n# course: end", "outside of any function"),
-    ("# course: hw1 a 2", "line 1: 'hw1 a 2' is neither"), ("# course: hw1, a, two points", "is neither"),
-])
-def test_marks_that_do_not_fit_together_are_errors(text, said):
-    with pytest.raises(ValueError, match=said):
-        regions(text)
+def test_what_is_withheld_goes_with_the_comments_above_it():
+    text = cut(SOURCE, "m", [], ["m.STEP", "m.helper", "m.math"])
+    assert text.startswith('"""Module."""\n\n\ndef f_backward') and "helper" not in text and "# what helps" not in text
+    assert "# Why it is so small" not in text and "@property" not in text and "# and that is all\n\n\nclass A" in text
+
+
+def test_a_derivation_on_the_first_line_goes_too():
+    source = 'def f():\n    """Derivation: it is\n    so.\n    """\n    return 1\n'
+    text = cut(source, "m", [TASK._replace(function="m.f", text="How?")])
+    assert "Derivation" not in text and '    """\n\n    Task (hw2, part one, 4 points):\n    How?\n    """\n' in text
+    compile(text, "f", "exec")
+
+
+@pytest.mark.parametrize("tasks, withheld, said", [
+    ([TASK._replace(function="m.g_backward")], (), "m.g_backward: m defines nothing .* there are math, STEP, HALF, f_"),
+    ([TASK._replace(function="m.A.g")], (), "m.A.g: m defines nothing"),
+    ([TASK], ["m.helpers"], "m.helpers: m defines nothing"), ([TASK], ["m.A.h"], "m.A.h: is in a class"),
+    ([TASK._replace(function="m.STEP")], (), "m.STEP: has to be a function with a docstring"),
+    ([TASK._replace(function="m.A")], (), "m.A: has to be a function"),
+    ([TASK._replace(function="m.helper")], (), "m.helper: has to be a function with a docstring")])
+def test_what_is_not_there_is_said_by_its_qualified_name(tasks, withheld, said):
+    for of in (cut, solutions):
+        with pytest.raises(InputError, match=said):
+            of(SOURCE, "m", tasks, withheld)
+
+
+LONG = SOURCE.replace("dx = dy * secret", "dx = (dy - y * mean(dy * y)) / sigma, as J is symmetric").replace(
+    "v = dy * cache     # why", "v = (dy - dy.mean(axis=2)) * cache    # why it is so")
 
 
 def test_what_may_not_leak():
-    long = SOURCE.replace("dx = dy * secret", "dx = (dy - y * mean(dy * y)) / sigma, as J is symmetric").replace(
-        "v = dy * cache     # why", "v = (dy - dy.mean(axis=2)) * cache    # why it is so")
-    secret = solutions(long, "hw2")
+    secret = solutions(LONG, "m", [TASK], ["m.helper"])
     assert secret & shingles("def mine(a):\n  v = ( dy-dy.mean(axis = 2) ) *cache\n")
     assert secret & shingles('"""Said:\ndx = (dy - y*mean(dy*y))/sigma, as J is symmetric"""')
     assert secret & shingles("In a README: dx = (dy - y*mean(dy*y))/sigma, as J is symmetric.", python=False)
     assert secret & shingles('"""Just write v = (dy - dy.mean(axis=2)) * cache."""')
-    assert not secret & shingles(cut(long, "hw2")) and solutions(long, "hw4") == set()
+    assert not secret & shingles(cut(LONG, "m", [TASK], ["m.helper"])) and solutions(LONG, "m", []) == set()
+
+
+def test_what_is_withheld_may_not_leak():
+    helper = SOURCE.replace("    return 1\n", "    return (dy - dy.mean(axis=2)) * cache\n")
+    leak = shingles("v = (dy - dy.mean(axis=2)) * cache")
+    assert solutions(helper, "m", [TASK], ["m.helper"]) & leak and not solutions(helper, "m", [TASK]) & leak
 
 
 def test_a_derivation_may_repeat_what_the_docstrings_of_its_function_and_forward_pass_say_and_no_other():
     formula = "y[o, f] = sum_i x[o + i] W[i, f] + b[f] for every o"
     derived = SOURCE.replace("dx = dy * secret", formula)
-    assert solutions(derived, "hw2") & shingles(formula, python=False)
+    assert solutions(derived, "m", [TASK]) & shingles(formula, python=False)
     for before, name in (("def f(x):\n    ", "forward"), ("def g(x):\n    ", "other")):
         source = derived.replace("def f_backward", f'{before}"""{formula}"""\n\n\ndef f_backward')
-        assert bool(solutions(source, "hw2") & shingles(cut(source, "hw2"))) == (name == "other")
+        assert bool(solutions(source, "m", [TASK]) & shingles(cut(source, "m", [TASK]))) == (name == "other")
 
 
 def test_shingles_see_through_layout_but_tell_code_from_text():
@@ -115,3 +162,11 @@ def test_shingles_see_through_layout_but_tell_code_from_text():
     assert one == shingles("dx  =  (dy  # why\n   - y*mean)/sd.v\n") and len(one) == 2
     assert one & shingles("if True:\n    z = 3\n    dx = (dy - y * mean) / sd.v\n")
     assert not one & shingles('"""dx = (dy - y * mean) / sd.v"""') and not shingles("a = b + c")
+
+
+def test_what_only_solutions_use_is_left_over_unless_a_task_mentions_it():
+    source = SOURCE.replace("dy * cache", "dy * cache * helper()")
+    assert left_over(source, cut(source, "m", [TASK])) == ["helper"]
+    assert left_over(source, cut(source, "m", [TASK._replace(text="See helper.")])) == []
+    assert left_over(source, cut(source, "m", [TASK], ["m.helper"])) == []
+    assert left_over(SOURCE, cut(SOURCE, "m", [TASK])) == []     # nobody uses it before either

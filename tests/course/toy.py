@@ -7,7 +7,7 @@ import sys
 import types
 from pathlib import Path
 
-from minifl.course import assignments, carve
+from minifl.course import assignments, carve, regions, sheets
 from minifl.course.assignments import Assignment, Choice, Mistake, Patch
 
 SOURCE = '''"""Toy functions."""
@@ -19,33 +19,44 @@ def double(x):
 
     Derivation: the sum of x with itself is x plus x, which is what we return here.
     """
-    # course: hw1, doubling, 2 points
-    # task: What is twice a number?
     twice_the_number_that_came_in = x + x
     return twice_the_number_that_came_in * 1.0 + 0.0 * x.sum()
-    # course: end
 
 
-# course: hw1, not handed out
 def secret_of_the_squares(x, exponent=2, offset=0.0):
     return x ** exponent + offset * np.cos(x) + offset * np.sin(x)
-# course: end
 
 
 def square(x):
     """x times x. Returns y, cache."""
-    # course: hw1, squaring, 3 points
-    # task: And what is its square?
     if (x != x).any():
         raise ValueError("not a number")
     return secret_of_the_squares(x), (x, x.shape)
-    # course: end
 
 
 def cube(x):
     """Given."""
     return x * x * x
 '''
+
+SHEET = """# hw1: Toys
+
+Expected time: 1 hours. Afterwards you can:
+
+- double and square
+
+## doubling
+
+### `minifl.toy.double`, 2 points
+
+What is twice a number?
+
+## squaring
+
+### `minifl.toy.square`, 3 points
+
+And what is its square?
+"""
 
 TESTS = '''"""Public tests."""
 import numpy as np
@@ -88,21 +99,22 @@ def cubes(student, given):
 '''
 
 ASSIGNMENT = Assignment(
-    name="hw1", title="Toys", goals=("double and square",), hours="1", files=("minifl/toy.py",),
-    given=("minifl/__init__.py",),
+    name="hw1", files=("minifl/toy.py",), given=("minifl/__init__.py",), withheld=("minifl.toy.secret_of_the_squares",),
     choices={"scale": {"published": Choice("Twice is two times."), "thrice": Choice(
         "Twice is three times.", (Patch("minifl/toy.py", "= x + x\n", "= x + x + x\n"),))}},
     mistakes=(Mistake("doubling", "half of it", "minifl/toy.py", "= x + x\n", "= x\n"),
               Mistake("squaring", "the cube", "minifl/toy.py", "exponent=2", "exponent=3")))
+STUBS = regions.cut(SOURCE, "minifl.toy", sheets.parse(SHEET, "sheet.md").tasks, ASSIGNMENT.withheld)
 
 
-def install(monkeypatch, folder, *, source=SOURCE, tests=TESTS, assignment=ASSIGNMENT):
+def install(monkeypatch, folder, *, source=SOURCE, sheet=SHEET, tests=TESTS, assignment=ASSIGNMENT):
     """A repository in `folder` whose only assignment is the toy; returns the assignment."""
     root, package = Path(folder), Path(assignments.__file__).parent
     for name in ("__init__.py", "running.py"):
         write(root / "minifl/course" / name, (package / name).read_text())
     write(root / "minifl/__init__.py", "")
     write(root / "minifl/toy.py", source)
+    write(root / "minifl/course/hw1/sheet.md", sheet)
     write(root / "minifl/course/hw1/tests.py", tests)
     module = types.ModuleType("toy_tests")
     exec(compile(tests, "toy_tests", "exec"), vars(module))

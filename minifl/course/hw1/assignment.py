@@ -3,6 +3,7 @@
 from minifl.course.assignments import Assignment, Choice, Mistake, Patch
 
 LAYER, LOSS, CHECKER = "minifl/layers/linear.py", "minifl/layers/loss.py", "minifl/gradcheck/instruments.py"
+SHEET = "minifl/course/hw1/sheet.md"
 
 
 def _patches(file, *pairs):
@@ -54,8 +55,8 @@ FOURTH = _patches(
      '"""The same by (8 (f(x + h e) - f(x - h e)) - (f(x + 2h e) - f(x - 2h e)))/12h."""'),
     ("        return sides(f, inputs, v, name, index, CENTRAL_STEP)[0]\n",
      "        one, two = (sides(f, inputs, v, name, index, h)[0] for h in (CENTRAL_STEP, 2 * CENTRAL_STEP))\n"
-     "        return (4 * one - two) / 3\n"),
-    ("at most 1e-9 of the largest entry of a gradient", "at most 5e-12 of the largest entry of a gradient"))
+     "        return (4 * one - two) / 3\n")
+) + _patches(SHEET, ("at most 1e-9 of the largest entry of a gradient", "at most 5e-12 of the largest entry of a gradient"))
 
 MISTAKES = tuple(Mistake(part, what, file, old, new) for part, file, mistakes in (
     ("linear layer", LAYER, (
@@ -88,17 +89,13 @@ MISTAKES = tuple(Mistake(part, what, file, old, new) for part, file, mistakes in
 
 ASSIGNMENT = Assignment(
     name="hw1",
-    title="Linear layer, softmax cross-entropy, and a gradient checker",
-    goals=("write a layer as a pair of pure functions, forward with a cache and backward, for all clients at once",
-           "derive a gradient entry by entry, and recognize the products and sums of arrays in it",
-           "compute a loss for any logits without overflow",
-           "differentiate numerically in two ways, choose the step, and say how far the result can be trusted",
-           "write a check that fails whenever nothing, or not everything, was compared"),
-    hours="5 to 7",
     files=(LAYER, LOSS, CHECKER),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/layers/__init__.py",
            "minifl/course/comparing.py", "minifl/course/hw1/drivers.py",
            "minifl/course/hw1/expected.py"),
+    withheld=tuple(f"minifl.gradcheck.instruments.{name}" for name in (
+        "STEP", "COMPLEX_TOLERANCE", "CENTRAL_STEP", "WIDE_STEP", "EXTRAPOLATED_TOLERANCE", "SETTLED", "SHRINK", "SHRINKS",
+        "extrapolated_difference", "sides", "same_branches", "each_coordinate", "nothing_discarded")),
     choices={
         "weight": {
             "published": Choice("linear layer: y = x W + b with weights stored as (K, D, F)."),

@@ -5,15 +5,14 @@ from minifl.course.hw2.variants import CHOICES, JACOBIANS, NORM
 
 ASSIGNMENT = Assignment(
     name="hw2",
-    title="Feature norm, MV and layer norm, with their Jacobians",
-    goals=("derive the Jacobian of a normalization, and say from it which parts of a gradient the norm takes away",
-           "turn J'dy into code that sums over each vector once or twice and never writes J down",
-           "say what the place of eps changes, and where",
-           "read off shapes which axes belong to the statistics, which to the parameters, and which to neither"),
-    hours="5 to 7",
     files=(NORM, JACOBIANS),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/layers/__init__.py",
            "minifl/course/comparing.py", "minifl/course/hw2/expected.py"),
+    withheld=(*(f"minifl.layers.norm.{name}" for name in (
+                  "rms_norm", "rms_norm_backward", "group_norm", "group_norm_backward", "instance_norm",
+                  "instance_norm_backward", "_vectors", "_to_sphere", "_to_sphere_backward", "_split_groups",
+                  "_join_groups")),
+              "minifl.gradcheck.jacobians.rms_norm_jacobian", "minifl.gradcheck.jacobians.group_norm_jacobian"),
     choices=CHOICES,
     mistakes=(
         Mistake("MV norm", "the mean square is taken before the mean is subtracted", NORM,

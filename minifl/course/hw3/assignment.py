@@ -4,6 +4,7 @@ from minifl.course.assignments import Assignment, Choice, Mistake, Patch
 
 CONV, POOL, RESNET, BLOCKS = ("minifl/layers/conv.py", "minifl/layers/pool.py", "minifl/models/resnet.py",
                               "minifl/models/blocks.py")
+SHEET = "minifl/course/hw3/sheet.md"
 
 
 def _at_the_boundary(entry, exit):
@@ -23,8 +24,8 @@ PYTORCH = (
     Patch(CONV, "c] W[i, j, c, f] + b[f] in padded", "c] W[f, c, i, j] + b[f] in padded"),
     Patch(CONV, "dL/dW[i, j, c, f] = sum", "dL/dW[f, c, i, j] = sum"),
     Patch(CONV, "sum_{i, j, f} W[i, j, c, f] dy", "sum_{i, j, f} W[f, c, i, j] dy"),
-    Patch(CONV, "of the padded map with W[i, j];", "of the padded map with W[:, :, i, j] transposed;"),
-    Patch(CONV, "for one weight W[i, j, c, f] (at", "for one weight W[f, c, i, j] (at"),
+    Patch(SHEET, "of the padded map with W[i, j];", "of the padded map with W[:, :, i, j] transposed;"),
+    Patch(SHEET, "for one weight W[i, j, c, f] (at", "for one weight W[f, c, i, j] (at"),
     Patch(BLOCKS, "conv2d(x, weight, p.get", "conv2d(x, weight.transpose(0, 4, 3, 1, 2), p.get"),
     Patch(BLOCKS, "conv2d_backward(dy, cache, **options)\n",
           "conv2d_backward(dy, cache, **options)\n    dweight = dweight.transpose(0, 3, 4, 2, 1)\n"))
@@ -41,7 +42,7 @@ FLIPPED = (
     Patch(CONV, "c] W[i, j, c, f] + b[f] in padded", "c] V[i, j, c, f] + b[f] in padded"),
     Patch(CONV, "dL/dW[i, j, c, f] = sum", "dL/dV[i, j, c, f] = sum"),
     Patch(CONV, "sum_{i, j, f} W[i, j, c, f] dy", "sum_{i, j, f} V[i, j, c, f] dy"),
-    Patch(CONV, "of the padded map with W[i, j];", "of the padded map with W[kh-1-i, kw-1-j];"))
+    Patch(SHEET, "of the padded map with W[i, j];", "of the padded map with W[kh-1-i, kw-1-j];"))
 
 LAST = (
     Patch(POOL, "in a tie the first in row-major order wins, as in PyTorch.",
@@ -72,7 +73,7 @@ SHARED = (
 """, """y = x[winner], so each window hands its gradient to its winner alone, or in equal shares to its
     winners. Where windows overlap (stride < size) a pixel may win several, and its shares add up.
 """),
-    Patch(POOL, "says who is taken for the winner.", "says what is taken for it."),
+    Patch(SHEET, "says who is taken for the winner.", "says what is taken for it."),
     Patch(POOL, """    columns_cache, rows_cache = cache
     return _max_along_transposed(_max_along_transposed(dy, rows_cache), columns_cache)
 """, """    x, y, size, stride = cache
@@ -113,12 +114,6 @@ HALVED = (
 
 ASSIGNMENT = Assignment(
     name="hw3",
-    title="Convolution, pooling, a residual block",
-    goals=("write a convolution as a few products of large arrays, with stride and padding",
-           "derive the gradient of a linear map that is never written out as a matrix",
-           "say where the gradient of a maximum goes, also where windows overlap and numbers are equal",
-           "take a block with two ways through it apart on the way back, and put the gradients together"),
-    hours="6 to 8",
     files=(CONV, POOL, RESNET),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/params.py", "minifl/rng.py",
            "minifl/layers/__init__.py", "minifl/layers/activations.py", "minifl/layers/batchnorm.py",
@@ -126,6 +121,12 @@ ASSIGNMENT = Assignment(
            "minifl/layers/linear.py", "minifl/layers/norm.py", "minifl/layers/weights.py",
            "minifl/models/arrangement.py", BLOCKS, "minifl/models/network.py",
            "minifl/course/comparing.py", "minifl/course/hw3/drivers.py", "minifl/course/hw3/expected.py"),
+    withheld=(*(f"minifl.layers.conv.{name}" for name in (
+                  "filtering", "CACHE_BYTES", "FEW", "slide", "slide_kernel_gradient", "slide_input_gradient",
+                  "_row_blocks", "_windows", "_unfold", "_unfold_transposed", "_unfolded", "_unfolded_transposed", "_pad",
+                  "conv2d_naive")),
+              *(f"minifl.layers.pool.{name}" for name in (
+                  "_max_along", "_max_along_transposed", "_slices", "_window_slices"))),
     choices={
         "kernel": {
             "published": Choice("convolution: the kernel is not flipped (cross-correlation) and is stored as "

@@ -80,13 +80,6 @@ ONE = (
 
 ASSIGNMENT = Assignment(
     name="hw4",
-    title="FedAvg, partitions, and the collapse of the one-class client",
-    goals=("write the local steps of all clients at once, along axis 0, and the server's mean of what they send",
-           "derive how much each local step counts when there is momentum",
-           "deal a data set to clients by class: complete, disjoint, reproducible",
-           "say why a client with one class collapses, prove the floor that feature norm keeps under its loss, and see "
-           "both: `python -m minifl.course.hw4.experiment` runs federated averaging with all that you wrote"),
-    hours="6 to 8",
     files=(LOCAL, AVERAGING, FEDAVG, COUNTS, PARTITION, COLLAPSE, DIAGNOSTICS),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/params.py", "minifl/rng.py",
            "minifl/data/augment.py", "minifl/fl/evaluate.py", "minifl/fl/statistics.py",

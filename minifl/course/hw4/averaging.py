@@ -13,13 +13,8 @@ def mean_message(messages, sizes):
     sizes     of each of them n_k > 0, the number of its training examples
     returns   a new dict: name -> sum_k p_k message_k
     """
-    # course: hw4, federated averaging, 3 points
-    # task: Add them up client after client: a server with a million clients does not hold a million messages at once,
-    # task: so do not stack them. What clients sent is theirs: leave it as it is. What do the p_k of those that answered
-    # task: add up to?
     total, mean = sum(sizes), {}
     for message, size in zip(messages, sizes):
         for name, sent in message.items():
             mean[name] = mean.get(name, 0) + size / total * sent
     return mean
-    # course: end

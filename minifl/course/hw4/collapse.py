@@ -23,12 +23,7 @@ def lowest_loss(classes, features, radius):
     Cauchy-Schwarz m_c >= -(||w_c|| + ||w_k||) ||g|| >= -2 R sqrt(d), with equality in both where w_k points along g and
     every other w_c against it, all of length R. So the floor is log(1 + (C - 1) exp(-2 R sqrt(d))).
     """
-    # course: hw4, collapse, 2 points
-    # task: Write the loss of an example in the margins (w_c - w_k).g, c != k. Which way does it go with them, and how
-    # task: small can a margin be, given the lengths? Can all of them be that small at once? Compute it so that it is
-    # task: right, too, where it is as small as 1e-30.
     return float(np.log1p((classes - 1) * np.exp(-2 * radius * np.sqrt(features))))
-    # course: end
 
 
 def at_the_floor(classes, features, radius, k):
@@ -39,10 +34,7 @@ def at_the_floor(classes, features, radius, k):
 
     Derivation. Along any unit vector u: g = sqrt(d) u, w_k = R u, and the others are -R u.
     """
-    # course: hw4, collapse, 2 points
-    # task: Where do your inequalities of `lowest_loss` become equalities? Any such w and g will do.
     u = np.eye(features)[0]
     w = -radius * np.ones((classes, 1)) * u
     w[k] = radius * u
     return w, np.sqrt(features) * u
-    # course: end

@@ -5,6 +5,7 @@ from minifl.course.assignments import Assignment, Choice, Mistake, Patch
 METHODS = "minifl/fl/algorithms"
 PROX, SCAFFOLD, OPT, YOGI = (f"{METHODS}/{name}.py" for name in ("fedprox", "scaffold", "fedopt", "fedyogi"))
 HERE = "minifl/course/hw5"
+SHEET = f"{HERE}/sheet.md"
 
 TERM = "F_k(theta) + mu/2 ||theta - w||^2,"
 PULL = "is mu (theta - w), so a step takes grad F_k(theta) + mu (theta - w)."
@@ -33,9 +34,9 @@ HALF = (Patch(SCAFFOLD, OPTION_I, "c_k+ = (c_k + grad F_k(w))/2, where grad F_k(
         Patch(SCAFFOLD, "\nAll controls start at 0.",
               "\nA new control goes half of the way from the old one only.\nAll controls start at 0."),
         Patch(SCAFFOLD, DERIVED, "mean_e(g_e) = c_k - c + (w - theta)/(E lr);   c_k+ = (c_k + mean_e(g_e))/2\n"),
-        Patch(SCAFFOLD, "option I there is `_mean_gradient_at_server`.",
+        Patch(SHEET, "option I there is `_mean_gradient_at_server`.",
               "option I there is `_mean_gradient_at_server`.\n"
-              "        # task: The new control is half of the old one and half of what was found."),
+              "The new control is half of the old one and half of what was found."),
         Patch(SCAFFOLD, RETURN, f"        new = (control + new) / 2\n{RETURN}"))
 
 NEGATIVE = (Patch(SCAFFOLD, "theta <- theta - lr (grad F_k(theta) - c_k + c)",
@@ -66,7 +67,7 @@ CORRECTED = (Patch(OPT, STEP, "ones <- beta1 ones + (1 - beta1)           from o
              Patch(OPT, "There is no bias correction in their algorithm.",
                    "`ones` is what m would be if every D were 1: m/ones is the mean of the updates with weights that "
                    "sum to 1.\nThis bias correction is not in their algorithm."),
-             Patch(OPT, "their names are m and v.", "their names are m, v and ones."),
+             Patch(SHEET, "their names are m and v.", "their names are m, v and ones."),
              Patch(OPT, "self.server_v0)}\n", "self.server_v0), \"ones\": xp.zeros_like(w)}\n"),
              Patch(OPT, DONE, "        ones = self.beta1 * state[\"ones\"] + (1 - self.beta1)\n"
                               "        step = m / ones / (get_xp(w).sqrt(v) + self.server_tau)\n"
@@ -83,13 +84,6 @@ STOP = (Patch(YOGI, "as fast as Adam's and falls more slowly.\n",
 
 ASSIGNMENT = Assignment(
     name="hw5",
-    title="SCAFFOLD, FedProx, FedYogi and their identities",
-    goals=("turn the objective of FedProx into the gradient of its steps",
-           "derive SCAFFOLD's controls from what a client did anyway, and the weights with which they keep adding up "
-           "when clients are unequal and some do not answer",
-           "write adaptive server optimizers, and say how Yogi's second moment differs from Adam's",
-           "test an algorithm by its identities: what is FedAvg in disguise, what adds up, what stays where it is"),
-    hours="5 to 7",
     files=(PROX, SCAFFOLD, OPT, YOGI),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/params.py", "minifl/rng.py",
            f"{METHODS}/fedavg.py",

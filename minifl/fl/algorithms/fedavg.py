@@ -53,11 +53,7 @@ class FedAvg:
 
         Returns message: name -> (K, ...), and name -> (K, P) for the names in `kept`.
         """
-        # course: hw4, federated averaging, 1 point
-        # task: Send what the server's step in this file's first lines adds up, under the name "update". A client of
-        # task: FedAvg keeps nothing from round to round.
         return {"update": theta - work.w}, {}
-        # course: end
 
     def moved(self, message):
         """How far a client's message says that its parameters moved, theta - w: (..., P)."""
@@ -69,7 +65,4 @@ class FedAvg:
         mean    name -> (...): sum_k p_k message_k over the clients that answered
         share   the part of all clients' training examples that these hold, in (0, 1]
         """
-        # course: hw4, federated averaging, 1 point
-        # task: The clients' mean is done already: make the server's step in this file's first lines with it.
         return w + mean["update"], state
-        # course: end

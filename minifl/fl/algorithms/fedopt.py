@@ -24,11 +24,8 @@ class FedOpt(FedAvg):
 
     def server_state(self, w):
         """The moments, name -> (P,), before the first round."""
-        # course: hw5, server optimizers, 1 point
-        # task: Where the moments start is in this file's first lines; their names are m and v.
         xp = get_xp(w)
         return {"m": xp.zeros_like(w), "v": xp.full_like(w, self.server_v0)}
-        # course: end
 
     def second_moment(self, v, update):
         """v (P,) and D (P,) -> next v."""
@@ -36,10 +33,7 @@ class FedOpt(FedAvg):
 
     def server(self, model, w, mean, state, share):
         """Next w (P,) and moments, by the equations in this file's first lines; D is mean["update"]."""
-        # course: hw5, server optimizers, 3 points
-        # task: v is for `second_moment` to say, which a subclass writes; D is the *negative* gradient.
         update = mean["update"]
         m = self.beta1 * state["m"] + (1 - self.beta1) * update
         v = self.second_moment(state["v"], update)
         return w + self.server_lr * m / (get_xp(w).sqrt(v) + self.server_tau), {"m": m, "v": v}
-        # course: end

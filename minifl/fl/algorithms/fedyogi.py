@@ -20,9 +20,5 @@ class FedYogi(FedOpt):
         Derivation. The step goes down where v > D^2 and up where v < D^2:
             v <- v - (1 - beta2) D^2 sign(v - D^2)
         """
-        # course: hw5, FedYogi, 3 points
-        # task: Adam's v <- beta2 v + (1 - beta2) D^2 is a step from v towards D^2, too: of what size? Yogi's step goes
-        # task: the same way, but its size depends on D^2 alone; this file's first lines say how. At v = D^2 it stays.
         square = update * update
         return v - (1 - self.beta2) * square * get_xp(v).sign(v - square)
-        # course: end

@@ -37,11 +37,8 @@ class Scaffold(FedAvg):
 
     def gradient(self, work, theta, x, y):
         """As FedAvg's, but the gradient is what the step takes: corrected by the client's control and the server's."""
-        # course: hw5, SCAFFOLD, 2 points
-        # task: The client's own control is work.own["control"] (K, P), the server's is work.server["control"] (P,).
         loss, g, seen = super().gradient(work, theta, x, y)
         return loss, g - work.own["control"] + work.server["control"], seen
-        # course: end
 
     def message(self, work, theta):
         """FedAvg's message, and how the client's control changes, named "control"; the client keeps the new one.
@@ -55,11 +52,6 @@ class Scaffold(FedAvg):
         as a part of the gradient in option II, not in option I. In float32 c_k+ carries the rounding of w - theta,
         about 1e-8/(E lr): at the end of a cosine schedule it is noise, which lr then multiplies away.
         """
-        # course: hw5, SCAFFOLD, 4 points
-        # task: Option II asks for the mean of the gradients g_1 .. g_E of F_k that the client met on its way, which
-        # task: nobody stored. Write down where a client is after E corrected steps from w, and solve for their mean.
-        # task: You have w, theta, lr, the number of steps and the controls. scaffold_option says which option it is;
-        # task: for option I there is `_mean_gradient_at_server`.
         message, _ = super().message(work, theta)
         control = work.own["control"]
         if self.scaffold_option == "II":
@@ -67,7 +59,6 @@ class Scaffold(FedAvg):
         else:
             new = _mean_gradient_at_server(work)
         return message | {"control": new - control}, {"control": new}
-        # course: end
 
     def server(self, model, w, mean, state, share):
         """FedAvg's step with a learning rate, and the server's new control.
@@ -76,23 +67,14 @@ class Scaffold(FedAvg):
             c <- c + sum_{k in S} (n_k / n) (c_k+ - c_k),
         and the mean over those that answered has the weights n_k/n_S: it is short of the factor n_S/n, the share.
         """
-        # course: hw5, SCAFFOLD, 3 points
-        # task: mean["control"] is the mean of what the clients of S sent, with the weights n_k/n_S. By how much does
-        # task: the sum over all clients of (n_k/n) c_k change in this round, when those outside of S keep theirs? Let c
-        # task: change by as much.
         return w + self.server_lr * mean["update"], {"control": state["control"] + share * mean["control"]}
-        # course: end
 
 
 def _mean_gradient_at_server(work):
     """(K, P): each client's gradient at w, averaged over the batches of its steps."""
-    # course: hw5, SCAFFOLD, 2 points
-    # task: work.x (K, E, N, ...) and work.y (K, E, N) are the batches; work.active (K, E) says which of the steps a
-    # task: client does: a batch of a step that it does not do is no batch of its.
     xp = get_xp(work.w)
     total = xp.zeros_like(work.w)
     for step in range(work.x.shape[1]):
         _, g, _ = loss_and_grad(work.model, work.w, work.x[:, step], work.y[:, step])
         total += xp.where(work.active[:, step, None], g, xp.zeros_like(g))
     return total / work.active.sum(axis=1, keepdims=True).astype(work.w.dtype)
-    # course: end
