@@ -189,6 +189,6 @@ def _leaks(assignment, variant, folder):
             secret |= dict.fromkeys(assignments.solutions(assignment, of, file), file)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
             for shingle in sorted(regions.shingles(text, path.suffix == ".py") & set(secret)):
                 yield f"{' '.join(shingle[1:])!r} of {secret[shingle]} in {path.relative_to(folder)}"
