@@ -97,12 +97,13 @@ def test_options_for_all_layers_and_of_one():
     """Without a subprocess: which options reach the sweep."""
     from types import ModuleType
 
+    import minifl.gradcheck.modules as modules
     import minifl.gradcheck.pytest as ours
     module = ModuleType("mine")
     exec(MODULE, module.__dict__)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ours, "sweep", lambda *arguments, **options: seen.append(options) or ours_right)
+        patch.setattr(modules, "sweep", lambda *arguments, **options: seen.append(options) or ours_right)
         ours_right = type("Right", (), {"passed": True})()
         test = ours.gradient_cases(module, fixed=("labels",), examples=7, values={"labels": lambda rng, s: None}, pick={
             "x": "K N C", "labels": "K N"}, scaled_swish=ours.layer({"x": "K N D", "gain": "K D"}, examples=3,
