@@ -39,17 +39,19 @@ def load(path):
         exec(code, module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
-        raise InputError(f"{path} cannot be run: {type(error).__name__}: {_said(error)}{_line(path, error)}") from error
+        raise InputError(f"{path} cannot be run: it raises {told(path, error)}.") from error
     return module
 
 
-def _said(error):
-    return getattr(error, "msg", None) or str(error) or "without a message"
+def told(path, error):
+    """An exception in words: ZeroDivisionError (division by zero), line 3: x = 1/0."""
+    said = getattr(error, "msg", None) or str(error)
+    return type(error).__name__ + (f" ({said})" if said else "") + line(path, error)
 
 
-def _line(path, error):
-    """Where in the file it was."""
+def line(path, error):
+    """Where in a file an exception was raised, ", line 3: x = 1/0"; "" if it was not there."""
     if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
-        return f" (line {error.lineno}: {(error.text or '').strip()})"
+        return f", line {error.lineno}: {(error.text or '').strip()}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f" (line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+    return f", line {frames[-1].lineno}: {frames[-1].line}" if frames else ""

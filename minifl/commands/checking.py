@@ -74,7 +74,7 @@ def _check_file(text, seed):
     chosen = files.layers(path, name)
     wrong, unseen = [], []
     for each, pair, shapes in chosen:
-        passed, compared, said = files.checked(pair, shapes, seed)
+        passed, compared, said = files.checked(path, each, pair, shapes, seed)
         click.echo(f"{each}: {said}")
         wrong += [each] if compared and not passed else []
         unseen += [] if compared else [each]

@@ -25,15 +25,23 @@ def layers(path, name=""):
     chosen = [name] if name else list(found)
     lacking = [said for each in chosen if (said := modules.missing(found, shapes, each, FORM))]
     if lacking:
-        known = "" if not name or name in shapes else f" Its layers are {', '.join(found)}." if len(found) > 1 else ""
-        raise InputError(f"{path}: {'; '.join(lacking)}.{known}")
+        known = [each for each in modules.pairs(module, shapes) if each != name]
+        raise InputError(f"{path}: {'; '.join(lacking)}.{' Its layers are ' + ', '.join(known) + '.' if name and known else ''}")
     return [(each, found[each], shapes[each]) for each in chosen]
 
 
-def checked(pair, shapes, seed):
-    """(whether a pair passed, whether something was compared, what to print)."""
+def checked(path, name, pair, shapes, seed):
+    """(whether a pair passed, whether something was compared, what to print). Raises InputError if the file's code that
+    draws inputs raises; what the pair raises is in what to print."""
     from minifl.gradcheck import modules
-    found = modules.swept(pair, shapes, {}, (), {"seed": seed})
+    try:
+        found = modules.swept(pair, shapes, {}, (), {"seed": seed})
+    except InputError as error:
+        raise InputError(f"{path}, {name}: {error}") from error
+    except Exception as error:
+        if not loading.line(path, error):
+            raise
+        raise InputError(f"{path}, {name}: drawing its inputs raises {loading.told(path, error)}.") from error
     said = f"{len(found.reports)} examples, all right" if found.passed else modules.verdict(found)
     return found.passed, bool(found.reports), said
 

@@ -86,7 +86,7 @@ def swept(pair, chosen, drawn, fixed, checked):
         unchanging = unchanging or tuple(name for name in fixed if name in chosen.shapes)
         strategy = inputs(chosen.shapes, **own)
     elif callable(strategy) and not isinstance(strategy, st.SearchStrategy):
-        strategy = st.integers(0, 2 ** 32 - 1).map(lambda seed: chosen.shapes(np.random.default_rng(seed)))
+        strategy = st.integers(0, 2 ** 32 - 1).map(lambda seed: _arrays(chosen.shapes(np.random.default_rng(seed))))
     elif not isinstance(strategy, st.SearchStrategy):
         raise InputError(f"the shapes are {strategy!r}; they should be a dictionary, name -> symbolic shape such as 'K N D', or "
                          "a function of rng that returns a dictionary, name -> array.")
@@ -96,6 +96,13 @@ def swept(pair, chosen, drawn, fixed, checked):
 def verdict(found):
     """What a Sweep that did not pass says."""
     return f"{found.verdict}\n{found}" if found.reports else str(found)
+
+
+def _arrays(inputs):
+    if not isinstance(inputs, dict):
+        raise InputError(f"the function that draws the inputs returned {type(inputs).__name__}; it should return a dictionary, "
+                         "name -> array.")
+    return inputs
 
 
 def _pair(name, pair):

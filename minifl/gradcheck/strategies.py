@@ -16,6 +16,7 @@ from minifl.gradcheck import conditions, raised
 from minifl.gradcheck.adapters import with_options
 from minifl.gradcheck.check import check
 from minifl.gradcheck.findings import Report
+from minifl.gradcheck.hints import ours
 
 try:
     import hypothesis
@@ -149,10 +150,10 @@ def sweep(forward, backward, strategy, *, examples=EXAMPLES, fixed=(), seed=0, *
     smallest = min((report for report, _ in wrong), default=None,
                    key=lambda report: (any(block.inconclusive for block in report.blocks), _numbers(report)))
     return Sweep(tuple(report for report, _ in found), len(discarded), smallest,
-                 _hint(found, wrong, smallest, discarded))
+                 _hint(found, wrong, smallest, discarded, ours(forward)))
 
 
-def _hint(found, wrong, smallest, discarded):
+def _hint(found, wrong, smallest, discarded, is_ours):
     """What all examples together say."""
     if not found:
         why = "; ".join(discarded[-1].hints) if discarded else "the strategy gave no example"
@@ -160,7 +161,7 @@ def _hint(found, wrong, smallest, discarded):
     if not wrong:
         return ""
     right = [sizes for report, sizes in found if report.passed]
-    condition = conditions.separating([sizes for _, sizes in wrong], right)
+    condition = conditions.separating([sizes for _, sizes in wrong], right, is_ours)
     lines = [f"wrong only for {condition}"] if condition else []
     telling = max((report for report, _ in wrong), key=lambda report: (_different(report), _numbers(report)))
     if telling.hints and telling.hints[0] not in smallest.hints:
