@@ -103,6 +103,7 @@ def with_options(function, **options):
 
 def like(function, adapted, without=()):
     """The adapted function with the names that `function` has for its arguments, where it tells them."""
+    adapted.__wrapped__ = function
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):     # of some builtins and ufuncs

@@ -122,8 +122,6 @@ def _factor(a, n, sizes):
 def _small(a, n):
     """Too small an error to tell one reason from another by it."""
     error = np.abs(a - n).max() / np.abs(n).max()
-    if a.dtype == np.float64 and np.array_equal(a, a.astype(np.float32)):
-        return f"off by {error:.0e} of the largest entry, and each number is one of float32: computed in single precision?"
     return (f"nearly right, off by {error:.0e} of the largest entry: a lower precision inside, an eps at another place, or an "
             "approximation?")
 

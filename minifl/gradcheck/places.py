@@ -24,17 +24,20 @@ def where(a, n, x, same, client=False):
     wrong = np.abs(a - n) > same * np.abs(n).max()
     if not wrong.any() or wrong.all():
         return ""
+    alive = (a != 0) | (n != 0)
     for sign, side in (("negative", x < 0), ("positive", x > 0)):
-        if not wrong[~side].any() and wrong.sum() > 2 and wrong.mean() <= NEARLY_ALL:   # fewer are on one side by chance
+        if np.array_equal(wrong, side & alive) and wrong.sum() > 2:     # fewer are on one side by chance
             return f"wrong only where the input is {sign}: a mask or a slope?"
     for axis in range(a.ndim):
-        size = a.shape[axis]
-        hit = wrong.any(axis=tuple(i for i in range(a.ndim) if i != axis))
+        size, rest = a.shape[axis], tuple(i for i in range(a.ndim) if i != axis)
+        hit = wrong.any(axis=rest)
         at, right = np.flatnonzero(hit), np.flatnonzero(~hit)
-        if len(at) < size and len(at) <= FEW and (wrong.mean() <= NEARLY_ALL or size > FEW):
-            edge = ": an edge?" if size > 3 and (set(at) <= {0, size - 1} or set(at) in ({0, 1}, {size - 2, size - 1})) else ""
+        if not len(right) or wrong.sum() < NEARLY_ALL * (alive & np.expand_dims(hit, rest)).sum():
+            continue                # wrong at some of these places by chance
+        if len(at) <= FEW or len(at) <= size // 2 and np.all(np.diff(at) == 1):
+            edge = ": an edge?" if size > 3 and set(at) <= {0, size - 1} else ""
             return f"wrong only at {_listed(at)} of 0..{size - 1} along {axis_name(axis, client)}{edge}"
-        if size > 2 and len(right) == 1 and wrong.mean() > (size - 1) / size * NEARLY_ALL:
+        if len(right) == 1:
             return f"right only at {right[0]} of 0..{size - 1} along {axis_name(axis, client)}"
     return ""
 
@@ -54,7 +57,7 @@ def lost(at, name, a, n):
         return ""
     try:
         parts = {axis: _parts(at, name, axis) for axis, size in enumerate(at.v.shape) if 1 < size <= MOST}
-        return _unused(at, name, a, n, parts) or _local(at, name, a, n, parts)
+        return _unused(at, name, a, n, parts) or _local(at, name, parts)
     except Exception:     # a backward pass that does not take every dy
         return ""
 
@@ -86,25 +89,32 @@ def _unused(at, name, a, n, parts):
     return f"dy, of the output, is {' and '.join(said)}: left out of a loop, or overwritten where it should be added?"
 
 
-def _local(at, name, a, n, parts):
-    """Places of the input that answer to dy at the same place alone."""
+def _local(at, name, parts):
+    """Places of the input whose gradient by dy at the same place is right, while that by dy at other places is not."""
+    shape = at.inputs[name].shape
     for axis, found in parts.items():
-        for own in range(a.ndim):
-            size = a.shape[own]
+        for own, size in enumerate(shape):
             if size != len(found) or size < 3:
                 continue
-            elsewhere = [np.any(np.delete(part, i, axis=own)) for i, part in enumerate(found)]
-            if any(elsewhere) or not all(map(np.any, found)):
-                continue
             rng = np.random.default_rng(0)
-            right = [_confirmed(at, name, _only(at.v, axis, [i]), _only(rng.standard_normal(a.shape), own, [i]), found[i])
+            right = [_confirmed(at, name, _only(at.v, axis, [i]), _only(rng.standard_normal(shape), own, [i]), found[i])
                      for i in range(size)]
             if all(right):
-                ends = {end for end in (0, size - 1) if np.allclose(np.take(a, end, own), np.take(n, end, own), rtol=1e-6)}
-                other = {(size - 1,): "later", (0,): "earlier"}.get(tuple(ends), "other")
-                time = ": nothing flows back in time?" if other == "later" else ""
-                return f"along axis {own} each place has its own dy's part alone, what comes from {other} places is missing{time}"
+                alone = not any(np.any(np.delete(part, i, axis=own)) for i, part in enumerate(found))
+                time = ", as it flows back in time?" if _causal(at, name, axis, own) else ""
+                return (f"along axis {own} the part of each place's own dy is right, that of dy at {'later' if time else 'other'} "
+                        f"places is {'missing' if alone else 'wrong'}{time}")
     return ""
+
+
+def _causal(at, name, axis, own):
+    """Whether the last place of an input along one axis moves the last place of the output alone, and the first all."""
+    moved = []
+    for i in (0, -1):
+        direction = _only(np.ones(at.inputs[name].shape), own, [i])
+        change = call(along(at.forward, at.wide, {name: direction}), {"t": np.array(STEP)})[0] - call(at.forward, at.wide)[0]
+        moved.append(np.flatnonzero(np.any(change, axis=tuple(j for j in range(change.ndim) if j != axis))))
+    return len(moved[0]) == at.v.shape[axis] and list(moved[1]) == [at.v.shape[axis] - 1]
 
 
 def _confirmed(at, name, v, direction, gradient):
@@ -130,4 +140,6 @@ def _end(places, size):
 
 
 def _listed(places):
+    if len(places) > FEW and np.all(np.diff(places) == 1):
+        return f"{places[0]} to {places[-1]}"
     return ", ".join(map(str, places))

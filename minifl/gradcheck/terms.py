@@ -20,7 +20,7 @@ def missing(a, n, x, same):
                 ((centred,), "a term along input - mean (over {}): that of a standard deviation, the radial term?"),
                 ((ones, of) if lost.shape[1] > LEAST else None, "terms of a mean and of a length (over {})")):
             if directions and _explained(lost, directions, slack):
-                return f"missing or wrong is {what.format(axes_name(axes))}"
+                return f"missing or wrong {'are' if what.startswith('terms') else 'is'} {what.format(axes_name(axes))}"
     return ""
 
 
