@@ -78,8 +78,8 @@ def _check_file(text, seed):
         click.echo(f"{each}: {said}")
         wrong += [each] if compared and not passed else []
         unseen += [] if compared else [each]
-    click.echo(f"{len(chosen)} layers: " + (f"{len(wrong)} FAILED." if wrong else "all good." if not unseen else
-                                           f"{len(unseen)} NOT COMPARED."))
+    verdict = f"{len(wrong)} FAILED." if wrong else f"{len(unseen)} NOT COMPARED." if unseen else "all good."
+    click.echo(f"{len(chosen)} layer{'s' * (len(chosen) != 1)}: {verdict}")
     sys.exit(1 if wrong else 2 if unseen else 0)
 
 

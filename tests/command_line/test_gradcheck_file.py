@@ -77,7 +77,7 @@ def test_a_wrong_layer_and_one_that_was_named(layers, tmp_path):
     assert code == 1 and "scale: the backward pass is wrong" in output and "3 layers: 1 FAILED." in output
     assert "divided by N once too often" in output and "(the clients)" not in output
     code, output, _ = layers(wrong, ":pick")
-    assert code == 0 and output.splitlines()[-1] == "1 layers: all good."
+    assert code == 0 and output.splitlines()[-1] == "1 layer: all good."
     assert not list(tmp_path.rglob("__pycache__"))
 
 

@@ -32,6 +32,8 @@ def test_a_right_layer_is_accepted(idiom):
 def test_a_wrong_version_is_refused(idiom, what):
     report = check(*idiom.broken(what), idiom.inputs, fixed=idiom.fixed)
     assert not report.passed and not report.inconclusive, f"{what} is not seen\n{report}"
+    misleading = ("(the clients)", "the factor 1:", "a standard deviation, a length or a count")
+    assert not [words for words in misleading if words in str(report)], report
 
 
 @pytest.mark.parametrize("idiom, what", WRONG, ids=named)
