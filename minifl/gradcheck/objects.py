@@ -74,7 +74,8 @@ def _held(obj, names, gradients):
     """Attributes that hold gradients, as they are before backward: what is added to them is added to this."""
     wanted = [*GRADIENT_HOLDERS, *(form.format(name) for name in names for form in GRADIENT_NAMES),
               *(where for where in gradients.values() if isinstance(where, str))]
-    return {attribute: copy.deepcopy(value) for attribute, value in vars(obj).items() if attribute in wanted}
+    return {attribute: copy.deepcopy(value) for attribute, value in getattr(obj, "__dict__", {}).items()
+            if attribute in wanted}
 
 
 def _forward(obj):

@@ -12,9 +12,9 @@ from minifl.gradcheck.pairs import call
 sys.path.insert(0, str(Path(__file__).parent))
 
 from public_idioms import (   # noqa: E402
-    attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
+    algebra, attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
 
-LAYERS = [idiom for file in (attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
+LAYERS = [idiom for file in (algebra, attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
           for idiom in file.LAYERS]
 WRONG = [(idiom, what) for idiom in LAYERS for what in idiom.wrong]
 
