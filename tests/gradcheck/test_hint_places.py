@@ -90,3 +90,9 @@ def test_clients_are_named_for_our_layers_however_they_are_wrapped():
         assert ours(forward) and "summed over axis 0 (the clients)" in str(check(forward, wrong, inputs))
     foreign = check(lambda x, w: linear(x, w), wrong, inputs)
     assert not ours(lambda x, w: linear(x, w)) and "summed over axis 0\n" in str(foreign) and "clients" not in str(foreign)
+
+
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+def test_memory_that_is_read_as_it_lies_is_called_by_its_name(layout):
+    report = check(lambda x: (x * x, x), lambda dy, x: (dy.ravel("A") * 2 * x.ravel()).reshape(x.shape), {"x": layout(X)})
+    assert not report.passed and "for a dy in Fortran's order" in str(report) and "not linear" not in str(report)
