@@ -51,12 +51,13 @@ def in_ci(command):
 
 def test_every_command_is_run_here_or_in_ci():
     elsewhere = [command for command in COMMANDS if not in_ci(command)]
-    assert [command for command in elsewhere if "partition" not in command] == [CIFAR10, SWEEP, DESCRIBE]
+    assert [command for command in elsewhere if "partition" not in command] == [CIFAR10, SWEEP, DESCRIBE, *LAYERS]
 
 
 CIFAR10 = next(command for command in COMMANDS if "cifar10.py" in command)
 SWEEP = next(command for command in COMMANDS if "sweep" in command)
 DESCRIBE = next(command for command in COMMANDS if "describe" in command)
+LAYERS = [command for command in COMMANDS if "gradcheck scale.py" in command]
 
 
 def test_describe_command(tmp_path):
@@ -64,6 +65,14 @@ def test_describe_command(tmp_path):
     assert result.returncode == 0, result.stderr
     assert re.search(r"flatten +\| +\| 2048 ", result.stdout)     # PAPER section 3: 2 048 for 64 px
     assert re.search(r"classifier +\| linear +\| 200 +\| 409,600 ", result.stdout)
+
+
+@pytest.mark.parametrize("command", LAYERS)
+def test_gradcheck_commands_of_a_users_file(tmp_path, command):
+    (tmp_path / "scale.py").write_text(re.search(r"```python\n# scale.py.*?\n(.*?)```", README, re.S)[1])
+    result = run(command, tmp_path)
+    assert result.returncode == 1 and "1 layer: 1 FAILED." in result.stdout, result.stderr
+    assert "gain: off by the factor 0.5" in result.stdout
 
 
 def test_partition_commands(tmp_path):

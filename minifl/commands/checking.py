@@ -6,9 +6,11 @@ import click
 
 from minifl.commands.options import FileName
 from minifl.errors import InputError
+from minifl.loading import split
 
 
 @click.command("gradcheck")
+@click.argument("file", metavar="[FILE.py[:NAME]]", required=False)
 @click.option("--layer", help="Only this layer or model.  [default: all layers and networks]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of inputs and cotangents.")
 @click.option("--quick", is_flag=True, help="All layers, but only one or two networks of each model and norm.")
@@ -16,9 +18,17 @@ from minifl.errors import InputError
 @click.option("--checkers", is_flag=True, help="The same wrong and right ones before the rules of other checkers.")
 @click.option("--cases", type=click.IntRange(min=1), metavar="N", help="Count false alarms in N random right cases.")
 @click.option("--out", type=FileName(written=True), help="Record of --checkers or --cases, as JSON.")
-def gradcheck_command(layer, seed, quick, mutants, checkers, cases, out):
+def gradcheck_command(file, layer, seed, quick, mutants, checkers, cases, out):
     """Check every backward pass against its forward pass; exit code 1 if one is wrong, a mutant survives or a right one
-    raises an alarm."""
+    raises an alarm.
+
+    With a file: check its layers, each a pair NAME (or NAME_forward) and NAME_backward, or the one that is named. The file
+    says what their inputs are, in a dictionary: shapes = {"scale": {"x": "K N D", "gain": "K D"}}.
+    """
+    if file is not None:
+        if layer or quick or mutants or checkers or cases or out:
+            raise InputError("with a file go no options but --seed; leave the others out, or the file.")
+        return _check_file(file, seed)
     from minifl.gradcheck import checks
     chosen = [name for name, given in (("--quick", quick), ("--mutants", mutants), ("--checkers", checkers),
                                        ("--cases", cases)) if given]
@@ -55,6 +65,22 @@ def _check(seed, layer, quick, mutants):
     for text in bad:
         click.echo(f"  {text}")
     sys.exit(1 if bad else 0)
+
+
+def _check_file(text, seed):
+    """Check the layers of a user's file."""
+    from minifl.gradcheck import files
+    path, name = split(text)
+    chosen = files.layers(path, name)
+    wrong, unseen = [], []
+    for each, pair, shapes in chosen:
+        passed, compared, said = files.checked(path, each, pair, shapes, seed)
+        click.echo(f"{each}: {said}")
+        wrong += [each] if compared and not passed else []
+        unseen += [] if compared else [each]
+    verdict = f"{len(wrong)} FAILED." if wrong else f"{len(unseen)} NOT COMPARED." if unseen else "all good."
+    click.echo(f"{len(chosen)} layer{'s' * (len(chosen) != 1)}: {verdict}")
+    sys.exit(1 if wrong else 2 if unseen else 0)
 
 
 def _compare_checkers(seed, layer, out):

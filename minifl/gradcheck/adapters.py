@@ -1,9 +1,12 @@
-"""Functions that are not written as our pairs, seen as pairs: plain f with vjp, and callables of other libraries.
+"""Functions that are not written as our pairs, seen as pairs: plain f with vjp, losses that return their gradient, several
+outputs, options, and callables of other libraries. Classes are in objects.py.
 
 None of them imports a library: whoever has a PyTorch function has imported PyTorch. Arrays come in as NumPy's, become the
 library's, and what comes back becomes NumPy's again, so a check never sees anything else.
 """
 
+import copy
+import inspect
 import sys
 
 import numpy as np
@@ -36,7 +39,88 @@ def from_vjp(f, vjp, *, convert=lambda array: array):
     def backward(dy, inputs):
         return _arrays(vjp(*map(convert, inputs), convert(dy)))
 
-    return forward, backward
+    return like(f, forward), backward
+
+
+def from_loss(function):
+    """The pair of a function that returns a loss and its gradients at once: (loss, dx), (loss, dx, dw), (loss, (dx, dw)),
+    or (loss, {"x": dx, "w": dw}) with a gradient for each argument by name.
+    """
+    def forward(*inputs):
+        result = function(*inputs)
+        if not isinstance(result, (tuple, list)) or len(result) < 2:
+            raise InputError(f"the function returned {type(result).__name__}; from_loss is for one that returns "
+                             "(loss, gradient), (loss, gradient, ...) or (loss, {name: gradient}).")
+        loss, *gradients = result
+        if len(gradients) == 1 and isinstance(gradients[0], dict):
+            gradients = _by_name(function, inputs, gradients[0])
+        elif len(gradients) == 1 and isinstance(gradients[0], (tuple, list)):
+            gradients = gradients[0]
+        return as_numpy(loss), _arrays(tuple(gradients))
+
+    def backward(dy, gradients):
+        return tuple(None if gradient is None else dy * gradient for gradient in gradients)
+
+    return like(function, forward), backward
+
+
+def from_outputs(forward, backward):
+    """The pair of functions with several outputs: *outputs, cache = forward(*inputs), and gradients =
+    backward(*douts, cache). Where forward returns ((y, z), cache), backward takes ((dy, dz), cache).
+
+    The check sees one array, all outputs behind one another.
+    """
+    def together(*inputs):
+        result = forward(*inputs)
+        if not isinstance(result, (tuple, list)) or len(result) < 2:
+            raise InputError(f"forward returned {type(result).__name__}; from_outputs is for one that returns "
+                             "(y, z, ..., cache) or ((y, z, ...), cache).")
+        *outputs, cache = result
+        nested = len(outputs) == 1 and isinstance(outputs[0], (tuple, list))
+        outputs = [as_numpy(y) for y in (outputs[0] if nested else outputs)]
+        shapes = [(y.shape, y.dtype.type(0).real.dtype) for y in outputs]
+        return np.concatenate([y.ravel() for y in outputs]), (shapes, nested, cache)
+
+    def apart(dy, cache):
+        shapes, nested, cache = cache
+        ends = np.cumsum([int(np.prod(shape)) for shape, _ in shapes])[:-1]
+        douts = [part.reshape(shape).astype(dtype if dy.dtype.kind == "f" else dy.dtype)
+                 for part, (shape, dtype) in zip(np.split(dy, ends), shapes)]
+        return backward(tuple(douts), cache) if nested else backward(*douts, cache)
+
+    return like(forward, together), apart
+
+
+def with_options(function, **options):
+    """The function with options that are not differentiated, copied freshly for each call: a dictionary that a call
+    writes into, such as bn_param={"mode": "train"}, is the same for the next.
+    """
+    def with_these(*inputs):
+        return function(*inputs, **copy.deepcopy(options))
+
+    return like(function, with_these, without=options) if options else function
+
+
+def like(function, adapted, without=()):
+    """The adapted function with the names that `function` has for its arguments, where it tells them."""
+    adapted.__wrapped__ = function
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):     # of some builtins and ufuncs
+        return adapted
+    adapted.__signature__ = signature.replace(
+        parameters=[argument for name, argument in signature.parameters.items() if name not in without])
+    adapted.__name__ = getattr(function, "__name__", adapted.__name__)
+    return adapted
+
+
+def _by_name(function, inputs, gradients):
+    """Gradients in the order of the function's arguments; None where there is none."""
+    names = list(inspect.signature(function).parameters)[:len(inputs)]
+    if not set(names) & set(gradients):
+        raise InputError(f"the gradients are called {', '.join(map(str, gradients))}, the function's arguments "
+                         f"{', '.join(names)}; from_loss takes a gradient for an argument by its name.")
+    return tuple(gradients.get(name) for name in names)
 
 
 def from_torch(function):

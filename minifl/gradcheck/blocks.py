@@ -193,7 +193,7 @@ def _invisible(at, a, size, numeric):
 def _compare(at, name, a, n, f, entries, allowed, sum_noise):
     """(error, index of the worst entry, what is likely wrong, which entries sit on a kink) of one block."""
     def said(a, n):
-        return hint(name, a, n, {**at.inputs, name: entries[name]}, at.v.shape, allowed)
+        return hint(name, a, n, {**at.inputs, name: entries[name]}, at.v.shape, allowed, at)
 
     if a is None or a.shape != n.shape:
         return np.inf, (0,) * n.ndim, said(a, n), np.zeros(n.shape, dtype=bool)

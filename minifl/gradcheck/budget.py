@@ -28,4 +28,5 @@ class Clock:
                 raise Spent
             return function(*arguments)
 
+        within.__wrapped__ = function
         return function if self.seconds is None else within

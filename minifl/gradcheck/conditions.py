@@ -7,26 +7,27 @@ MEANING = {CLIENTS: " (several clients)", EXAMPLES: " (several examples)"}
 MOST_NAMED = 2                   # conditions that fit equally well
 
 
-def separating(wrong, right):
+def separating(wrong, right, ours=False):
     """The condition that all of the wrong examples meet and none of the right ones, in words; "" if there is none.
 
+    ours           whether K are the clients, as in every layer of ours; elsewhere it may be a kernel's size
     wrong, right   lists of dicts, symbol -> size, and "special" -> how the numbers were drawn, if not plainly
     """
     if not wrong or not right:
         return ""
     symbols = [name for name in wrong[0] if name != "special" and all(name in example for example in (*wrong, *right))]
-    for rank in _conditions(symbols, wrong):
+    for rank in _conditions(symbols, wrong, MEANING if ours else {EXAMPLES: MEANING[EXAMPLES]}):
         found = [words for words, holds in rank if all(map(holds, wrong)) and not any(map(holds, right))]
         if found:
             return " or for ".join(found[:MOST_NAMED])
     return ""
 
 
-def _conditions(symbols, wrong):
+def _conditions(symbols, wrong, meaning):
     """Lists of (words, example -> whether it holds), the plainest first; in one list all are as plain."""
     yield [(f"numbers with {kind}", lambda e, kind=kind: e.get("special") == kind)
            for kind in {example.get("special") for example in wrong} - {None, ""}]
-    yield [(f"{a} > 1{MEANING.get(a, '')}", lambda e, a=a: e[a] > 1) for a in symbols]
+    yield [(f"{a} > 1{meaning.get(a, '')}", lambda e, a=a: e[a] > 1) for a in symbols]
     yield [(f"{a} = 1", lambda e, a=a: e[a] == 1) for a in symbols]
     yield [(f"{parity} {a}", lambda e, a=a, odd=odd: e[a] % 2 == odd) for a in symbols
            for parity, odd in (("odd", 1), ("even", 0))]

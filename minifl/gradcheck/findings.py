@@ -68,7 +68,7 @@ class Report(NamedTuple):
             rows.append((b.name, _shape(b.shape), f"{b.error:.1e}", f"{b.tolerance:.0e}", _place(b),
                          f"{b.analytic:.9g}", f"{b.numeric:.9g}", b.instrument, f"{b.step:.0e}", _verdict(b)))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows if self.blocks]
         lines += [f"{p.name}: {p.error:.1e}, allowed {p.tolerance:.0e}  {_verdict(p)}" for p in self.properties]
         return "\n".join([*lines, *(f"  {hint}" for hint in self.hints), *([self.budget] if self.budget else [])])
 

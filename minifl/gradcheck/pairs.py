@@ -69,6 +69,7 @@ def _of_arrays(forward):
             return result[0].copy(), result[1]
         return result
 
+    with_arrays.__wrapped__ = forward
     return with_arrays
 
 
@@ -115,8 +116,10 @@ def call(forward, inputs):
     """y as an array and cache. Raises InputError for a result of another form."""
     result = forward(*inputs.values())
     if not isinstance(result, tuple) or len(result) != 2:
-        raise InputError(f"forward returned {type(result).__name__}; it should return (y, cache). For a plain function "
-                         "with a vjp there is minifl.gradcheck.from_vjp.")
+        what = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+        raise InputError(f"forward returned {what}; it should return (y, cache). In minifl.gradcheck there is from_vjp for a "
+                         "plain function with a vjp, from_loss for one that returns its gradient, too, from_outputs for "
+                         "several outputs, and from_object for a class.")
     y = np.asarray(result[0])
     if y.dtype.kind not in "fc":
         raise InputError(f"forward's y has dtype {y.dtype}; it should be an array of floats.")

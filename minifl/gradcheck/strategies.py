@@ -7,15 +7,16 @@ A letter is a size, everywhere the same. Whoever needs other sizes or numbers na
 or writes a strategy: of dicts name -> array, or of pairs of such a dict and the keyword options of forward for it.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from minifl.errors import InputError
-from minifl.gradcheck import conditions
+from minifl.gradcheck import conditions, raised
+from minifl.gradcheck.adapters import with_options
 from minifl.gradcheck.check import check
-from minifl.gradcheck.findings import Property, Report
+from minifl.gradcheck.findings import Report
+from minifl.gradcheck.hints import ours
 
 try:
     import hypothesis
@@ -89,10 +90,15 @@ class Sweep(NamedTuple):
     def passed(self):
         return bool(self.reports) and self.smallest is None
 
+    @property
+    def verdict(self):
+        """What it amounts to if it did not pass: a wrong backward pass, or code that raises."""
+        return raised.verdict(self.smallest) if self.smallest else "nothing was compared"
+
     def assert_passed(self):
         """Raise AssertionError with all of it unless everything passed."""
         if not self.passed:
-            raise AssertionError(f"the backward pass is wrong\n{self}")
+            raise AssertionError(f"{self.verdict}\n{self}")
 
     def __str__(self):
         wrong = sum(not report.passed for report in self.reports)
@@ -112,6 +118,7 @@ def sweep(forward, backward, strategy, *, examples=EXAMPLES, fixed=(), seed=0, *
     An example on which forward or backward raises is a wrong one.
     """
     found, discarded, refused = [], [], []
+    forward, backward = raised.marked("forward", forward), raised.marked("backward", backward)
 
     @hypothesis.seed(seed)
     @hypothesis.settings(max_examples=examples, database=None, deadline=None, phases=[hypothesis.Phase.generate],
@@ -121,13 +128,13 @@ def sweep(forward, backward, strategy, *, examples=EXAMPLES, fixed=(), seed=0, *
         arrays, keywords = example if _is_pair(example) else (example, {})
         sizes = dict(getattr(arrays, "sizes", {}))
         try:
-            report = check(partial(forward, **keywords), backward, arrays, fixed=fixed,
+            report = check(with_options(forward, **keywords), backward, arrays, fixed=fixed,
                            seed=(seed, len(found) + len(discarded)), **options)
         except InputError as error:     # the pair or the options have another form: no shape makes that right
             refused.append(error)
             return
         except Exception as error:      # whatever forward and backward raise
-            report = _raised(arrays, error)
+            report = raised.raised(arrays, error)
         if report.inconclusive:
             discarded.append(report)
             hypothesis.reject()
@@ -143,10 +150,10 @@ def sweep(forward, backward, strategy, *, examples=EXAMPLES, fixed=(), seed=0, *
     smallest = min((report for report, _ in wrong), default=None,
                    key=lambda report: (any(block.inconclusive for block in report.blocks), _numbers(report)))
     return Sweep(tuple(report for report, _ in found), len(discarded), smallest,
-                 _hint(found, wrong, smallest, discarded))
+                 _hint(found, wrong, smallest, discarded, ours(forward)))
 
 
-def _hint(found, wrong, smallest, discarded):
+def _hint(found, wrong, smallest, discarded, is_ours):
     """What all examples together say."""
     if not found:
         why = "; ".join(discarded[-1].hints) if discarded else "the strategy gave no example"
@@ -154,7 +161,7 @@ def _hint(found, wrong, smallest, discarded):
     if not wrong:
         return ""
     right = [sizes for report, sizes in found if report.passed]
-    condition = conditions.separating([sizes for _, sizes in wrong], right)
+    condition = conditions.separating([sizes for _, sizes in wrong], right, is_ours)
     lines = [f"wrong only for {condition}"] if condition else []
     telling = max((report for report, _ in wrong), key=lambda report: (_different(report), _numbers(report)))
     if telling.hints and telling.hints[0] not in smallest.hints:
@@ -198,12 +205,6 @@ def _array(name, shape, found, values, kind, rng):
 
 def _is_pair(example):
     return isinstance(example, tuple) and len(example) == 2 and all(isinstance(part, dict) for part in example)
-
-
-def _raised(arrays, error):
-    """The Report of a pair that raises."""
-    shapes = {name: np.shape(array) for name, array in dict(arrays).items()}
-    return Report((), (Property("runs", np.inf, 0.0, f"it raises {type(error).__name__}: {error}"),), shapes)
 
 
 def _numbers(report):

@@ -35,7 +35,7 @@ def hint(forward, backward, inputs, change, block=0):
     (lambda g, dy, c: g * 7 ** 0.5, 0, "off by the factor 2.64575 = sqrt(N), N = 7 (axis 2 of x"),
     (lambda g, dy, c: g * (2 / 3) ** 0.5, 0, "sqrt((N - 1)/N), N = 3"),
     (lambda g, dy, c: g * 1.1, 0, "off by the factor 1.1: a constant forgotten?"),
-    (lambda g, dy, c: g * (1 + 1e-9), 0, "off by the factor 1: a constant"),
+    (lambda g, dy, c: g * (1 + 1e-9), 0, "off by the same factor everywhere, 1 + 1e-09: a rounded constant, or an eps?"),
     (lambda g, dy, c: g * 0, 2, "all zeros"),
     (lambda g, dy, c: None, 1, "backward returned None"),
     (lambda g, dy, c: g * np.where(np.arange(5) == 2, np.nan, 1), 2, "2 of 10 entries are not finite"),

@@ -65,7 +65,7 @@ def test_a_missing_term_fails_with_table_and_hint_and_no_traceback(tmp_path):
 
 def test_wrong_for_several_clients_only(tmp_path):
     code, output = run(tmp_path, broken("(dy * x * s).sum(axis=1)", "0 * gain + (dy * x * s).sum(axis=(0, 1))"))
-    assert code == 1 and "wrong only for K > 1 (several clients)" in output and "summed over axis 0 (the clients)" in output
+    assert code == 1 and "wrong only for K > 1\n" in output and "gain: summed over axis 0\n" in output
 
 
 def test_what_is_missing_is_a_failing_case_each(tmp_path):
@@ -97,12 +97,13 @@ def test_options_for_all_layers_and_of_one():
     """Without a subprocess: which options reach the sweep."""
     from types import ModuleType
 
+    import minifl.gradcheck.modules as modules
     import minifl.gradcheck.pytest as ours
     module = ModuleType("mine")
     exec(MODULE, module.__dict__)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ours, "sweep", lambda *arguments, **options: seen.append(options) or ours_right)
+        patch.setattr(modules, "sweep", lambda *arguments, **options: seen.append(options) or ours_right)
         ours_right = type("Right", (), {"passed": True})()
         test = ours.gradient_cases(module, fixed=("labels",), examples=7, values={"labels": lambda rng, s: None}, pick={
             "x": "K N C", "labels": "K N"}, scaled_swish=ours.layer({"x": "K N D", "gain": "K D"}, examples=3,
@@ -111,3 +112,66 @@ def test_options_for_all_layers_and_of_one():
         test("scaled_swish")
     assert seen == [{"fixed": ("labels",), "examples": 7, "seed": 0},
                     {"fixed": ("gain",), "examples": 3, "seed": 0, "instrument": "central"}]
+
+
+def square_forward(x):
+    return x * x, x
+
+
+def square_backward(dy, x):
+    return 2 * x * dy
+
+
+def half_backward(dy, x):
+    return x * dy
+
+
+def failure(test, name):
+    """What a case says when it fails, "" if it passes."""
+    try:
+        test(name)
+    except pytest.fail.Exception as failed:
+        return str(failed)
+    return ""
+
+
+def test_name_forward_and_a_dictionary_of_pairs():
+    from types import ModuleType
+
+    from minifl.gradcheck.pytest import gradient_cases
+    module = ModuleType("mine")
+    module.square_forward, module.square_backward, module.half_forward = square_forward, square_backward, square_forward
+    module.half_backward = half_backward
+    for function in (square_forward, square_backward, half_backward):
+        function.__module__ = "mine"
+    pairs = {"square": (square_forward, square_backward), "half": (square_forward, half_backward)}
+    for given, title in ((module, "mine"), (pairs, "layers")):
+        test = gradient_cases(given, examples=5, square={"x": "N"}, half={"x": "N"}, gone={"x": "N"})
+        assert test.pytestmark[0].args[1] == ["square", "half", "gone"]
+        assert failure(test, "square") == ""
+        assert failure(test, "half").startswith(f"{title}.half: the backward pass is wrong")
+        assert "no function gone and no function gone_backward" in failure(test, "gone")
+        assert "square_forward and square_backward, and no shapes" in failure(gradient_cases(given), "square")
+    from minifl.errors import InputError
+    with pytest.raises(InputError, match="square is function; it should be a pair"):
+        gradient_cases({"square": square_forward}, square={"x": "N"})
+
+
+def test_pairs_that_adapters_made_are_the_modules_own():
+    from types import ModuleType
+
+    from minifl.gradcheck import from_loss, from_object
+    from minifl.gradcheck.pytest import gradient_cases
+    module = ModuleType("mine")
+    module.loss, module.loss_backward = from_loss(lambda x: ((x * x).sum(), 2 * x))
+    module.layer, module.layer_backward = from_object(object)
+    assert gradient_cases(module).pytestmark[0].args[1] == ["loss", "layer"]
+
+
+def test_code_that_raises_is_shown_with_its_line_and_not_called_wrong(tmp_path):
+    code, output = run(tmp_path, broken("return gain[:, None] * x * s,", "return gain[:, None] * x.missing,"))
+    assert code == 1 and "mylayers.scaled_swish: forward raises an error" in output and "1 failed, 1 passed" in output
+    assert "line 6, in scaled_swish" in output and "return gain[:, None] * x.missing" in output
+    assert "the backward pass is wrong" not in output and "backward raises" not in output
+    code, output = run(tmp_path, broken("x, gain, s = cache", "x, gain = cache"))
+    assert "mylayers.scaled_swish: backward raises an error" in output and "line 9, in scaled_swish_backward" in output

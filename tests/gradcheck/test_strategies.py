@@ -101,7 +101,7 @@ def test_a_right_pair_passes_and_the_same_seed_draws_the_same():
 
 
 @pytest.mark.parametrize("wrong, condition", [
-    (partial(scale_backward, axes=(0, 1)), "K > 1 (several clients)"),
+    (partial(scale_backward, axes=(0, 1)), "K > 1"),
     (partial(scale_backward, factor=lambda x: 1 / x.shape[1]), "N > 1 (several examples)"),
     (partial(scale_backward, factor=lambda x: 1 + x.shape[2] % 2), "odd D"),
     (partial(scale_backward, factor=lambda x: 2 - x.shape[2] % 2), "even D"),
@@ -183,7 +183,8 @@ def np_relu(x):
 def test_no_condition_where_none_tells_them_apart():
     assert conditions.separating([{"K": 2}], []) == "" == conditions.separating([], [{"K": 2}])
     assert conditions.separating([{"K": 2}, {"K": 3}], [{"K": 3}, {"K": 2}]) == ""
-    assert conditions.separating([{"K": 2, "N": 1}], [{"K": 1, "N": 1}]) == "K > 1 (several clients)"
+    assert conditions.separating([{"K": 2, "N": 1}], [{"K": 1, "N": 1}]) == "K > 1"
+    assert conditions.separating([{"K": 2, "N": 1}], [{"K": 1, "N": 1}], ours=True) == "K > 1 (several clients)"
 
 
 def test_linear_without_bias_may_return_none_for_it():

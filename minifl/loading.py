@@ -1,0 +1,57 @@
+"""Python files that a user names, FILE.py or FILE.py:name. Their code runs because somebody named them, and then only."""
+
+import sys
+import tokenize
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from minifl.errors import InputError
+
+ENDING = ".py"
+
+
+def split(text):
+    """(path, name) of FILE.py:name, name "" for FILE.py. Raises InputError for another form."""
+    path, name = (text, "") if text.endswith(ENDING) else text.rpartition(":")[::2]
+    if not path.endswith(ENDING) or (name and not name.isidentifier()):
+        raise InputError(f"{text!r} should be a Python file, FILE.py, or one thing of it, FILE.py:name.")
+    return Path(path), name
+
+
+def load(path):
+    """The module that a Python file is, its folder being in sys.path as under `python FILE.py`.
+
+    Raises InputError, with the line, for a file that is not there, is no regular file, or raises when it is run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
+        raise InputError(f"{path} {what}; it should be a Python file.")
+    module = ModuleType(f"file_{path.stem}")        # a name that hides no library
+    module.__file__ = str(path)
+    if str(path.resolve().parent) not in sys.path:
+        sys.path.insert(0, str(path.resolve().parent))
+    sys.modules[module.__name__] = module
+    try:
+        with tokenize.open(path) as file:
+            code = compile(file.read(), str(path), "exec")
+        exec(code, module.__dict__)
+    except (Exception, SystemExit) as error:
+        del sys.modules[module.__name__]
+        raise InputError(f"{path} cannot be run: it raises {told(path, error)}.") from error
+    return module
+
+
+def told(path, error):
+    """An exception in words: ZeroDivisionError (division by zero), line 3: x = 1/0."""
+    said = getattr(error, "msg", None) or str(error)
+    return type(error).__name__ + (f" ({said})" if said else "") + line(path, error)
+
+
+def line(path, error):
+    """Where in a file an exception was raised, ", line 3: x = 1/0"; "" if it was not there."""
+    if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
+        return f", line {error.lineno}: {(error.text or '').strip()}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
