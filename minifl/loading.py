@@ -1,11 +1,11 @@
 """Python files that a user names, FILE.py or FILE.py:name. Their code runs because somebody named them, and then only."""
 
 import sys
-import tokenize
 import traceback
 from pathlib import Path
 from types import ModuleType
 
+from minifl import reading
 from minifl.errors import InputError
 
 ENDING = ".py"
@@ -25,18 +25,17 @@ def load(path):
     Raises InputError, with the line, for a file that is not there, is no regular file, or raises when it is run.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
-        raise InputError(f"{path} {what}; it should be a Python file.")
+    try:
+        source = reading.whole(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); it should be a Python file.") from error
     module = ModuleType(f"file_{path.stem}")        # a name that hides no library
     module.__file__ = str(path)
     if str(path.resolve().parent) not in sys.path:
         sys.path.insert(0, str(path.resolve().parent))
     sys.modules[module.__name__] = module
     try:
-        with tokenize.open(path) as file:
-            code = compile(file.read(), str(path), "exec")
-        exec(code, module.__dict__)
+        exec(compile(source, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         raise InputError(f"{path} cannot be run: it raises {told(path, error)}.") from error

@@ -119,12 +119,12 @@ def test_nothing_compared_is_no_pass(layers):
 
 
 def test_what_is_no_file(cli, tmp_path):
-    refused(cli("gradcheck", "gone.py"), "gone.py is not there")
+    refused(cli("gradcheck", "gone.py"), "gone.py cannot be read (No such file or directory)")
     refused(cli("gradcheck", str(tmp_path)), "should be a Python file, FILE.py")
     (tmp_path / "folder.py").mkdir()
-    refused(cli("gradcheck", "folder.py"), "folder.py is a folder")
+    refused(cli("gradcheck", "folder.py"), "folder.py cannot be read (Is a directory)")
     os.mkfifo(tmp_path / "pipe.py")
-    refused(cli("gradcheck", "pipe.py"), "pipe.py is no regular file")
+    refused(cli("gradcheck", "pipe.py"), "pipe.py cannot be read (it is a named pipe")
     (tmp_path / "mylayers.py").write_text(FILE)
     refused(cli("gradcheck", "mylayers.py", "--mutants"), "no options but --seed")
     refused(cli("gradcheck", "mylayers.py:a:b"), "FILE.py:name")
