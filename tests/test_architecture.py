@@ -113,11 +113,11 @@ OWNERS = {"load": {"np", "json", "pickle", "tomllib"}, "dump": {"json", "pickle"
 MAY_OPEN = {    # file -> the calls, and why they may
     "commands/streams.py": ({"os.open"}, "/dev/null"),
     "fl/record.py": ({"touch"}, "in a directory that was made or checked to be empty"),
-    "fl/locking.py": ({"os.open"}, "a directory, to lock it"),
+    "fl/locking.py": ({"os.open", "read_text", "read_bytes"}, "a directory, to lock it; of the kernel"),
     "fl/memory.py": ({"open"}, "of the kernel, not of a user"),
     "blas.py": ({"open"}, "of the kernel"),
     "flower/closed.py": ({"read_text"}, "of the kernel"),
-    "flower/loopback.py": ({"read_bytes"}, "of the kernel"),
+    "flower/leftovers.py": ({"read_bytes"}, "of the kernel"),
     "flower/certificates.py": ({"os.open", "fdopen"}, "a new file in a folder of ours: a secret one is never readable by others"),
     "flower/deployment.py": ({"shutil.copyfile"}, "between files that were just made"),
     "data/files.py": ({"ZipFile", "np.memmap"}, "of a file that reading.py opened"),
