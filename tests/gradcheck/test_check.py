@@ -251,3 +251,27 @@ def test_functions_and_inputs_of_another_form_are_refused():
         check(square, square_backward, {"x": normal(3)}, fixed=("y",))
     with pytest.raises(InputError, match="float input"):
         check(square, square_backward, {"x": np.arange(3)})
+
+
+def sorted_rows(x):
+    order = np.argsort(-x, axis=1)[:, :2]
+    return np.take_along_axis(x, order, axis=1), (order, x.shape)
+
+
+@pytest.mark.parametrize("change, passes", [
+    (lambda dx: dx, True), (lambda dx: dx * 1.5, False), (lambda dx: dx + (dx == 0) * dx.sum(axis=1, keepdims=True), False),
+    (lambda dx: dx * 0, False)])
+@pytest.mark.parametrize("instrument", ["auto", "central"])
+def test_a_sort_of_equal_numbers_may_take_them_in_any_order(change, passes, instrument):
+    """Each of the tied numbers has another output's gradient, which lies not between the two sides of that number alone."""
+    def backward(dy, cache):
+        order, shape = cache
+        dx = np.zeros(shape)
+        np.put_along_axis(dx, order, dy, axis=1)
+        return change(dx)
+
+    x = normal(3, 4)
+    x[0] = 0
+    x[1, 1:] = x[1, 1]
+    report = check(sorted_rows, backward, [x], instrument=instrument)
+    assert report.passed == passes
