@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -14,9 +14,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))    # so that the
 
 from minifl import atomic  # noqa: E402
 from minifl.commands.streams import Careful  # noqa: E402
+from minifl.data import shared  # noqa: E402
 from minifl.data.download import download, md5_of  # noqa: E402
 from minifl.data.files import read_dataset, write_dataset  # noqa: E402
 from minifl.data.registry import data_folder  # noqa: E402
+from minifl.data.tree import shown  # noqa: E402
 from minifl.errors import InputError  # noqa: E402
 
 DATA_DIR = click.option("--data-dir", metavar="FOLDER", help="Where to write. Default: $MINIFL_DATA, else ./data.")
@@ -58,13 +60,14 @@ def options(origin, url="", md5="Default when downloading: the official one."):
     return decorate
 
 
-def make(name, given, get, convert, genuine=None, check=lambda: None):
+def make(name, given, get, convert, genuine=None, check=lambda: None, domain="domain"):
     """Write <data-dir>/<name>.npz, or find it there, and report; ends the process with 2 on an InputError.
 
     check()                  raises InputError for options of the script's own that cannot be used
     get(folder)              `Source` of what is read, downloaded to `folder` if need be
-    convert(source, folder)  the `Dataset`
+    convert(source, folder)  the `Dataset`, and the names of its images, training images first; None: they have none
     genuine                  how many images the published set has, (training, test) or together
+    domain                   what a domain is; of a user's own the next command has --setting natural
     """
     source = None
     try:
@@ -78,12 +81,12 @@ def make(name, given, get, convert, genuine=None, check=lambda: None):
         else:
             atomic.check(target)        # before a long download
             source = get(folder)
-            dataset = convert(source, folder)
+            dataset = without_silence(*convert(source, folder))
             write_dataset(target, dataset)
             for part in source.downloads:
                 part.unlink()
             source = None
-        report(dataset, target, given["data_dir"], genuine)
+        report(dataset, target, given["data_dir"], genuine, domain)
     except InputError as error:
         if source and source.downloads:
             kept = ", ".join(map(str, source.downloads))
@@ -104,14 +107,15 @@ def check_options(given):
         raise InputError(f"--md5: is that of an archive, but --from {origin} is a folder")
 
 
-def get_archive(given, folder, url, official, part):
+def get_archive(given, folder, url, official, part, also=()):
     """`Source` of one archive or folder. official: the published md5 of what is at `url`; None: nothing is published.
 
-    part: name of the file in `folder` that a download goes to.
+    also: the md5 of other archives that are official, too. part: name of the file in `folder` that a download goes to.
     """
     origin, md5 = given["origin"], given["md5"] and given["md5"].lower()
     if origin is None:
         address, wanted = given["url"] or url, md5 or official
+        official = wanted if wanted in also else official
         fetch(address, wanted, folder / part)
         name = address.partition("?")[0]    # what comes after it may be a key of the user's
         return Source(folder / part, called(name, wanted, official), downloads=(folder / part,))
@@ -120,6 +124,7 @@ def get_archive(given, folder, url, official, part):
             click.echo("note: for a folder there is no official checksum, its own goes into the source", err=True)
         return Source(Path(origin), "from an unpacked folder")
     found = checked(md5_of, origin)
+    official = found if found in also else official
     if md5 is not None and found != md5:
         raise InputError(f"--from {origin}: has the md5 {found}, --md5 says {md5}")
     if official and found != official:
@@ -159,16 +164,32 @@ def fetch(url, md5, part):
                          "downloads it anew; another archive needs --md5 if the script has it, else --from")
 
 
-def report(dataset, target, data_dir, genuine):
+def without_silence(dataset, names):
+    """The data set; if images are in training and test, that is said, and its source says so, too."""
+    found = shared.find(dataset)
+    if found is None:
+        return dataset
+    are = "is a training image" if found.count == 1 else "are training images"
+    both = f"{found.count} of the {len(dataset.x_test)} test images {are}, too"
+    pair = (("training", found.train, dataset.y_train[found.train], 0),
+            ("test", found.test, dataset.y_test[found.test], len(dataset.x_train)))
+    example = " and ".join(f"{shown(names[first + i]) if names else f'{part} image {i}'} ({dataset.class_names[y]})"
+                           for part, i, y, first in pair)
+    click.echo(f"warning: {both}, pixel by pixel; for example {example}. The test accuracy will count them.", err=True)
+    return replace(dataset, source=f"{dataset.source}; {both}")
+
+
+def report(dataset, target, data_dir, genuine, domain):
     sizes = len(dataset.x_train), len(dataset.x_test)
     if genuine and sizes != genuine and sum(sizes) != genuine:
         real = f"{genuine[0]} and {genuine[1]}" if isinstance(genuine, tuple) else f"{genuine} together"
         click.echo(f"warning: {sizes[0]} training and {sizes[1]} test images; the real set has {real}", err=True)
     option = f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
-    domains = f" in {len(dataset.domain_names)} domains" if dataset.domain_names else ""
+    domains = f" in {len(dataset.domain_names)} {domain}s" if dataset.domain_names else ""
+    natural = " --setting natural" if domain == "user" else ""
     click.echo(f"{dataset.name:8} {sizes[0]} training and {sizes[1]} test images of {dataset.image_shape}, "
                f"{dataset.num_classes} classes{domains}\n"
                f"source   {dataset.source}\n"
                f"sha256   {dataset.sha256}\n"
                f"file     {target}\n"
-               f"next     python cli.py train --norm fn --data {dataset.name}{option}")
+               f"next     python cli.py train --norm fn --data {dataset.name}{natural}{option}")

@@ -1,7 +1,7 @@
 """Convert your own images, a folder for each class, to NAME.npz; train with --data NAME then.
 
-FOLDER holds train/<class>/<image> and test/<class>/<image> (or val/), or just <class>/<image>, which is divided here,
-each class alike and always the same way. A zip of it works, too. Needs Pillow.
+FOLDER holds train/<class>/<image> and test/<class>/<image> (or val/, valid/, validation/), or just <class>/<image>,
+which is divided here, each class alike and always the same way. A zip of it works, too. Needs Pillow.
 """
 
 import click
@@ -9,7 +9,6 @@ import common
 import recipes
 
 from minifl.data import classfolders, registry
-from minifl.errors import InputError
 
 
 @click.command(cls=common.Script, help=__doc__)
@@ -23,11 +22,6 @@ from minifl.errors import InputError
 @common.DATA_DIR
 @common.FORCE
 def main(origin, name, test_share, size, gray, skip_bad, data_dir, force):
-    def check_name():
-        if name in registry.names():
-            raise InputError(f"--name {name}: is the name of a set that minifl knows, take another")
-        registry.check_name(name, "--name")
-
     def convert(source, folder):
         return recipes.convert_images(name, f"own images {name}", source, folder,
                                      lambda tree: classfolders.plan(tree, test_share),
@@ -35,7 +29,7 @@ def main(origin, name, test_share, size, gray, skip_bad, data_dir, force):
 
     given = dict(data_dir=data_dir, origin=origin, url=None, md5=None, force=force)
     common.make(name, given, lambda folder: common.get_archive(given, folder, None, None, None), convert,
-                check=check_name)
+                check=lambda: registry.check_own_name(name))
 
 
 if __name__ == "__main__":

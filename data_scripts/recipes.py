@@ -15,15 +15,16 @@ from minifl.errors import InputError
 
 
 def make_cifar(version, labels, given):
-    """CIFAR-10 or CIFAR-100: one archive of binary records."""
+    """CIFAR-10 or CIFAR-100: one archive of records."""
     def get(folder):
         part = version.url.rpartition("/")[2] + ".part"
-        return common.get_archive(given, folder, version.url, version.md5, part)
+        return common.get_archive(given, folder, version.url, version.md5, part, also=(version.python_md5,))
 
     def convert(source, folder):
         read = cifar.read_folder if source.path.is_dir() else cifar.read_archive
         files = read(version, source.path)
-        text = f"{version.title} (A. Krizhevsky, 2009), binary version, {source.phrase}"
+        found = "Python" if version.python_meta in files else "binary"
+        text = f"{version.title} (A. Krizhevsky, 2009), {found} version, {source.phrase}"
         if source.path.is_dir():
             text += f", whose records have the sha256 {cifar.records_hash(version, files)}"
         dataset = cifar.convert(version, files, source.path, text, labels)
@@ -32,7 +33,7 @@ def make_cifar(version, labels, given):
             click.secho(f"WARNING: {source.path} is not {version.title} as published: {', '.join(others)}.\n"
                         "WARNING: if that is not on purpose, copy or unpack it anew, then give --force.",
                         fg="red", bold=True, err=True)
-        return dataset
+        return dataset, None
 
     common.make(version.labels[labels].name, given, get, convert, version.genuine)
 
@@ -58,7 +59,7 @@ def make_idx(version, given):
     def convert(source, folder):
         contents = [idx.read(path) for path in source.downloads or idx.find(source.path)]
         text = f"{version.title}, {source.phrase}, whose contents have the sha256 {idx.contents_hash(contents)}"
-        return idx.convert(version, contents, source.path, text)
+        return idx.convert(version, contents, source.path, text), None
 
     common.make(version.name, given, get, convert, version.genuine)
 
@@ -81,7 +82,7 @@ def make_images(name, form, given, *, size, skip_bad):
 
 
 def convert_images(name, title, source, folder, plan_of, *, size, gray=False, skip_bad=False):
-    """The `Dataset` of the image files that plan_of(tree) names; see minifl/data/images.py for what is done."""
+    """The `Dataset` of the image files that plan_of(tree) names, and these names; see minifl/data/images.py."""
     tree = Tree(source.path)
     plan = plan_of(tree)
     for remark in plan.remarks:
@@ -97,6 +98,6 @@ def convert_images(name, title, source, folder, plan_of, *, size, gray=False, sk
         parts.append(f"{decoded.resized} resized to {size}x{size} (middle square, antialiased bilinear)")
     if decoded.bad:
         parts.append(f"{len(decoded.bad)} unreadable ones left out")
-    return assemble(name, plan, decoded, "; ".join(parts))
+    return assemble(name, plan, decoded, "; ".join(parts)), [file for file, kept in zip(plan.names, decoded.kept) if kept]
 
 

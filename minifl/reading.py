@@ -73,15 +73,20 @@ def parsed(text):
         raise ValueError("brackets are nested too deeply") from None
 
 
-def arrays(file):
+def arrays(file, limit=None):
     """name -> array of an open npz that NumPy saved uncompressed. Raises what zipfile and NumPy do, or ValueError.
 
-    Nothing is unpacked beyond the size of the file, every checksum is looked at, and nothing is unpickled.
+    limit  bytes that an npz of somebody else, which may be compressed, may have when it is unpacked
+    Nothing is unpacked beyond the size of the file, or the limit; every checksum is looked at, and nothing is unpickled.
     """
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
-        if any(info.compress_type != zipfile.ZIP_STORED for info in infos) or sum(i.file_size for i in infos) > size:
+        unpacked = sum(info.file_size for info in infos)
+        if limit is not None:
+            if unpacked > limit:
+                raise ValueError(f"it has {unpacked:,} bytes unpacked, at most {limit:,} are read")
+        elif any(info.compress_type != zipfile.ZIP_STORED for info in infos) or unpacked > size:
             raise ValueError("its members are compressed, which minifl does not write")
         if damaged := archive.testzip():
             raise ValueError(f"the checksum of {damaged} does not fit")

@@ -82,11 +82,12 @@ def test_batches_on_the_device_equal_numpys_to_the_bit_wherever_the_images_lie(d
     images, labels = rng.integers(0, 256, (50, 9, 8, 3), dtype=np.uint8), rng.integers(0, 4, 50)
     assert_close(augment(name, xp.asarray(images), 1, 2, 3), augment(name, images, 1, 2, 3), 0)
 
-    def batches(images, labels):
-        return local_batches(images, labels, np.arange(5, 40), 0, 3, 1, steps=3, batch_size=4, augment=name)
+    def batches(images, labels, noise):
+        return local_batches(images, labels, np.arange(5, 40), 0, 3, 1, steps=3, batch_size=4, augment=name, noise=noise)
 
     for x in (images, xp.asarray(images)):
-        assert_close(batches(x, xp.asarray(labels)), batches(images, labels), 0)
+        for noise in (None, ([0.3], 7)):
+            assert_close(batches(x, xp.asarray(labels), noise), batches(images, labels, noise), 0)
 
 
 def test_images_that_would_fill_the_device_stay_on_the_host(device, monkeypatch):

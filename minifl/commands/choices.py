@@ -1,14 +1,16 @@
-"""What was chosen, from a config file, a table of label counts and the command line, before it becomes Settings."""
+"""What was chosen, from a config file, the file of a partition, a model to start from and the command line, before it
+becomes Settings."""
 
 import json
 from dataclasses import fields
 
 from minifl import reading
-from minifl.data import table
+from minifl.data import lists, table
 from minifl.data.counts import check_counts
-from minifl.data.partition import class_sizes
+from minifl.data.partition import NATURAL, Listed, class_sizes
 from minifl.errors import InputError
-from minifl.fl.settings import TABLE, Settings
+from minifl.fl import initial
+from minifl.fl.settings import GIVEN, LISTS, TABLE, Settings
 
 
 def read_settings(path):
@@ -38,15 +40,41 @@ def data_name(chosen):
     return "auto" if chosen.get("data") is None else chosen["data"]
 
 
-def read_table(path, dataset, chosen):
-    """The label counts of --partition, which then is the setting; its number of clients counts if none was given."""
+def read_partition(path, dataset, chosen):
+    """What the file of --partition says, which then is the setting: label counts (K, C), or a Listed.
+
+    Its number of clients, and with --setting natural that of the data set's users, counts if none was given. None without
+    a file.
+    """
+    settings = chosen["setting"] if isinstance(chosen.get("setting"), list) else [chosen.get("setting")]
+    if path is None:
+        if NATURAL in settings and chosen.get("num_clients") is None and dataset.domain_names:
+            chosen["num_clients"] = len(dataset.domain_names)
+        return None
+    if not set(settings) <= {None, *GIVEN}:
+        raise InputError(f"--partition and --setting {', '.join(map(str, settings))}: give one of them.")
+    if lists.is_lists(path):
+        given = lists.read(path, dataset)
+    else:
+        given = table.read_csv(path, dataset.class_names)
+        check_counts(given, class_sizes(dataset.y_train, dataset.num_classes), f"--partition {path}", dataset.class_names)
+    listed = isinstance(given, Listed)
+    if listed and chosen.get("by_domain"):
+        raise InputError(f"--by-domain: --partition {path} says which client has which example; leave it out.")
+    chosen["setting"] = LISTS if listed else TABLE
+    if chosen.get("num_clients") is None:
+        chosen["num_clients"] = len(given.train if listed else given)
+    return given
+
+
+def read_start(path, chosen):
+    """The model of --init-from, which is then among what was chosen by its sha256; None without one."""
+    wanted = chosen.get("init_from")
     if path is None:
         return None
-    if chosen.get("setting") not in (None, TABLE):
-        raise InputError(f"--partition and --setting {chosen['setting']}: give one of them.")
-    chosen["setting"] = TABLE
-    counts = table.read_csv(path, dataset.class_names)
-    check_counts(counts, class_sizes(dataset.y_train, dataset.num_classes), f"--partition {path}", dataset.class_names)
-    if chosen.get("num_clients") is None:
-        chosen["num_clients"] = len(counts)
-    return counts
+    start = initial.read(path)
+    if wanted not in (None, start.sha256):
+        raise InputError(f"--init-from {path}: has the sha256 {start.sha256[:16]}, and the settings of --config start from "
+                         f"{str(wanted)[:16]}; give that model, or take init_from out of them.")
+    chosen["init_from"] = start.sha256
+    return start

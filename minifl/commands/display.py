@@ -9,7 +9,7 @@ from time import perf_counter
 
 import click
 
-from minifl.data import table
+from minifl.data import lists
 from minifl.fl import floor, record
 from minifl.fl.advice import advice
 from minifl.fl.parallel import Signals
@@ -27,7 +27,7 @@ def show_start(settings, dataset, partition, where, out):
     parameters = settings.network(dataset.num_classes, dataset.image_shape).spec.size
     click.echo("Settings: " + ", ".join(f"{name} {value}" for name, value in vars(settings).items()
                                         if value is not None) + ".")
-    click.echo(f"Network: {parameters:,} parameters. Partition: {table.partition_hash(partition.counts)[:16]}. "
+    click.echo(f"Network: {parameters:,} parameters. Partition: {lists.identity(partition)[:16]}. "
                f"Device: {where}. Run: {out}.")
     for sentence in advice(settings, partition):
         click.echo(f"Note: {sentence}")

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from minifl.commands.choices import data_name, read_settings, read_table
+from minifl.commands.choices import data_name, read_partition, read_settings, read_start
 from minifl.commands.display import show_progress, show_result, show_start
 from minifl.commands.options import (FileName, algorithm_options, data_dir_option, data_options, model_options,
                                      partition_options, training_options)
@@ -42,8 +42,8 @@ PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
 @click.option("--emit", type=FileName(), metavar="DIR",
               help="Start nothing; write app, configuration, certificates, keys and commands for several machines.")
 @click.option("--address", metavar="HOST:PORT", help="Of --emit: where the nodes reach the SuperLink.")
-def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, clip_update, tls, workers, out, force,
-                     resumed, emit, address, **chosen):
+def federate_command(data_dir, table_file, config_file, init_file, nodes, wait, timeout, clip_update, tls, workers, out,
+                     force, resumed, emit, address, **chosen):
     """Train as `train` does, with the clients in processes of their own, on Flower.
 
     Starts a SuperLink and its SuperNodes on this machine's loopback interface, and ends them. Needs the extra flower.
@@ -51,6 +51,7 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
     from minifl.flower import federate
     federate.check_installed()
     chosen = merge(read_settings(config_file), chosen)
+    start = read_start(init_file, chosen)
     if (emit is None) != (address is None):
         raise InputError("--emit DIR and --address HOST:PORT belong together: where to write, and where the SuperLink "
                          "will be; give both or none.")
@@ -67,9 +68,9 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
     else:
         federate.refuse(settings_for(data_name(chosen), chosen), wait=wait, timeout=timeout, clip_update=clip_update)
         dataset = registry.load(data_name(chosen), data_dir)
-        counts = read_table(table_file, dataset, chosen)
+        given = read_partition(table_file, dataset, chosen)
         settings = settings_for(dataset.name, chosen)
-        partition = split(settings, dataset, counts)
+        partition = split(settings, dataset, given)
         terms = {"nodes": federate.number_of_nodes(nodes, len(partition.train)), "wait": wait, "timeout": timeout,
                  "clip_update": clip_update, "tls": tls}
         if emit is not None:
@@ -78,14 +79,14 @@ def federate_command(data_dir, table_file, config_file, nodes, wait, timeout, cl
                                  "--force and --workers out.")
             from minifl.flower import deployment
             lines = deployment.emit(emit, address, settings, dataset, partition, terms | {"tls": True},
-                                    table_file=str(table_file) if table_file else None)
+                                    table_file=str(table_file) if table_file else None, start=start)
             click.echo("\n".join(lines))
             return
-        check_fits(settings, dataset, partition, Placement(workers=workers or 1), terms["nodes"])
+        check_fits(settings, dataset, partition, Placement(workers=workers or 1), terms["nodes"], start)
         if out is None:
             out = record.new_folder("runs", f"{run_name(settings)}-federation")
         config = federate.begin(settings, dataset, partition, out, **terms, force=force,
-                                table_file=str(table_file) if table_file else None)
+                                table_file=str(table_file) if table_file else None, start=start)
     show_start(settings, dataset, partition, PROCESSES.format(nodes=config["federation"]["nodes"]), out)
     for message in messages:
         click.echo(message)

@@ -10,12 +10,12 @@ from shutil import get_terminal_size
 import click
 
 from minifl.backend import choose_device
-from minifl.commands.choices import data_name, read_table
+from minifl.commands.choices import data_name, read_partition
 from minifl.commands.display import show_network, show_result
 from minifl.commands.options import (FileName, Several, Shape, data_dir_option, data_options, device_options,
                                      model_options, partition_options)
-from minifl.data import registry, table
-from minifl.data.partition import clients_of_domains
+from minifl.data import lists, registry, table
+from minifl.data.partition import NATURAL, Listed, clients_of_domains
 from minifl.errors import InputError
 from minifl.fl import record, summary
 from minifl.fl.run import default_workers, reevaluate, split
@@ -90,25 +90,31 @@ def _written(files):
 @data_options
 @partition_options
 @click.option("--csv", "csv_file", type=FileName(written=True), help="Write the table there.")
-def partition_command(data_dir, table_file, csv_file, **chosen):
+@click.option("--json", "json_file", type=FileName(written=True), help="Write the examples of each client there.")
+def partition_command(data_dir, table_file, csv_file, json_file, **chosen):
     """Print the table of label counts of a partition, with its hash."""
     dataset = registry.load(data_name(chosen), data_dir)
-    counts = read_table(table_file, dataset, chosen)
+    given = read_partition(table_file, dataset, chosen)
     settings = settings_for(dataset.name, chosen)
-    partition = split(settings, dataset, counts)
+    partition = split(settings, dataset, given)
     click.echo(f"Data: {dataset.source}.")
-    if settings.by_domain:
+    by_counts = not isinstance(partition, Listed) and settings.setting != NATURAL
+    if settings.by_domain and by_counts:
         domains = zip(dataset.domain_names, clients_of_domains(len(partition.counts), dataset.domain_names))
         click.echo("Domains: " + ", ".join(f"{name} clients {of[0]}-{of[-1]}" for name, of in domains) + ".")
     click.echo(table.format_table(partition.counts, dataset.class_names))
-    click.echo(f"sha256 {table.partition_hash(partition.counts)}")
+    click.echo(f"sha256 {lists.identity(partition)}")
     left_out = len(dataset.y_train) - int(partition.counts.sum())
     if left_out:
         click.echo(f"{left_out} training examples belong to no client.")
     if csv_file:
         table.write_csv(csv_file, partition.counts, dataset.class_names)
         flag = {None: "", True: " --by-domain", False: " --no-by-domain"}[chosen["by_domain"]]
-        click.echo(f"Written to {csv_file}; use it with --partition {csv_file}{flag}")
+        click.echo(f"Written to {csv_file}; use it with --partition {csv_file}{flag}" + (
+            "" if by_counts else "; clients then get as many examples of each class, but others"))
+    if json_file:
+        lists.write(json_file, partition)
+        click.echo(f"Written to {json_file}; use it with --partition {json_file}")
 
 
 @click.command("describe")

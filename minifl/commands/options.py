@@ -11,6 +11,7 @@ from minifl.backend import DEVICES, PRECISIONS
 from minifl.data import registry
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.counts import SETTINGS
+from minifl.data.partition import NATURAL
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.settings import (ACTIVATION, BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES, OTHERS, SCAFFOLD_OPTIONS,
@@ -188,15 +189,17 @@ model_options = group(
     setting("head", HEADS, "cosine: the classifier's weight vectors have length 1."),
 )
 partition_options = group(
-    setting("setting", SETTINGS, "How labels are spread over the clients."),
+    setting("setting", (*SETTINGS, NATURAL), "How labels are spread over the clients; quantity: sizes differ, labels do "
+                                             "not; natural: a client for each user (domain) of the data."),
     setting("num_clients", int),
     setting("classes_per_client", int, "Of --setting nclass."),
-    setting("dirichlet_alpha", float, "Of --setting dirichlet."),
+    setting("dirichlet_alpha", float, "Of --setting dirichlet and quantity."),
     setting("by_domain", bool, "Split each domain over clients of its own, as many for each."),
-    setting("min_size", int, "Of --setting dirichlet: fewest training examples of a client."),
+    setting("min_size", int, "Of --setting dirichlet and quantity: fewest training examples of a client."),
     click.option("--partition", "table_file", type=FileName(),
-                 help="Table of label counts (CSV, from `partition --csv`) instead of --setting."),
-    setting("data_seed", int, "Of the partition."),
+                 help="Instead of --setting: a table of label counts (CSV, as of `partition --csv`), or the examples of "
+                      "each client (JSON, as of `partition --json`)."),
+    setting("data_seed", int, "Of the partition, and of --feature-noise."),
 )
 algorithm_options = group(
     setting("algorithm", ALGORITHMS, "The federated method."),
@@ -231,6 +234,10 @@ training_options = group(
     setting("weight_decay", float, "Of local SGD."),
     setting("augment", AUGMENTATIONS, "crop: shifted by up to 4 pixels; flip: mirrored or not; "
                                      "resized-crop: a random part, stretched, mirrored or not."),
+    setting("feature_noise", float, "Variance of Gaussian noise, always the same, in the training images (0 to 1) of the "
+                                    "last client; client i of K has i/K of it."),
+    click.option("--init-from", "init_file", type=FileName(), metavar="RUN_OR_NPZ",
+                 help="Start from the model of a run, or parameters by name in an npz file.  [default: at random]"),
     setting("eval_every", int, "Rounds between tests of the global model."),
     setting("local_eval_every", int, "Rounds between tests of the clients' own models before averaging; 0: none."),
     setting("diagnose", bool, "At each test of the global model write lengths, ranks and margins of features and what "

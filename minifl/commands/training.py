@@ -11,14 +11,15 @@ import click
 import numpy as np
 
 from minifl.backend import choose_device
-from minifl.commands.choices import data_name, read_settings, read_table
+from minifl.commands.choices import data_name, read_partition, read_settings, read_start
 from minifl.commands.display import profiling, show_progress, show_result, show_start, show_sweep
 from minifl.commands.options import (FileName, Several, algorithm_options, data_options, device_option, device_options,
                                      group, jobs_option, model_options, partition_options, placement_options,
                                      precision_option, profile_option, several, training_options)
-from minifl.data import registry, table
+from minifl.data import lists, registry, table
+from minifl.data.partition import NATURAL, Listed
 from minifl.errors import InputError
-from minifl.fl import memory, record, summary
+from minifl.fl import initial, memory, record, summary
 from minifl.fl.advice import advice
 from minifl.fl.client import Diverged
 from minifl.fl.participation import clients_per_round
@@ -42,10 +43,11 @@ from minifl.fl.sweep import grid
 @click.option("--resume", "resumed", type=FileName(), metavar="RUN",
               help="Go on with a stopped run from its newest checkpoint; with --rounds also with a finished one, to more "
                    "rounds. Where and how it computes may change, no other setting.")
-def train_command(data_dir, table_file, config_file, device, precision, workers, clients_per_call, checkpoint_every,
-                  out, force, resumed, profiled, **chosen):
+def train_command(data_dir, table_file, config_file, init_file, device, precision, workers, clients_per_call,
+                  checkpoint_every, out, force, resumed, profiled, **chosen):
     """Train a network federatedly and keep the run's record."""
     chosen = merge(read_settings(config_file), chosen)
+    start = read_start(init_file, chosen)
     if resumed is None:
         settings_for(data_name(chosen), chosen)   # what is invalid fails before the data are read or made
     xp, where = choose_device(device, precision or "fp32")
@@ -62,14 +64,14 @@ def train_command(data_dir, table_file, config_file, device, precision, workers,
         out, (lines, messages) = resumed, resume(resumed, config, dataset, partition, place, rounds)
     else:
         dataset, messages = registry.load(data_name(chosen), data_dir), []
-        counts = read_table(table_file, dataset, chosen)
+        given = read_partition(table_file, dataset, chosen)
         settings = settings_for(dataset.name, chosen)
-        partition = split(settings, dataset, counts)
-        check_fits(settings, dataset, partition, place)
+        partition = split(settings, dataset, given)
+        check_fits(settings, dataset, partition, place, start=start)
         if out is None:
             out = record.new_folder("runs", run_name(settings))
         lines = train(settings, dataset, partition, out, place, force=force,
-                      table_file=str(table_file) if table_file else None)
+                      table_file=str(table_file) if table_file else None, start=start)
     show_start(settings, dataset, partition, where, out)
     for message in messages:
         click.echo(message)
@@ -95,8 +97,8 @@ def train_command(data_dir, table_file, config_file, device, precision, workers,
 @placement_options
 @jobs_option
 @click.option("--out", default=Path("runs/sweep"), type=FileName(), help="Folder of the runs.")
-def sweep_command(data_dir, table_file, config_file, seeds, device, precision, clients_per_call, checkpoint_every, jobs,
-                  out, **chosen):
+def sweep_command(data_dir, table_file, config_file, init_file, seeds, device, precision, clients_per_call,
+                  checkpoint_every, jobs, out, **chosen):
     """Train for every combination of settings, several runs at a time, and print a table of their results.
 
     Every setting takes several values, separated by commas (whole numbers also as 0-4); what is on or off is so for all
@@ -107,6 +109,7 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, precision, c
             raise InputError("--seeds and --seed are the same; give one of them.")
         chosen["seed"] = seeds
     from_file = read_settings(config_file)
+    start = read_start(init_file, from_file)
     names = chosen.pop("data") or [data_name(from_file)]
     from_file.pop("data", None)
     several_of = {name: value if isinstance(value, list) else [value] for name, value in chosen.items()
@@ -115,19 +118,20 @@ def sweep_command(data_dir, table_file, config_file, seeds, device, precision, c
     place = Placement(xp, where, 1, clients_per_call)
     jobs = jobs or (1 if where.startswith("cuda") else default_workers())
     datasets = {dataset.name: dataset for dataset in (registry.load(name, data_dir) for name in names)}
-    runs_of, counts_of = {}, {}
+    runs_of, given_of = {}, {}
     for name, dataset in datasets.items():
         both = from_file | several_of
-        counts_of[name] = read_table(table_file, dataset, both)
-        of_table = {key: both[key] for key in ("setting", "num_clients") if table_file and key not in several_of}
-        runs_of[name] = grid(name, several_of, out, from_file | of_table, data_named=len(datasets) > 1)
+        given_of[name] = read_partition(table_file, dataset, both)
+        of_given = {key: both[key] for key in ("setting", "num_clients") if key in both and key not in several_of}
+        runs_of[name] = grid(name, several_of, out, from_file | of_given, data_named=len(datasets) > 1)
     runs = [run for on_one in runs_of.values() for run in on_one]
     click.echo(f"Data: {'; '.join(dataset.source for dataset in datasets.values())}. Device: {where}. {len(runs)} runs in "
                f"{out}, {sum(run.status in record.COMPLETE for run in runs)} of them complete.")
     for name, dataset in datasets.items():
-        show_advice(runs_of[name], dataset, counts_of[name], place, jobs)
+        show_advice(runs_of[name], dataset, given_of[name], place, jobs, start)
     failed = do_runs(runs, jobs, out, device=device, data_dir=data_dir, precision=precision,
-                     checkpoint_every=checkpoint_every, partition=table_file, clients_per_call=clients_per_call)
+                     checkpoint_every=checkpoint_every, partition=table_file, clients_per_call=clients_per_call,
+                     init_from=init_file)
     done = [run.path for run in runs if (record.read_end(run.path) or {}).get("last_evaluation")]
     if done:
         click.echo(summary.mean_table(done))
@@ -163,15 +167,23 @@ def refuse_differences(run, settings, chosen, partition, table_file, dataset):
             if getattr(settings, name) != value:
                 raise InputError(f"--resume {run}: --{name.replace('_', '-')} {value} differs from the run's "
                                  f"{getattr(settings, name)}; leave it out, or begin a new run.")
-    if table_file and not np.array_equal(table.read_csv(table_file, dataset.class_names), partition.counts):
-        raise InputError(f"--resume {run}: the table of --partition {table_file} differs from the run's; leave it "
-                         f"out, or begin a new run.")
+    if table_file:
+        given = lists.read(table_file, dataset) if lists.is_lists(table_file) else \
+            table.read_csv(table_file, dataset.class_names)
+        same = lists.identity(given) == lists.identity(partition) if isinstance(given, Listed) else \
+            np.array_equal(given, partition.counts) and not isinstance(partition, Listed) and settings.setting != NATURAL
+        if not same:
+            raise InputError(f"--resume {run}: what --partition {table_file} says differs from the run's; leave it out, "
+                             f"or begin a new run.")
 
 
-def check_fits(settings, dataset, partition, place, processes=1):
-    """InputError if the network does not fit the images, more clients are wanted than there are, or the run takes more
-    memory than there is at its place, where so many processes share it; None: it will not be done."""
-    settings.network(dataset.num_classes, dataset.image_shape).spec
+def check_fits(settings, dataset, partition, place, processes=1, start=None):
+    """InputError if the network does not fit the images or the model to start from, more clients are wanted than there
+    are, or the run takes more memory than there is at its place, where so many processes share it; None: it will not be
+    done."""
+    model = settings.network(dataset.num_classes, dataset.image_shape)
+    model.spec
+    initial.check(start, settings, model)
     clients_per_round(settings, int((partition.counts.sum(axis=1) > 0).sum()))
     if place is not None:
         memory.check_fits(settings, dataset, partition, place, processes=processes)
@@ -190,13 +202,15 @@ def do_runs(runs, jobs, out, **options):
     return failed
 
 
-def show_advice(runs, dataset, counts, place, jobs):
+def show_advice(runs, dataset, given, place, jobs, start=None):
     """Check all runs on a data set against it, and say what is known of how they will go."""
     about = {}
     for run in runs:
-        partition = split(run.settings, dataset, counts)
+        partition = split(run.settings, dataset, given)
+        if run.status != "new" and record.read_config(run.path)["partition"].get("sha256") != lists.identity(partition):
+            raise InputError(f"{run.path} holds a run with another partition than this sweep's; choose another --out.")
         complete = run.status in record.COMPLETE
-        check_fits(run.settings, dataset, partition, None if complete else place, min(jobs, len(runs)))
+        check_fits(run.settings, dataset, partition, None if complete else place, min(jobs, len(runs)), start)
         for sentence in advice(run.settings, partition):
             about.setdefault(sentence, []).append(run.path.name)
     for sentence, names in about.items():

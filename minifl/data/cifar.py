@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 as their author distributes them: the binary versions, in an archive or unpacked.
+"""CIFAR-10 and CIFAR-100 as their author distributes them: the binary and the Python versions, in an archive or unpacked.
 
 Format (A. Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version"): files of records, each one
 label byte (CIFAR-10) or two (CIFAR-100: coarse, then fine), then the 32x32 red, the green and the blue plane, row
-by row; and text files with a class name per line.
+by row; and text files with a class name per line. The Python version has the same in other files (cifar_python.py).
 """
 
 import gzip
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from minifl import reading
+from minifl.data.cifar_python import to_binary
 from minifl.data.dataset import make_dataset
 from minifl.errors import InputError
 
@@ -29,16 +30,19 @@ ABOUT_THE_NEXT = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tar
 
 @dataclass(frozen=True)
 class Labels:
-    """One way to label the images: the set's `name` here, the label's byte in a record, names, their number."""
+    """One way to label the images: the set's `name` here, the label's byte in a record, file of the names, their number;
+    what labels and names are called in the Python version."""
     name: str
     byte: int
     names: str
     classes: int
+    pickled: str
+    pickled_names: str
 
 
 @dataclass(frozen=True)
 class Version:
-    """One of the two archives. md5 is that of the archive, as published; `genuine` (training, test) images."""
+    """One of the two sets. md5 is that of the binary version's archive, as published; `genuine` (training, test) images."""
     title: str
     url: str
     md5: str
@@ -48,6 +52,9 @@ class Version:
     train: tuple
     test: str
     labels: dict
+    python_md5: str
+    python_folder: str
+    python_meta: str
 
     @property
     def record(self):
@@ -64,16 +71,27 @@ class Version:
     def files(self):
         return (*self.train, self.test, *(labels.names for labels in self.labels.values()))
 
+    @property
+    def python_records(self):
+        return tuple(name.removesuffix(".bin") for name in (*self.train, self.test))
+
+    def wanted(self, folder, name):
+        """Whether the file `name` in the folder of that name is one of the set's."""
+        return folder == self.folder and name in self.files or \
+            folder == self.python_folder and name in (*self.python_records, self.python_meta)
+
 
 CIFAR10 = Version(
     "CIFAR-10", "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530",
     170_052_171, (50_000, 10_000), "cifar-10-batches-bin", tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
-    "test_batch.bin", {"fine": Labels("cifar10", 0, "batches.meta.txt", 10)})
+    "test_batch.bin", {"fine": Labels("cifar10", 0, "batches.meta.txt", 10, "labels", "label_names")},
+    "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py", "batches.meta")
 CIFAR100 = Version(
     "CIFAR-100", "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8",
     168_513_733, (50_000, 10_000), "cifar-100-binary", ("train.bin",), "test.bin",
-    {"coarse": Labels("cifar100-coarse", 0, "coarse_label_names.txt", 20),
-     "fine": Labels("cifar100", 1, "fine_label_names.txt", 100)})
+    {"coarse": Labels("cifar100-coarse", 0, "coarse_label_names.txt", 20, "coarse_labels", "coarse_label_names"),
+     "fine": Labels("cifar100", 1, "fine_label_names.txt", 100, "fine_labels", "fine_label_names")},
+    "eb9058c3a382ffc7106e4002c42a8d85", "cifar-100-python", "meta")
 
 
 class _Entry(tarfile.TarInfo):
@@ -86,7 +104,9 @@ class _Entry(tarfile.TarInfo):
 
 
 def read_archive(version, path):
-    """{file name: bytes} of the data files in the .tar.gz at `path`.
+    """{file name: bytes} of the binary version's data files in the .tar.gz at `path`.
+
+    Those of the Python version are made into these; then python_meta is there, too.
 
     Only the wanted members are read and nothing is extracted to disk, so that no name in the archive can
     write anywhere. Read to the end, because gzip's own checksum comes last. Raises InputError.
@@ -98,23 +118,25 @@ def read_archive(version, path):
                 for member in tar:
                     folder, name = posixpath.split(posixpath.normpath(member.name))
                     seen.append(member.name)
-                    if folder == version.folder and name in version.files and member.isfile():
+                    if version.wanted(folder, name) and member.isfile():
                         files[name] = reading.rest(tar.extractfile(member), LARGEST)
             while stream.read(1 << 20):
                 pass
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a whole .tar.gz archive ({getattr(error, 'strerror', None) or error}); the official one is {version.url} "
-                         f"({version.archive_bytes:,} bytes)") from error
+        raise InputError(f"{path}: not a whole .tar.gz archive ({getattr(error, 'strerror', None) or error}); the official "
+                         f"one is {version.url} ({version.archive_bytes:,} bytes)") from error
     return _complete(version, files, path, seen)
 
 
 def read_folder(version, path):
-    """{file name: bytes} of the data files in the folder `path`, or in the archive's folder inside it."""
+    """As `read_archive`, of the folder `path`, or the archive's folder inside it."""
     path = Path(path)
-    folder = path / version.folder if os.path.isdir(path / version.folder) else path
+    inside = [path / name for name in (version.folder, version.python_folder) if os.path.isdir(path / name)]
+    folder = inside[0] if inside else path
     try:
         seen = sorted(os.listdir(folder))
-        files = {name: reading.whole(folder / name, LARGEST) for name in version.files if name in seen}
+        files = {name: reading.whole(folder / name, LARGEST) for name in seen
+                 if version.wanted(version.folder, name) or version.wanted(version.python_folder, name)}
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error
     return _complete(version, files, folder, seen)
@@ -122,11 +144,13 @@ def read_folder(version, path):
 
 def _complete(version, files, path, seen):
     missing = [name for name in version.files if name not in files]
-    if missing:
-        raise InputError(f"{path}: {', '.join(missing)} missing; found {', '.join(seen[:8]) or 'nothing'}. "
-                         f"Needed is the binary version of {version.title}: {version.folder} with "
-                         f"{', '.join(version.files)}")
-    return files
+    if not missing:
+        return {name: files[name] for name in version.files}
+    if all(name in files for name in (*version.python_records, version.python_meta)):
+        return to_binary(version, files, path) | {version.python_meta: files[version.python_meta]}
+    raise InputError(f"{path}: {', '.join(missing)} missing; found {', '.join(seen[:8]) or 'nothing'}. Needed is the binary "
+                     f"version of {version.title}, {version.folder} with {', '.join(version.files)}; or the Python "
+                     f"version, {version.python_folder} with {', '.join((*version.python_records, version.python_meta))}")
 
 
 def other_counts(version, files):

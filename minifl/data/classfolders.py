@@ -1,6 +1,7 @@
 """A user's own images in the usual form: a folder for each class, divided in train and test or not.
 
-    train/<class>/<image>, and test/<class>/<image> or val/<class>/<image>: the division is the user's
+    train/<class>/<image>, and test/<class>/<image> or val/<class>/<image> (or valid/, validation/): the division is the
+        user's
     <class>/<image>: divided here, see `plan.divide`
 """
 
@@ -11,7 +12,8 @@ from minifl.data.tree import shown
 from minifl.errors import InputError
 
 TEST_SHARE = 0.2
-FORMS = "needed are train/<class>/<image> and test/<class>/<image> (or val/), or <class>/<image>"
+TESTED = "test", "val", "valid", "validation"      # what is tested with: the first that is there
+FORMS = "needed are train/<class>/<image> and test/<class>/<image> (or val/, valid/, validation/), or <class>/<image>"
 
 
 def plan(tree, share=None):
@@ -25,10 +27,10 @@ def plan(tree, share=None):
         where = {name: parts[1:] for name, parts in where.items()}
     where, remarks = _one_form(where)
     folders = {parts[0] for parts in where.values() if len(parts) == 3}
-    divided = "train" in folders and bool(folders & {"test", "val"})
+    divided = "train" in folders and bool(folders & set(TESTED))
     depth = 3 if divided else 2
     wrong = [name for name, parts in where.items() if len(parts) != depth or divided and parts[0] not in
-             ("train", "test", "val")]
+             ("train", *TESTED)]
     if wrong or not where:
         found = f"{len(wrong)} images elsewhere, as {shown(wrong[0])}" if wrong else "no images"
         raise InputError(f"{tree.path}: {found}; {FORMS}")
@@ -37,7 +39,7 @@ def plan(tree, share=None):
     if divided:
         if share is not None:
             raise InputError(f"--test-share {share:g}: {tree.path} is divided in train and test already")
-        entries = {"train": [], "test": [], "val": []}
+        entries = {folder: [] for folder in ("train", *TESTED)}
         for name, (folder, class_name, _) in where.items():
             entries[folder].append((name, label[class_name], None))
         return _divided(entries, class_names, tree, remarks)
@@ -67,13 +69,13 @@ def _one_form(where):
 
 
 def _divided(entries, class_names, tree, remarks):
-    tested = "test" if entries["test"] else "val"
-    untrained = {y for _, y, _ in entries["test"] + entries["val"]} - {y for _, y, _ in entries["train"]}
+    tested, *others = (folder for folder in TESTED if entries[folder])
+    untrained = {y for folder in TESTED for _, y, _ in entries[folder]} - {y for _, y, _ in entries["train"]}
     if untrained:
         names = ", ".join(class_names[y] for y in sorted(untrained))
         raise InputError(f"{tree.path}: no images in train/ of the classes {names}")
-    if entries["test"] and entries["val"]:
-        remarks += (f"val/ with its {len(entries['val'])} images is left out, as there is test/",)
+    remarks += tuple(f"{other}/ with its {len(entries[other])} images is left out, as there is {tested}/"
+                     for other in others)
     remarks += tree.others()
     return Plan(entries["train"], entries[tested], class_names, remarks=remarks)
 

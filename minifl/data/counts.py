@@ -1,7 +1,7 @@
 """Tables of label counts: how many training examples of each class each client holds.
 
-Every setting is a table of shares, made whole by the largest remainder: ones (iid), who holds what (oneclass,
-nclass, disjoint), Dirichlet draws, or the paper's own numbers. A table is a pure function of the data seed.
+Every setting but `quantity` is a table of shares, made whole by the largest remainder: ones (iid), who holds what
+(oneclass, nclass, disjoint), Dirichlet draws, or the paper's own numbers. A table is a pure function of the data seed.
 """
 
 import heapq
@@ -12,7 +12,7 @@ import numpy as np
 from minifl.errors import InputError
 from minifl.rng import PARTITION, address
 
-SETTINGS = ("iid", "oneclass", "nclass", "disjoint", "dirichlet", "paper-2class", "paper-dir0.1")
+SETTINGS = ("iid", "oneclass", "nclass", "disjoint", "dirichlet", "quantity", "paper-2class", "paper-dir0.1")
 MAX_CELLS = 10**8       # of a table of counts: 800 MB
 TRADES = 20             # rounds of trades in `nclass`; in each, every client meets one other
 
@@ -53,6 +53,10 @@ def label_counts(setting, labels_per_class, num_clients, seed, *,
                   one holder, which holds all of it
     dirichlet     each class split by one symmetric Dir(dirichlet_alpha) draw over the clients; then clients
                   below `min_size` examples are topped up from the largest cells
+    quantity      clients of unequal size with like labels: the number of all examples split by one symmetric
+                  Dir(dirichlet_alpha) draw over the clients, topped up as there; then the examples, whatever their
+                  class, dealt out at random (Li et al. 2022, "Federated Learning on Non-IID Data Silos",
+                  quantity skew)
     paper-2class, paper-dir0.1   the paper's Figure 8, scaled if the classes have other sizes than 5000
     Raises InputError for bad or infeasible arguments, and for no other reason: any feasible one succeeds.
     """
@@ -78,6 +82,8 @@ def label_counts(setting, labels_per_class, num_clients, seed, *,
         return apportion(_disjoint(num_classes, num_clients, rng), sizes)
     if setting == "dirichlet":
         return _dirichlet(sizes, num_clients, dirichlet_alpha, min_size, rng)
+    if setting == "quantity":
+        return _quantity(sizes, num_clients, dirichlet_alpha, min_size, rng)
     return apportion(_preset(setting, num_clients, num_classes), sizes)
 
 
@@ -176,6 +182,13 @@ def _dirichlet(sizes, num_clients, alpha, min_size, rng):
     shares /= shares.sum(axis=1, keepdims=True)
     counts = apportion(np.floor(shares.T * 2.0**32), sizes)      # 32 bits: exact arithmetic from here on
     return _top_up(counts, min_size)
+
+
+def _quantity(sizes, num_clients, alpha, min_size, rng):
+    own = _dirichlet(sizes.sum(keepdims=True), num_clients, alpha, min_size, rng)[:, 0]     # as if of one class
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    cells = np.repeat(np.arange(num_clients), own) * len(sizes) + labels
+    return np.bincount(cells, minlength=num_clients * len(sizes)).reshape(num_clients, len(sizes))
 
 
 def _top_up(counts, min_size):

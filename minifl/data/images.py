@@ -17,7 +17,9 @@ from minifl.data.tree import shown
 from minifl.errors import InputError
 
 LISTED = 20    # bad images named in a message; the others are counted
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")    # no others: Pillow runs programs for some
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF")    # no others: Pillow runs programs for some
+AVIF = b"ftypavif", b"ftypavis"     # how such a file begins, after four bytes
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N")      # Pillow's modes of 16 bits; it has PNG and PGM as "I", too
 
 
 @dataclass(frozen=True)
@@ -85,22 +87,29 @@ def to_array(content, size=None, gray=False):
     """(pixels (H, W, 3 or 1) uint8, whether they were resized) of the bytes of an image file.
 
     An image is turned as its EXIF orientation says; transparency falls on white; grey and palette images become
-    RGB, or all become grey (ITU-R 601-2 luma). With `size`: the largest square in the middle, resized to
-    (size, size) by Pillow's antialiased bilinear filter, which is the shorter side to `size`, then a centre crop.
-    Raises whatever Pillow does; ValueError for more than 8 bits a channel; what Pillow takes for a decompression
+    RGB, or all become grey (ITU-R 601-2 luma). Of 16 bits grey, 0..65535 becomes 0..255, rounded.
+    With `size`: the largest square in the middle, resized to (size, size) by Pillow's antialiased bilinear filter, which
+    is the shorter side to `size`, then a centre crop.
+    Raises whatever Pillow does; ValueError for more than 16 bits or real numbers; what Pillow takes for a decompression
     bomb (above 89 megapixels) is an error.
     """
     Image, ImageOps = pillow()
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(content), formats=formats())
         except Image.UnidentifiedImageError as error:
-            raise ValueError("not an image of any of the formats " + ", ".join(FORMATS)) from error
+            if content[4:12] in AVIF:
+                raise ValueError("AVIF, which Pillow 11.3 and later can read, and this one cannot: pip install -U pillow"
+                                 ) from error
+            raise ValueError("not an image of any of the formats " + ", ".join(formats())) from error
         image.load()
+    deep = image.mode in DEEP or image.mode == "I" and image.format in ("PNG", "PPM")
     image = ImageOps.exif_transpose(image)
+    if deep:
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
     if image.mode.startswith(("I", "F")):
-        raise ValueError("more than 8 bits a channel; convert it to 8 bits first")
+        raise ValueError("more than 16 bits a channel, or real numbers, whose range nobody knows; convert it to 8 bits")
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -112,6 +121,18 @@ def to_array(content, size=None, gray=False):
         image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
     pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], -1), changed
+
+
+def formats():
+    """FORMATS, as far as this Pillow has heard of them."""
+    Image, _ = pillow()
+    Image.init()
+    return tuple(form for form in FORMATS if form in Image.OPEN)
+
+
+def _eight_bits(deep):
+    """Numbers 0..65535 as 0..255, rounded: 257 apart. uint8."""
+    return ((deep.astype(np.int64) + 128) // 257).astype(np.uint8)
 
 
 def bad_images(bad):

@@ -1,6 +1,7 @@
-"""Which client holds which examples: those that fill a table of label counts, of the whole set or by domain.
+"""Which client holds which examples: those that fill a table of label counts, of the whole set or by domain; or those
+of one user of the data set; or what a file lists (lists.py).
 
-The table (counts.py) and the examples that fill it are pure functions of the data seed.
+The table (counts.py), the examples that fill it and the choice of users are pure functions of the data seed.
 """
 
 from typing import NamedTuple
@@ -9,9 +10,10 @@ import numpy as np
 
 from minifl.data.counts import apportion, check_counts, check_whole, label_counts, of_domain
 from minifl.errors import InputError
-from minifl.rng import ASSIGN, address
+from minifl.rng import ASSIGN, PARTITION, address
 
 TRAIN, TEST = 0, 1      # the splits in the address of an assignment; part of every run's identity
+NATURAL = "natural"     # a client for each user: what a data set calls its domains (users, writers, places, ...)
 
 
 class Partition(NamedTuple):
@@ -22,16 +24,21 @@ class Partition(NamedTuple):
     test: list
 
 
+class Listed(Partition):
+    """A Partition that was given example by example: no setting, table and seed make it."""
+
+
 def make_partition(setting, y_train, y_test, num_classes, num_clients, seed, *, domains=None, **options):
     """Split labelled train and test examples over the clients; returns a Partition.
 
-    setting      a name in SETTINGS, or a table of counts (K, C), e.g. from `table.read_csv`
+    setting      a name in SETTINGS, NATURAL, or a table of counts (K, C), e.g. from `table.read_csv`
     y_train/test (N,) class labels 0..C-1 in any order
     num_clients  K; with a table, its number of rows or None
     seed         the data seed
     domains      (domain_train (N,), domain_test (N,), names of the D domains): the examples of each domain are split
                  over K/D clients of their own, those of domain 0 first, so client k holds examples of domain k // (K/D)
-                 and is tested on that domain
+                 and is tested on that domain. With NATURAL each domain is one client; if K < D, which of them take
+                 part is drawn, and they keep their order
     options      of `label_counts`
     Raises InputError for arguments that allow no such partition.
     """
@@ -46,6 +53,10 @@ def make_partition(setting, y_train, y_test, num_classes, num_clients, seed, *, 
     if domains is None:
         return _split(setting, y_train, y_test, num_classes, num_clients, seed, **options)
     domain_train, domain_test, names = domains
+    if isinstance(setting, str) and setting == NATURAL:
+        users = _users(num_clients, names, seed)
+        train, test = (_members(of, users, len(names)) for of in (domain_train, domain_test))
+        return of_lists(train, test, y_train, y_test, num_classes)
     parts = []
     for d, rows in enumerate(clients_of_domains(num_clients, names)):
         train, test = np.flatnonzero(domain_train == d), np.flatnonzero(domain_test == d)
@@ -60,12 +71,37 @@ def make_partition(setting, y_train, y_test, num_classes, num_clients, seed, *, 
     return Partition(np.concatenate(counts), np.concatenate(tests), sum(train, []), sum(test, []))
 
 
+def of_lists(train, test, y_train, y_test, num_classes, kind=Partition):
+    """The Partition, or another kind of it, of K ascending arrays of indices each, of disjoint ones."""
+    def counts(lists, labels):
+        return np.stack([class_sizes(labels[own], num_classes) for own in lists])
+
+    return kind(counts(train, y_train), counts(test, y_test), train, test)
+
+
+def _users(num_clients, names, seed):
+    """Which of the D users take part, ascending (K,)."""
+    check_whole("--num-clients", num_clients, 1)
+    if num_clients > len(names):
+        raise InputError(f"--num-clients {num_clients}: --setting {NATURAL} has a client for each user of the data, "
+                         f"so at most {len(names)}; leave it out for all of them")
+    return np.sort(address(seed, PARTITION).permutation(len(names))[:num_clients])
+
+
+def _members(owners, users, count):
+    """For each of these users the indices of its examples, ascending; owners (N,) of 0..count-1."""
+    order, sizes = np.argsort(owners, kind="stable"), np.bincount(owners, minlength=count)
+    ends = np.cumsum(sizes)
+    return [order[ends[user] - sizes[user]:ends[user]] for user in users]
+
+
 def clients_of_domains(num_clients, names):
     """For each of the D domains the range of its K/D clients; InputError if D does not divide K."""
     check_whole("--num-clients", num_clients, 1)
     if num_clients % len(names):
+        shown = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
         raise InputError(f"--num-clients {num_clients}: --by-domain gives each domain as many clients, so it must be a "
-                         f"multiple of {len(names)} ({', '.join(names)})")
+                         f"multiple of {len(names)} ({shown})")
     each = num_clients // len(names)
     return [range(d * each, (d + 1) * each) for d in range(len(names))]
 

@@ -31,6 +31,13 @@ def check_name(name, option):
                          "digit; folders are named by --data-dir")
 
 
+def check_own_name(name):
+    """Raise InputError unless `name` can be that of a set of the user's own."""
+    if name in names():
+        raise InputError(f"--name {name}: is the name of a set that minifl knows, take another")
+    check_name(name, "--name")
+
+
 def load(name, data_dir=None):
     """The `Dataset` of that name, from <folder>/<name>.npz; "embedded" is generated, and "auto" is cifar10 where its
     file is there, else the embedded set.

@@ -1,8 +1,10 @@
 """A partition's table of label counts as text: its hash, the CSV file, the table for people."""
 
+import codecs
 import csv
 import hashlib
 import io
+import re
 import unicodedata
 
 import numpy as np
@@ -12,6 +14,9 @@ from minifl.atomic import replacing
 from minifl.errors import InputError
 
 LARGEST = 1 << 27     # bytes: 100 000 clients of 200 classes fill a fifth of it
+
+UTF16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+WHOLE = "[0-9]{1,12}([.,]0{0,2})?"      # 1,000 would be a thousand to some, and one to others
 
 
 def partition_hash(counts):
@@ -36,19 +41,23 @@ def write_csv(path, counts, class_names):
 def read_csv(path, classes):
     """Read back the counts (K, C) int64 of `write_csv`; classes: the C names that the header must have, or C.
 
+    What a spreadsheet makes of it is read, too: commas, semicolons or tabs between the columns, UTF-8 or UTF-16 that
+    begins with its mark, a first line `sep=;`, empty rows and empty columns at the end, whole numbers as 12,0 or 12.0.
     Raises InputError, naming file and line, for anything but whole numbers >= 0 in such a table.
     """
     named = not isinstance(classes, (int, np.integer))
     width = 1 + (len(classes) if named else classes)
     try:
-        text = reading.whole(path, LARGEST).decode("utf-8-sig")
-        rows = csv.reader(io.StringIO(text, newline=""))
-        lines = [(rows.line_num, [cell.strip() for cell in row]) for row in rows if row]
+        first, separator, text = _decoded(reading.whole(path, LARGEST))
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        lines = [(first + rows.line_num, [cell.strip() for cell in row]) for row in rows]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); `minifl partition` writes such "
                          f"files") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: not a text file; `minifl partition` writes valid ones") from None
+    except (UnicodeError, csv.Error):
+        raise InputError(f"{path}: not a text file in UTF-8 or UTF-16; `minifl partition` writes valid ones, and Excel "
+                         f"saves them as 'CSV UTF-8 (Comma delimited) (*.csv)'") from None
+    lines = [(number, row[:width] if not any(row[width:]) else row) for number, row in lines if any(row)]
 
     def fail(line, found, valid):
         raise InputError(f"{path}, line {line}: {found}; {valid}")
@@ -64,14 +73,29 @@ def read_csv(path, classes):
             fail(lines[0][0], f"class '{name}'", f"these data have '{valid}' in its place")
     for k, (number, row) in enumerate(lines[1:]):
         for cell in row:
-            if not (cell.isascii() and cell.isdigit() and len(cell) <= 12):
-                fail(number, f"'{cell[:40]}'", "counts are whole numbers of at least 0 and 12 digits at most")
+            if not re.fullmatch(WHOLE, cell):
+                fail(number, f"'{cell[:40]}'", "counts are whole numbers of at least 0 and 12 digits at most, without "
+                     "separators of thousands")
+        row[:] = [re.match("[0-9]+", cell)[0] for cell in row]
         if int(row[0]) != k:
             fail(number, f"client {row[0]}", f"clients are numbered 0, 1, 2, ... and {k} comes here")
     counts = np.array([row[1:] for _, row in lines[1:]], dtype=object).astype(np.int64)
     if not counts.any():
         fail(lines[-1][0], "ends without any count above 0", "a partition has a row for each client")
     return counts
+
+
+def _decoded(raw):
+    """(lines left out at the begin, separator of columns, text) of a CSV file. Raises UnicodeError."""
+    mark = next((mark for mark in UTF16 if raw.startswith(mark)), None)
+    text = raw.decode("utf-16" if mark else "utf-8-sig")
+    if "\0" in text:
+        raise UnicodeError("not a text")
+    said = re.match(r"sep=([,;\t])\r?\n?", text)
+    if said:
+        return 1, said[1], text[said.end():]
+    after = re.match(r'\s*"?client"?\s*?([,;\t])', text)
+    return 0, after[1] if after else ",", text
 
 
 def _composed(name):

@@ -4,9 +4,13 @@ Below tiny-imagenet-200: wnids.txt with a class (a WordNet id) per line, in the 
 with `wnid<tab>name, name, ...`; train/<wnid>/images/*.JPEG, 500 for each class; val/images/*.JPEG, 50 for each class,
 with val/val_annotations.txt, `file<tab>wnid<tab>box`. The labels of test/ were never published; val is the test set
 here, as everywhere.
+
+Many reorganize it, so that libraries find a folder for each class: val/<wnid>/*.JPEG or val/<wnid>/images/*.JPEG, and
+train/<wnid>/*.JPEG. Both are taken, with the same images in the same order: that of the numbers in the names of val.
 """
 
 import posixpath
+import re
 
 from minifl.data.plan import Plan
 from minifl.data.tree import shown
@@ -17,7 +21,8 @@ URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 GENUINE = (100_000, 10_000)
 SIZE = 64
-NEEDED = "needed is the unpacked zip or the zip: wnids.txt, words.txt, train/<wnid>/images, val/val_annotations.txt"
+NEEDED = ("needed is the unpacked zip or the zip: wnids.txt, words.txt, train/<wnid>/images, val/val_annotations.txt and "
+          "val/images, or val/<wnid>")
 
 
 def plan(tree):
@@ -33,7 +38,14 @@ def plan(tree):
                          f"lines, {len(label)} different ones")
     train = [(name, label[wnid], None) for name in sorted(present)
              if (wnid := _class_folder(name, f"{top}train/")) in label]
-    test = _annotated(tree, top, label)
+    test = sorted(((name, label[wnid], None) for name in present if (wnid := _class_folder(name, f"{top}val/")) in label),
+                  key=lambda entry: _number(entry[0]))
+    published = [name for name in present if name.startswith(f"{top}val/images/")]
+    if test and published:
+        raise InputError(f"{tree.path}: {shown(published[0])} and {shown(test[0][0])}: {top}val/ has images both as they "
+                         f"were published and in a folder for each class; remove one of them")
+    if not test:
+        test = _annotated(tree, top, label)
     missing = [name for name, _, _ in test if name not in present]
     if missing:
         raise InputError(f"{tree.path}: {len(missing)} images of {top}val/val_annotations.txt are not there, "
@@ -49,9 +61,15 @@ def plan(tree):
 
 
 def _class_folder(name, begin):
-    """<wnid> of `begin`<wnid>/images/<file>, else None."""
+    """<wnid> of `begin`<wnid>/images/<file> or `begin`<wnid>/<file>, else None."""
     parts = name.removeprefix(begin).split("/")
-    return parts[0] if name.startswith(begin) and len(parts) == 3 and parts[1] == "images" else None
+    return parts[0] if name.startswith(begin) and (len(parts) == 2 or len(parts) == 3 and parts[1] == "images") else None
+
+
+def _number(name):
+    """What sorts val_2 before val_10, in whatever folder."""
+    file = posixpath.basename(name)
+    return [int(digits) for digits in re.findall("[0-9]+", file)], file
 
 
 def _annotated(tree, top, label):

@@ -9,7 +9,8 @@ from pathlib import Path
 from minifl import reading
 from minifl.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")    # in any case
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm",
+            ".pgm")     # in any case
 LIMIT = 1 << 28    # bytes of one file; a larger one is no image that anybody wants here
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from minifl.backend import get_xp, on_cpu
 from minifl.data.augment import augment as augmented
 from minifl.data.augment import to_float
+from minifl.data.noise import add_noise
 from minifl.rng import SHUFFLE, address
 
 
@@ -28,7 +29,8 @@ def local_batches(images, labels, examples, seed, round_, client, **options):
     return x[0], y[0]
 
 
-def joint_batches(images, labels, examples, seed, round_, clients, *, steps, batch_size, augment, dtype=np.float32):
+def joint_batches(images, labels, examples, seed, round_, clients, *, steps, batch_size, augment, dtype=np.float32,
+                  noise=None):
     """The batches of K clients with as many steps each in one round, all at once: for a GPU few calls are fast.
 
     images    (M, H, W, C) uint8 of the whole training set, on the device or, where they are too many for it, on the
@@ -37,7 +39,8 @@ def joint_batches(images, labels, examples, seed, round_, clients, *, steps, bat
     examples  for each client (n,), its indices into it, on the host
     clients   their K numbers
     augment   a name in AUGMENTATIONS
-    returns   x (K, steps, batch_size, H, W, C) in [0, 1] and y (K, steps, batch_size), on the device
+    noise     (standard deviation for each client, data seed) of what is added to the images (data/noise.py); None: none
+    returns   x (K, steps, batch_size, H, W, C) in [0, 1], without noise, and y (K, steps, batch_size), on the device
     """
     xp = get_xp(labels)
     count, shape = steps * batch_size, (len(clients), steps, batch_size)
@@ -45,4 +48,6 @@ def joint_batches(images, labels, examples, seed, round_, clients, *, steps, bat
     there = xp.asarray(chosen)
     x = xp.asarray(images[chosen]) if on_cpu(images) else images[there]
     x = to_float(augmented(augment, x, seed, round_, *clients), dtype)
+    if noise is not None:
+        add_noise(x, chosen, np.repeat(noise[0], count), noise[1])
     return x.reshape(*shape, *images.shape[1:]), labels[there].reshape(shape)

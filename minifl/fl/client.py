@@ -3,6 +3,7 @@
 import numpy as np
 
 from minifl.backend import get_xp, on_cpu, to_host
+from minifl.data.noise import deviation
 from minifl.fl import statistics
 from minifl.fl.algorithms.fedavg import Work
 from minifl.fl.batches import joint_batches, local_batches
@@ -60,11 +61,17 @@ def _batches(settings, data, partition, state, clients, steps, dtype):
     """x (K, E, N, H, W, C) and y (K, E, N), E the most steps of any client; zeros where a client has fewer."""
     xp = get_xp(state.w)
     options = {"batch_size": settings.batch_size, "augment": settings.augment, "dtype": dtype}
+
+    def noise(*clients):
+        if not settings.feature_noise:
+            return None
+        return [deviation(settings.feature_noise, k, len(partition.train)) for k in clients], settings.data_seed
+
     if not on_cpu(state.w) and (steps == steps[0]).all():
         return joint_batches(data.x_train, data.y_train, [partition.train[k] for k in clients], settings.seed,
-                             state.round, clients, steps=int(steps[0]), **options)
+                             state.round, clients, steps=int(steps[0]), noise=noise(*clients), **options)
     batches = [local_batches(data.x_train, data.y_train, partition.train[k], settings.seed, state.round, k,
-                             steps=int(n), **options) for k, n in zip(clients, steps)]
+                             steps=int(n), noise=noise(k), **options) for k, n in zip(clients, steps)]
 
     def padded(array):
         missing = int(steps.max()) - array.shape[0]

@@ -2,6 +2,7 @@
 
     config.json    settings, command, versions, commit, device and precision, hashes of data and partition
     partition.csv  the table of label counts
+    partition.json only where the partition was given as lists of examples (minifl/data/lists.py): these
     rounds.jsonl   one JSON object per round, flushed as it happens
     model.npz      parameters and running statistics by name (statistics.py), replaced at every evaluation
     end.json       how it ended: status finished, interrupted, diverged or failed, with the last evaluation
@@ -33,6 +34,7 @@ from minifl.fl.provenance import environment
 
 NAMES = CONFIG, PARTITION, ROUNDS, TIMES, MODEL, END, DIAGNOSTICS = (
     "config.json", "partition.csv", "rounds.jsonl", "times.jsonl", "model.npz", "end.json", "diagnostics.jsonl")
+GIVEN = LISTS, START = "partition.json", "start.npz"    # of some runs; their sha256 are in config.json
 ENDED_WITH = (PARTITION, ROUNDS, DIAGNOSTICS, MODEL)    # whose sha256 is in end.json
 LARGEST = dict.fromkeys((PARTITION, ROUNDS, DIAGNOSTICS), reading.LARGEST) | {MODEL: 1 << 36}    # bytes
 COMPLETE = ("finished", "diverged")     # how a run ended of which nothing is left to do
@@ -64,9 +66,10 @@ def check_folder(folder):
         raise InputError(f"--out {folder} cannot be written: {error.strerror}; name another folder.") from error
 
 
-def create(path, config, counts, class_names, *, force=False):
+def create(path, config, counts, class_names, *, force=False, given=None):
     """Begin a run in the directory `path`, which is locked: write its config and its table of label counts (K, C).
 
+    given  name -> bytes, of the files in GIVEN that the run has
     Raises InputError if it holds a run and force is not set, if it holds something else, and if it cannot be
     written. With force the earlier run's own files are removed, nothing else.
     """
@@ -79,13 +82,17 @@ def create(path, config, counts, class_names, *, force=False):
             check_files(path)
             (path / END).unlink(missing_ok=True)        # first: it seals the others
             checkpoint.remove(path)
-            for name in (MODEL, ROUNDS, TIMES, DIAGNOSTICS):   # the config stays until it is replaced: it is a run
+            # the config stays until it is replaced: it is a run
+            for name in (MODEL, ROUNDS, TIMES, DIAGNOSTICS, *GIVEN):
                 (path / name).unlink(missing_ok=True)
         elif not _is_free(path):
             raise InputError(f"--out {path} exists and is not a run directory; choose another name.")
         _remove_temporary(path)
         (path / ROUNDS).touch()
         write_csv(path / PARTITION, counts, class_names)
+        for name, content in (given or {}).items():
+            with replacing(path / name) as f:
+                f.write(content)
         write_config(path, config)      # last: what has it can be resumed
     except OSError as error:
         raise InputError(f"--out {path} cannot be written: {error.strerror}.") from error
@@ -125,7 +132,7 @@ def cut(path, rounds, device, precision="fp32"):
 
 def check_files(path):
     """InputError if a name of the run directory is taken by a folder, pipe or device: before rounds are done in vain."""
-    for file in (*(Path(path) / name for name in NAMES), *checkpoint.files(path)):
+    for file in (*(Path(path) / name for name in (*NAMES, *GIVEN)), *checkpoint.files(path)):
         try:
             reading.check_regular(file)
         except FileNotFoundError:
@@ -339,7 +346,7 @@ def _remove_temporary(path):
 
 
 def _temporary(path):
-    return [file for name in (*NAMES, "checkpoint-*") for file in path.glob(f".{name}.*.tmp")]
+    return [file for name in (*NAMES, *GIVEN, "checkpoint-*") for file in path.glob(f".{name}.*.tmp")]
 
 
 def _is_run(path):
@@ -353,7 +360,7 @@ def _is_run(path):
 def _is_free(path):
     """Whether the directory is empty, or holds only what `create` writes before the config, an empty ROUNDS first."""
     found = {file.name for file in path.iterdir()} - {file.name for file in _temporary(path)}
-    return not found or (ROUNDS in found <= {ROUNDS, PARTITION} and not (path / ROUNDS).stat().st_size)
+    return not found or (ROUNDS in found <= {ROUNDS, PARTITION, *GIVEN} and not (path / ROUNDS).stat().st_size)
 
 
 def _write_json(path, value):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from minifl.backend import choose_precision
 from minifl.errors import InputError
-from minifl.fl import checkpoint, record, statistics
+from minifl.fl import checkpoint, initial, record, statistics
 from minifl.fl.locking import locked
 from minifl.fl.provenance import environment
 from minifl.fl.rounds import due
@@ -52,8 +52,9 @@ def resume(out, config, dataset, partition, place=Placement(), rounds=None):
             config, messages = more_rounds(out, config, rounds, place.device)
         settings = settings_for(config["settings"].get("data"), config["settings"])
         model = settings.network(dataset.num_classes, dataset.image_shape)
-        state, last, found = newest_state(out, config, first_state(settings, model, place.xp),
-                                          statistics.kept_sizes(settings, model, settings.method()), place.device)
+        first = first_state(settings, model, place.xp, initial.of_run(out, settings))
+        sizes = statistics.kept_sizes(settings, model, settings.method())
+        state, last, found = newest_state(out, config, first, sizes, place.device)
         return do_rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state, last), messages + found
 
 

@@ -9,19 +9,21 @@ from typing import NamedTuple
 import numpy as np
 
 from minifl.backend import choose_precision
-from minifl.data.partition import make_partition
+from minifl.data import lists
+from minifl.data.partition import NATURAL, Listed, make_partition
 from minifl.data.registry import load
-from minifl.data.table import partition_hash, read_csv
+from minifl.data.table import read_csv
 from minifl.errors import InputError
-from minifl.fl import checkpoint, memory, record, seals, statistics
+from minifl.fl import checkpoint, initial, memory, record, seals, statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate
 from minifl.fl.locking import locked
 from minifl.fl.parallel import Signals, in_order
 from minifl.fl.provenance import environment
 from minifl.fl.recorded import blaming, settings_in
-from minifl.fl.rounds import federated_rounds, start
-from minifl.fl.settings import TABLE
+from minifl.fl.rounds import federated_rounds
+from minifl.fl.rounds import start as begin
+from minifl.fl.settings import GIVEN, LISTS
 
 
 def default_workers():
@@ -29,21 +31,30 @@ def default_workers():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def split(settings, dataset, counts=None):
-    """The partition of the data set: by its setting, or by a table of label counts (K, C).
+def split(settings, dataset, given=None):
+    """The partition of the data set: by its setting, or what a file gave: a table of label counts (K, C), or a Listed.
 
     Raises InputError for settings that allow none, or none that fits into memory.
     """
-    if settings.setting == TABLE and counts is None:
-        raise InputError(f"--setting {TABLE}: the label counts were read from a file, which --partition must name.")
+    if settings.setting in GIVEN and given is None:
+        what = "examples of each client" if settings.setting == LISTS else "label counts"
+        raise InputError(f"--setting {settings.setting}: the {what} were read from a file, which --partition must name.")
+    if isinstance(given, Listed):
+        if settings.num_clients != len(given.train):
+            raise InputError(f"--num-clients {settings.num_clients}: the file of --partition has {len(given.train)} "
+                             f"clients; leave --num-clients out or give {len(given.train)}.")
+        return given
     memory.check_partition(settings.num_clients, dataset.num_classes)
     domains = None
-    if settings.by_domain:
+    if settings.setting == NATURAL and not dataset.domain_names:
+        raise InputError(f"--setting {NATURAL}: the data set {dataset.name} does not say whose its examples are; take "
+                         f"another setting, or data with users or domains, as data_scripts/leaf.py makes them.")
+    if settings.by_domain or settings.setting == NATURAL:
         if not dataset.domain_names:
             raise InputError(f"--by-domain: the data set {dataset.name} has no domains; give --no-by-domain, or data "
                              f"that have them, such as embedded or pacs.")
         domains = dataset.domain_train, dataset.domain_test, dataset.domain_names
-    return make_partition(settings.setting if counts is None else counts, dataset.y_train, dataset.y_test,
+    return make_partition(settings.setting if given is None else given, dataset.y_train, dataset.y_test,
                           dataset.num_classes, settings.num_clients, settings.data_seed, domains=domains,
                           **settings.partition_options())
 
@@ -70,29 +81,38 @@ class Placement(NamedTuple):
     precision: str | None = None   # of products on a GPU; None: fp32, or the one that a resumed run began with
 
 
-def train(settings, dataset, partition, out, place=Placement(), *, force=False, table_file=None):
+def train(settings, dataset, partition, out, place=Placement(), *, force=False, table_file=None, start=None):
     """Begin a run in the directory `out` and return an iterator that does it and yields each round's record.
 
     Nobody else can write the directory until the iterator is done or closed. However it ends, `out` is readable: at
     an interruption or a failure the state of the last finished round is saved and end.json says what happened, then
     the exception goes on.
-    Raises InputError if `out` cannot be used or the device has no such precision, Diverged if a loss is not finite.
+    start  the model to begin with, where settings.init_from says so (initial.py)
+    Raises InputError if `out` or `start` cannot be used or the device has no such precision, Diverged if a loss is not
+    finite.
     """
     choose_precision(place.xp, place.precision or "fp32")
     model = settings.network(dataset.num_classes, dataset.image_shape)
-    config = new_config(settings, dataset, partition, place, table_file)
+    state = first_state(settings, model, place.xp, start)
+    config = new_config(settings, dataset, partition, place, table_file, start)
     with ExitStack() as lock:
         out = lock.enter_context(locked(out))
-        record.create(out, config, partition.counts, dataset.class_names, force=force)
-        return do_rounds(lock.pop_all(), settings, model, dataset, partition, out, place,
-                       first_state(settings, model, place.xp), None)
+        record.create(out, config, partition.counts, dataset.class_names, force=force, given=given_files(partition, start))
+        return do_rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state, None)
 
 
-def new_config(settings, dataset, partition, place, table_file):
+def given_files(partition, start):
+    """What a run directory keeps of what it was given: file name -> bytes."""
+    return ({record.LISTS: lists.text(partition)} if isinstance(partition, Listed) else {}) | \
+        ({record.START: start.content()} if start else {})
+
+
+def new_config(settings, dataset, partition, place, table_file, start=None):
     """The config of a run that begins here and now."""
     return {
         "settings": asdict(settings),
-        "partition": {"sha256": partition_hash(partition.counts), "file": table_file},
+        "partition": {"sha256": lists.identity(partition), "file": table_file},
+        **({"start": {"sha256": start.sha256, "file": start.file}} if start else {}),
         "data": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
         "parameters": settings.network(dataset.num_classes, dataset.image_shape).spec.size,
         **environment(place.device, place.precision or "fp32"),
@@ -104,10 +124,10 @@ def last_test(lines):
     return next((line for line in reversed(lines) if "accuracy" in line), None)
 
 
-def first_state(settings, model, xp=np):
-    """The State before the first round, on xp's device."""
-    w = xp.asarray(model.spec.init(settings.seed).astype(np.float32))
-    return start(settings.method(), w, xp.asarray(model.statistics.init(settings.seed).astype(np.float32)))
+def first_state(settings, model, xp=np, start=None):
+    """The State before the first round, on xp's device; start: the Start that settings.init_from asks for."""
+    w, running = initial.vectors(start, settings, model)
+    return begin(settings.method(), xp.asarray(w), xp.asarray(running))
 
 
 def do_rounds(lock, settings, model, dataset, partition, out, place, state, last):
@@ -188,12 +208,16 @@ def reopen(path, data_dir=None):
     counts = read_csv(path / record.PARTITION, dataset.class_names)
     with blaming(path / record.CONFIG):
         settings.network(dataset.num_classes, dataset.image_shape).spec
-    with blaming(path / record.PARTITION):
-        partition = split(settings, dataset, counts)
-    found, expected = partition_hash(partition.counts), str(config["partition"].get("sha256"))
+    file = record.LISTS if settings.setting == LISTS else record.PARTITION
+    known = {LISTS: lambda: lists.read(path / file, dataset), NATURAL: lambda: None}.get(settings.setting, lambda: counts)()
+    with blaming(path / file):
+        partition = split(settings, dataset, known)
+    found, expected = lists.identity(partition), str(config["partition"].get("sha256"))
     if found != expected:
-        raise InputError(f"{path / record.PARTITION} is not the partition of {record.CONFIG}; one of them was changed: its "
-                         f"sha256 is {found[:16]}, and was {expected[:16]}.")
+        raise InputError(f"{path / file} is not the partition of {record.CONFIG}; one of them was changed: its sha256 is "
+                         f"{found[:16]}, and was {expected[:16]}.")
+    if not np.array_equal(partition.counts, counts):
+        raise InputError(f"{path / record.PARTITION} is not the partition of {record.CONFIG}; it was changed.")
     record.check(path, record.PARTITION)
     return config, dataset, partition
 

@@ -4,11 +4,13 @@ The device, the number of workers and the folders are not among them: they chang
 what is computed (a GPU rounds differently, which the record's device entry shows).
 """
 
+import re
 import sys
 from dataclasses import dataclass, fields
 
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.counts import SETTINGS
+from minifl.data.partition import NATURAL
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS, HYPERPARAMETERS, hyperparameters
 from minifl.fl.statistics import POLICIES
@@ -53,7 +55,7 @@ ACTIVATION = dict.fromkeys(MODELS, "relu") | {"vit": "gelu"}   # of the network 
 
 LOOKING = ("eval_every", "local_eval_every", "diagnose")   # how much is looked at: no bit of the training depends on it
 
-TABLE = "table"     # the setting of a run whose label counts were read from a file
+TABLE, LISTS = GIVEN = "table", "lists"     # the settings of runs whose label counts, or examples, were read from a file
 REAL, LARGEST = (int, float), sys.float_info.max
 MAX_WIDTH = 1000    # beyond it no network fits into any memory
 
@@ -113,6 +115,8 @@ class Settings:
     batch_size: int = 32
     eval_every: int = 10
     diagnose: bool = False
+    feature_noise: float = 0.0
+    init_from: str = None       # sha256 of the model that the run starts from (initial.py); None: drawn by the seed
     seed: int = 0
     data_seed: int = 0
 
@@ -125,7 +129,7 @@ class Settings:
         for name in ("lr", "dirichlet_alpha", "server_lr", "server_tau"):
             _check(name, getattr(self, name), REAL, lambda v: 0 < v <= LARGEST, "a finite number above 0")
         for name in ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon",
-                     "weight_decay"):
+                     "weight_decay", "feature_noise"):
             _check(name, getattr(self, name), REAL, lambda v: 0 <= v <= LARGEST, "a finite number of at least 0")
         for name in ("momentum", "beta1", "beta2"):
             _check(name, getattr(self, name), REAL, lambda v: 0 <= v < 1, "a number of at least 0 and below 1")
@@ -140,9 +144,12 @@ class Settings:
                             ("lr_schedule", LR_SCHEDULES), ("scaffold_option", SCAFFOLD_OPTIONS),
                             ("augment", AUGMENTATIONS), ("bn_stats", POLICIES), ("vit_token", TOKENS)):
             _check(name, getattr(self, name), str, tuple(valid).__contains__, f"one of {', '.join(valid)}")
-        _check("setting", self.setting, str, (*SETTINGS, TABLE).__contains__, f"one of {', '.join(SETTINGS)}")
+        _check("setting", self.setting, str, (*SETTINGS, NATURAL, *GIVEN).__contains__,
+               f"one of {', '.join((*SETTINGS, NATURAL))}")
         for name in ("norm", "norm_position", "bias", "activation", "head"):
             _check(name, getattr(self, name), str, lambda v: True, "the name of a choice")
+        _check("init_from", self.init_from, str, lambda v: re.fullmatch("[0-9a-f]{64}", v) is not None,
+               "a file on the command line, whose sha256 the settings then have")
         for name in ("by_domain", "standardize_weights", "diagnose"):
             _check(name, getattr(self, name), bool, lambda v: True, "true or false")
         self._complete()

@@ -19,7 +19,7 @@ from minifl import reading
 from minifl.errors import InputError
 from minifl.fl import record
 from minifl.fl.recorded import settings_in
-from minifl.fl.settings import BELONGS, DEFAULTS, OTHERS, TABLE, Settings, merge, settings_for
+from minifl.fl.settings import BELONGS, DEFAULTS, GIVEN, OTHERS, Settings, merge, settings_for
 from minifl.processes import environment
 
 ALWAYS_NAMED = ("algorithm", "norm", "setting")   # parts of a run's name, with what else varies, and the seed
@@ -156,7 +156,7 @@ def _status(path, settings):
 
 def _arguments(chosen):
     for name, value in chosen.items():
-        if value == TABLE and name == "setting":   # it comes with --partition
+        if name == "init_from" or name == "setting" and value in GIVEN:     # they come with files, as options of all runs
             continue
         option = name.replace("_", "-")
         yield from ([f"--{option}" if value else f"--no-{option}"] if isinstance(value, bool)

@@ -69,11 +69,10 @@ def evaluate(message, context):
 def _come_in(message, context):
     """The run on this node, from a message and the node's configuration."""
     task = wire.unpack_task(message.content[wire.TASK])
-    counts = message.content.get(wire.COUNTS)
-    counts = None if counts is None else counts["counts"].numpy()
+    given = wire.unpack_partition(message.content.get(wire.PARTITION))
     config = context.node_config
     data_dir = config.get("data-dir")
-    return node.come_in(task, counts, Path(data_dir) if data_dir else None,
+    return node.come_in(task, given, Path(data_dir) if data_dir else None,
                         Path(config.get("state-dir") or "minifl-clients"), int(config.get("workers", 1)))
 
 

@@ -25,7 +25,7 @@ LOCAL = (LOOPBACK, "::1")       # how the SuperLink's own machine reaches it: it
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 
-def emit(folder, address, settings, dataset, partition, terms, *, table_file=None):
+def emit(folder, address, settings, dataset, partition, terms, *, table_file=None, start=None):
     """Write DIR; returns lines for who has called that.
 
     terms  nodes, wait, timeout, clip_update, tls of `federate.begin`
@@ -43,7 +43,7 @@ def emit(folder, address, settings, dataset, partition, terms, *, table_file=Non
         raise InputError(f"--emit {folder} exists and is not an empty folder; choose another name.")
     try:
         temporary.mkdir(parents=True)
-        _write_server(temporary / "server", host, port, settings, dataset, partition, terms, table_file)
+        _write_server(temporary / "server", host, port, settings, dataset, partition, terms, table_file, start)
         for i in range(nodes):
             _write_node(temporary, i, nodes, host, port)
         _write(temporary / "README.txt",
@@ -83,10 +83,10 @@ def _is_host(host, six):
     return (address.version == 6) == six and not address.is_unspecified and not address.is_multicast
 
 
-def _write_server(folder, host, port, settings, dataset, partition, terms, table_file):
+def _write_server(folder, host, port, settings, dataset, partition, terms, table_file, start):
     certificates.make(folder, list(dict.fromkeys([host, *LOCAL])))
     config = federate.begin(settings, dataset, partition, folder / RUN, **terms, elsewhere=True,
-                            table_file=table_file)
+                            table_file=table_file, start=start)
     # a relative path: the ServerApp works in the folder in which the SuperLink was started
     write_app(folder / "app", federate.app_configuration(RUN, config["federation"]))
     bind, local = ("::", "[::1]") if ":" in host else ("0.0.0.0", LOOPBACK)

@@ -8,10 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 from minifl.errors import InputError
-from minifl.fl import checkpoint, record, statistics
+from minifl.fl import checkpoint, initial, record, statistics
 from minifl.fl.locking import locked
 from minifl.fl.resuming import more_rounds, refuse_ended
-from minifl.fl.run import Placement, first_state, last_test, new_config
+from minifl.fl.run import Placement, first_state, given_files, last_test, new_config
 from minifl.fl.settings import settings_for
 from minifl.flower import certificates, leftovers
 from minifl.flower.loopback import Failed, Federation, Node
@@ -50,19 +50,20 @@ def number_of_nodes(nodes, num_clients):
 
 
 def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_update, tls, elsewhere=False, force=False,
-          table_file=None):
+          table_file=None, start=None):
     """Write what a federation's run directory begins with; elsewhere: its nodes are on other machines.
 
     InputError if `out` cannot be used.
     """
-    place = Placement(workers=1)
-    config = new_config(settings, dataset, partition, place, table_file) | {"federation": {
+    initial.check(start, settings, settings.network(dataset.num_classes, dataset.image_shape))
+    config = new_config(settings, dataset, partition, Placement(workers=1), table_file, start) | {"federation": {
         "id": secrets.token_hex(8), "nodes": nodes, "wait": wait, "timeout": timeout, "clip_update": clip_update,
         "tls": tls, "elsewhere": elsewhere, "flwr": metadata.version("flwr")}}
     if force:
         leftovers.end(Path(out) / FOLDER)
     with locked(out) as path:
-        record.create(path, config, partition.counts, dataset.class_names, force=force)
+        record.create(path, config, partition.counts, dataset.class_names, force=force,
+                      given=given_files(partition, start))
         _remove_own(path)       # of the run that was there
     return config
 
@@ -136,7 +137,8 @@ def close(out, settings, model, clients):
         ended = record.read_end(path)
         if ended is None:
             lines = record.read_rounds(path)
-            state, _ = checkpoint.latest(path, first_state(settings, model), len(lines), None)
+            first = first_state(settings, model, start=initial.of_run(path, settings))
+            state, _ = checkpoint.latest(path, first, len(lines), None)
             if settings.bn_stats != "local":
                 record.save_model(path, statistics.saved(settings, model, state, clients))
             record.finish(path, "interrupted", f"stopped after round {len(lines)}", len(lines), last_test(lines))

@@ -7,8 +7,9 @@ k mod num-partitions = partition-id. Every message starts a new process, so a Ta
 import json
 from typing import NamedTuple
 
+from minifl.data.lists import identity
+from minifl.data.partition import Listed, of_lists
 from minifl.data.registry import load
-from minifl.data.table import partition_hash
 from minifl.errors import InputError
 from minifl.fl import statistics
 from minifl.fl.client import Diverged, local_work
@@ -16,7 +17,7 @@ from minifl.fl.evaluate import predict
 from minifl.fl.parallel import in_order
 from minifl.fl.rounds import Reply, State, own_accuracies
 from minifl.fl.run import split
-from minifl.fl.settings import settings_for
+from minifl.fl.settings import LISTS, settings_for
 from minifl.flower import kept
 
 
@@ -25,7 +26,7 @@ class Task(NamedTuple):
     settings: str       # JSON
     run: str            # a name for what is kept on the node's disk
     data: str           # sha256 of the data set
-    partition: str      # sha256 of the table of label counts
+    partition: str      # sha256 of it, see minifl/data/lists.py
 
 
 class Job(NamedTuple):
@@ -60,8 +61,8 @@ def clients_of(node, nodes, num_clients):
     return list(range(node, num_clients, nodes))
 
 
-def come_in(task, counts, data_dir, state_dir, workers):
-    """The run on this node; counts (K, C): the table of label counts if there is no setting that makes it, else None.
+def come_in(task, given, data_dir, state_dir, workers):
+    """The run on this node; given: the label counts (K, C) or the lists (train, test) if no setting makes the partition.
 
     Raises InputError if the data or their partition are not those of the server.
     """
@@ -71,11 +72,12 @@ def come_in(task, counts, data_dir, state_dir, workers):
     if dataset.sha256 != task.data:
         raise InputError(f"the node has other data than the server: sha256 {dataset.sha256[:16]} ({dataset.source}), "
                          f"the server's begins with {task.data[:16]}.")
-    partition = split(settings, dataset, counts)
-    if partition_hash(partition.counts) != task.partition:
-        raise InputError(f"the node makes another partition than the server: sha256 "
-                         f"{partition_hash(partition.counts)[:16]}, the server's begins with {task.partition[:16]}; "
-                         f"is it another version of minifl?")
+    if settings.setting == LISTS and given is not None:
+        given = of_lists(*given, dataset.y_train, dataset.y_test, dataset.num_classes, Listed)
+    partition = split(settings, dataset, given)
+    if identity(partition) != task.partition:
+        raise InputError(f"the node makes another partition than the server: sha256 {identity(partition)[:16]}, the "
+                         f"server's begins with {task.partition[:16]}; is it another version of minifl?")
     model = settings.network(dataset.num_classes, dataset.image_shape)
     return Here(settings, settings.method(), model, dataset, partition, state_dir / task.run, workers)
 

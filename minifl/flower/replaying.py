@@ -3,7 +3,7 @@
 import numpy as np
 
 from minifl.errors import InputError
-from minifl.fl import record, statistics
+from minifl.fl import initial, record, statistics
 from minifl.fl.parallel import Signals
 from minifl.fl.rounds import federated_rounds
 from minifl.fl.run import first_state, reopen
@@ -30,7 +30,7 @@ def differences(run, data_dir, workers, show):
         shapes = statistics.without_clients(shapes)
     saved = record.load_model(run, shapes)
     ended = record.read_end(run)
-    found, last = [], first_state(settings, model)
+    found, last = [], first_state(settings, model, start=initial.of_run(run, settings))
 
     def rounds_again():
         nonlocal last

@@ -20,7 +20,7 @@ from pathlib import Path
 from flwr.serverapp import ServerApp
 
 from minifl.errors import InputError
-from minifl.fl import record, statistics
+from minifl.fl import initial, record, statistics
 from minifl.fl.locking import locked
 from minifl.fl.parallel import in_order
 from minifl.fl.resuming import newest_state, refuse_ended
@@ -53,7 +53,8 @@ def serve(grid, out, data_dir, terms, workers=1):
         refuse_ended(out)
         settings = settings_for(dataset.name, config["settings"])
         model = settings.network(dataset.num_classes, dataset.image_shape)
-        state, last, messages = first_state(settings, model), None, []
+        state = first_state(settings, model, start=initial.of_run(out, settings))
+        last, messages = None, []
         if record.count_rounds(out):
             sizes = {KNOWN: 1} if statistics.kept_sizes(settings, model, settings.method()) else {}
             state, last, messages = newest_state(out, config, state, sizes, DEVICE)

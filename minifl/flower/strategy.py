@@ -158,9 +158,8 @@ class Rounds(Strategy):
         return out
 
     def said(self):
-        """The records that every message has: the task, and the table of label counts if no setting makes it."""
-        counts = {wire.COUNTS: wire.pack({"counts": self.partition.counts})} if self.settings.setting == "table" else {}
-        return {wire.TASK: wire.pack_fields(self.task), **counts}
+        """The records that every message has: the task, and the partition if no setting makes it."""
+        return {wire.TASK: wire.pack_fields(self.task), **wire.pack_partition(self.settings, self.partition)}
 
     def known(self, k):
         """The last round (from 1) of client k that counted; 0 if none did."""

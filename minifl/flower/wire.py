@@ -5,10 +5,11 @@ import io
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord
 
+from minifl.fl.settings import LISTS, TABLE
 from minifl.flower.node import Job, Task
 from minifl.flower.replies import Refused
 
-ARRAYS, TASK, JOB, COUNTS = "arrays", "task", "job", "counts"     # records of a message to a node
+ARRAYS, TASK, JOB, PARTITION = "arrays", "task", "job", "partition"     # records of a message to a node
 LOSSES, TROUBLE, DIVERGED, NODE = "losses", "trouble", "diverged", "node"        # and of its reply
 FORMAT = "numpy.ndarray"    # Flower's name for .npy
 
@@ -48,6 +49,28 @@ def _array(name, sent, shape, dtype):
     if len(sent.data) != start + size:
         raise Refused(f"{name} has {len(sent.data) - start} bytes, and must have {size}")
     return np.frombuffer(sent.data, dtype=dtype, offset=start).reshape(shape)[()]
+
+
+def pack_partition(settings, partition):
+    """The record, by its name, of what a partition was given by: a table of label counts, lists of examples; else none."""
+    if settings.setting == TABLE:
+        return {PARTITION: pack({"counts": partition.counts})}
+    if settings.setting == LISTS:
+        return {PARTITION: pack({f"{part}/{what}": array for part in ("train", "test") for what, array in
+                                 (("sizes", [len(own) for own in getattr(partition, part)]),
+                                  ("examples", np.concatenate(getattr(partition, part))))})}
+    return {}
+
+
+def unpack_partition(record):
+    """The label counts (K, C), or the lists (train, test) of a server's record; None if there is none."""
+    if record is None:
+        return None
+    arrays = {name: array.numpy() for name, array in record.items()}
+    if "counts" in arrays:
+        return arrays["counts"]
+    return tuple(np.split(arrays[f"{part}/examples"], np.cumsum(arrays[f"{part}/sizes"])[:-1])
+                 for part in ("train", "test"))
 
 
 def of_client(record, prefix):

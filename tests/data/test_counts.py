@@ -1,11 +1,14 @@
 """Tables of label counts: complete, reproducible; every feasible setting succeeds, every other says why not."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from minifl.data.counts import PAPER_2CLASS, PAPER_DIR, _top_up, apportion, check_counts, label_counts, of_domain
 from minifl.errors import InputError
+from minifl.rng import PARTITION, address
 
 CIFAR = np.full(10, 5000)
 seeds = st.integers(0, 2**40)
@@ -250,3 +253,56 @@ def test_counts_that_the_data_do_not_hold():
     for table in (np.array([[1, -1]]), np.array([[1, 0.5]])):
         with pytest.raises(InputError, match="whole numbers"):
             check_counts(table, [3, 5])
+
+
+def plain_quantity(sizes, clients, alpha, min_size, seed):
+    """`quantity` in plain loops, from the same draws: gamma variates, then a shuffle of the labels."""
+    rng, total = address(seed, PARTITION), int(sum(sizes))
+    gammas, exponentials = rng.standard_gamma(alpha + 1, (1, clients))[0], rng.standard_exponential((1, clients))[0]
+    logs = [math.log(g) - e / alpha for g, e in zip(gammas, exponentials)]
+    shares = [math.exp(x - max(logs)) for x in logs]
+    whole = [int(share / sum(shares) * 2**32) for share in shares]      # 32 bits of each share, as in `dirichlet`
+    own = [total * share // sum(whole) for share in whole]
+    for k in sorted(range(clients), key=lambda k: -(total * whole[k] % sum(whole)))[:total - sum(own)]:
+        own[k] += 1
+    for k in range(clients):
+        while own[k] < min_size:
+            giver = max(range(clients), key=lambda j: own[j])
+            given = min(own[giver] - min_size, min_size - own[k])
+            own[giver], own[k] = own[giver] - given, own[k] + given
+    labels = rng.permutation([c for c, size in enumerate(sizes) for _ in range(size)]).tolist()
+    counts = []
+    for size in own:
+        mine, labels = labels[:size], labels[size:]
+        counts.append([mine.count(c) for c in range(len(sizes))])
+    return counts
+
+
+@pytest.mark.parametrize("sizes, clients, alpha, min_size", [
+    ([50, 60, 70], 6, 0.5, 10), ([50, 60, 70], 6, 0.1, 0), ([500, 1, 0, 99], 9, 3.0, 30), ([7], 3, 1e-3, 2),
+    ([200] * 10, 10, 0.5, 10)])
+def test_quantity_is_the_plain_loop(sizes, clients, alpha, min_size):
+    for seed in range(5):
+        counts = label_counts("quantity", sizes, clients, seed, dirichlet_alpha=alpha, min_size=min_size)
+        assert counts.tolist() == plain_quantity(sizes, clients, alpha, min_size, seed)
+        assert counts.dtype == np.int64
+
+
+def test_quantity_has_sizes_of_dir_and_labels_alike():
+    """Variance of a share of Dir(a): (K-1)/(K^2 (K a + 1)); and the labels of a client are a sample of all."""
+    clients, alpha, sizes = 10, 0.5, np.array([3000, 5000, 2000])
+    tables = np.array([label_counts("quantity", sizes, clients, seed, dirichlet_alpha=alpha, min_size=0)
+                       for seed in range(300)])
+    own = tables.sum(axis=2)
+    assert np.all(own.sum(axis=1) == 10000) and np.all(tables.sum(axis=1) == sizes)
+    variance = (clients - 1) / (clients**2 * (clients * alpha + 1)) * 10000**2
+    assert abs(own.var() / variance - 1) < 0.1
+    large = tables[own > 500]
+    expected = large.sum(axis=1, keepdims=True) * sizes / 10000
+    chi2 = ((large - expected) ** 2 / expected).sum(axis=1).mean()
+    assert 1.5 < chi2 < 2.1        # 2 degrees of freedom, a little less for samples without replacement
+
+
+def test_quantity_that_is_infeasible():
+    with pytest.raises(InputError, match="--min-size 4.* at most 3 with --num-clients 3"):
+        label_counts("quantity", [5, 5], 3, 0, min_size=4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minifl.data import images
+from minifl.data import images, tree
 from minifl.errors import InputError
 
 
@@ -92,10 +92,42 @@ def test_a_square_of_that_size_stays_and_small_images_grow(shape):
     assert images.to_array(saved(Image.fromarray(x)), size=20)[0].shape == (20, 20, 3)
 
 
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "TIFF, big-endian", "PGM"])
+def test_sixteen_bits_are_scaled_and_not_cut_off(form):
+    x = np.concatenate([[0, 1, 128, 129, 255, 256, 257, 32767, 32768, 65406, 65407, 65535],
+                        np.random.default_rng(0).integers(0, 65536, 88)]).astype(np.uint16).reshape(10, 10)
+    if form == "PGM":
+        content = b"P5 10 10 65535\n" + x.astype(">u2").tobytes()
+    else:
+        image = Image.frombytes("I;16B", (10, 10), x.astype(">u2").tobytes()) if "big" in form else Image.fromarray(x)
+        content = saved(image, form.split(",")[0])
+    pixels, _ = images.to_array(content)
+    expected = np.array([[round(int(v) * 255 / 65535) for v in row] for row in x])     # no v is halfway between two
+    assert np.array_equal(pixels, expected[..., None].repeat(3, -1)) and pixels.dtype == np.uint8
+    assert np.array_equal(images.to_array(content, gray=True)[0][..., 0], expected)
+    assert images.to_array(content, size=4)[0].shape == (4, 4, 3)
+
+
+def test_jfif_and_avif_by_their_content():
+    x = np.broadcast_to(np.array([200, 100, 50], np.uint8), (16, 16, 3))
+    assert {".jfif", ".avif"} <= set(tree.SUFFIXES)
+    Image.init()
+    if "AVIF" not in Image.SAVE:
+        pytest.skip("this Pillow cannot write AVIF")
+    assert np.abs(images.to_array(saved(Image.fromarray(x), "AVIF"))[0].astype(int) - x).max() <= 3
+
+
+def test_a_pillow_without_avif_is_said(monkeypatch):
+    monkeypatch.setattr(images, "FORMATS", tuple(form for form in images.FORMATS if form != "AVIF"))
+    for brand in (b"avif", b"avis"):
+        with pytest.raises(ValueError, match="AVIF, which Pillow 11.3"):
+            images.to_array(b"\0\0\0\x20ftyp" + brand + bytes(40))
+
+
 def test_what_is_no_image_here():
-    deep = saved(Image.fromarray(random(4, 4, 2).view(np.uint16)[..., 0]))
-    with pytest.raises(ValueError, match="more than 8 bits"):
-        images.to_array(deep)
+    for deep in (np.arange(6, dtype=np.int32).reshape(2, 3), np.ones((2, 3), np.float32)):
+        with pytest.raises(ValueError, match="more than 16 bits a channel, or real numbers"):
+            images.to_array(saved(Image.fromarray(deep), "TIFF"))
     for content in (b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\x00\x00\x01\x00" * 9):
         with pytest.raises(ValueError, match="not an image of any of the formats"):
             images.to_array(content)

@@ -60,7 +60,7 @@ def test_partitions_of_the_records_stay_what_they_are():
 
 
 @settings(max_examples=150, deadline=None)
-@given(class_sizes, st.integers(1, 12), seeds, st.sampled_from(SETTINGS[:5]))
+@given(class_sizes, st.integers(1, 12), seeds, st.sampled_from(SETTINGS[:6]))
 def test_partitions_are_disjoint_complete_and_reproducible(sizes, clients, seed, setting):
     if setting == "disjoint":
         clients = min(clients, len(sizes))
@@ -88,7 +88,7 @@ def test_another_seed_draws_other_examples(setting):
     y = labels_of(np.full(10, 50))
     drawn = [make_partition(setting, y, y, 10, 10, seed, min_size=5) for seed in (0, 1)]
     changes = not np.array_equal(drawn[0].counts, drawn[1].counts)
-    assert changes == (setting in ("nclass", "disjoint", "dirichlet"))
+    assert changes == (setting in ("nclass", "disjoint", "dirichlet", "quantity"))
     if setting != "oneclass":       # there each client holds the whole class, whatever the seed
         assert any(not np.array_equal(a, b) for a, b in zip(drawn[0].train, drawn[1].train))
 
@@ -143,7 +143,7 @@ OPTIONS = dict(dirichlet_alpha=0.3, min_size=1, classes_per_client=2)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 5), seeds, st.sampled_from(SETTINGS[:5]))
+@given(st.integers(1, 4), st.integers(1, 5), seeds, st.sampled_from(SETTINGS[:6]))
 def test_each_client_holds_and_is_tested_on_examples_of_its_domain(domains, each, seed, setting):
     each = {"oneclass": each + 4, "nclass": each + 3}.get(setting, each)
     y_train, y_test, of = labels_and_domains(5, "abcd"[:domains], 600, seed)
@@ -238,3 +238,35 @@ def test_what_a_domain_cannot_do_names_it():
         make_partition(table, y_train, y_test, 5, 2, 0, domains=of)
     with pytest.raises(InputError, match="--num-clients 3: --by-domain .* multiple of 2"):
         make_partition(np.ones((3, 5), int), y_train, y_test, 5, None, 0, domains=of)
+
+
+# ---- by user
+
+def test_natural_is_a_loop_over_users():
+    y_train, y_test, of = labels_and_domains(4, ["ann", "bob", "cy", "dan", "eve"], 200)
+    of = (of[0], np.where(of[1] == 3, 0, of[1]), of[2])     # dan has no test examples
+    split = make_partition("natural", y_train, y_test, 4, 5, 0, domains=of)
+    for user in range(5):
+        for examples, counts, labels, owners in ((split.train, split.counts, y_train, of[0]),
+                                                 (split.test, split.test_counts, y_test, of[1])):
+            mine = [i for i, owner in enumerate(owners) if owner == user]
+            assert examples[user].tolist() == mine and examples[user].dtype == np.int64
+            assert counts[user].tolist() == [sum(labels[i] == c for i in mine) for c in range(4)]
+    assert len(split.test[3]) == 0
+
+
+def test_some_of_the_users_are_drawn_by_the_data_seed():
+    y_train, y_test, of = labels_and_domains(4, [f"user{i}" for i in range(30)], 900)
+    everybody = make_partition("natural", y_train, y_test, 4, 30, 0, domains=of)
+    of_user = {tuple(mine.tolist()): user for user, mine in enumerate(everybody.train)}
+    drawn = []
+    for seed in range(40):
+        split = make_partition("natural", y_train, y_test, 4, 3, seed, domains=of)
+        users = [of_user[tuple(mine.tolist())] for mine in split.train]
+        assert users == sorted(set(users)) and len(users) == 3
+        for k, user in enumerate(users):
+            np.testing.assert_array_equal(split.test[k], everybody.test[user])
+        drawn += users
+    assert set(drawn) == set(range(30))
+    with pytest.raises(InputError, match="--num-clients 31.* at most 30"):
+        make_partition("natural", y_train, y_test, 4, 31, 0, domains=of)

@@ -1,5 +1,7 @@
 """A partition's table as text: hash, CSV file, the table for people."""
 
+import codecs
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,58 @@ def test_csv_text(tmp_path):
 def test_csv_from_a_spreadsheet(tmp_path):
     (tmp_path / "t.csv").write_bytes("\ufeffclient, cat, dog\r\n0, 1, 20\r\n\r\n1,0,3\r\n".encode())
     np.testing.assert_array_equal(read_csv(tmp_path / "t.csv", ["cat", "dog"]), [[1, 20], [0, 3]])
+
+
+EXCEL = {
+    "semicolons": "client;cat;dog\r\n0;1;20\r\n1;0;3\r\n".encode(),
+    "semicolons and quotes": 'client;"cat";"dog"\r\n"0";"1";"20"\r\n1;0;3\r\n'.encode(),
+    "CSV UTF-8": "\ufeffclient;cat;dog\r\n0;1;20\r\n1;0;3\r\n".encode(),
+    "Unicode Text": "client\tcat\tdog\r\n0\t1\t20\r\n1\t0\t3\r\n".encode("utf-16"),
+    "UTF-16, the other way round": codecs.BOM_UTF16_BE + "client;cat;dog\r\n0;1;20\r\n1;0;3\r\n".encode("utf-16-be"),
+    "empty columns": b"client,cat,dog,,\r\n0,1,20,,\r\n1,0,3,,\r\n",
+    "some empty columns": b"client,cat,dog\r\n0,1,20,,,\r\n1,0,3,\r\n",
+    "empty rows": b"client;cat;dog;\r\n0;1;20;\r\n;;;\r\n1;0;3;\r\n;;;\r\n;;;\r\n\r\n",
+    "decimal commas": b"client;cat;dog\r\n0;1,0;20,00\r\n1,0;0;3,\r\n",
+    "decimal points": b"client,cat,dog\n0,1.0,20.00\n1.0,0.0,3\n",
+    "sep": b"sep=;\r\nclient;cat;dog\r\n0;1;20\r\n1;0;3\r\n",
+    "carriage returns": b"client;cat;dog\r0;1;20\r1;0;3\r",
+}
+
+
+@pytest.mark.parametrize("content", EXCEL.values(), ids=EXCEL)
+def test_csv_from_excel(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    counts = read_csv(tmp_path / "t.csv", ["cat", "dog"])
+    np.testing.assert_array_equal(counts, [[1, 20], [0, 3]])
+    assert counts.dtype == np.int64
+
+
+def test_csv_with_names_that_have_separators(tmp_path):
+    names = ["dog, wild", "a;b", "Äpfel"]
+    for content in ('client;dog, wild;"a;b";Äpfel\n0;1;2;3\n'.encode(), 'client,"dog, wild",a;b,Äpfel\n0,1,2,3\n'.encode("utf-16")):
+        (tmp_path / "t.csv").write_bytes(content)
+        np.testing.assert_array_equal(read_csv(tmp_path / "t.csv", names), [[1, 2, 3]])
+
+
+@pytest.mark.parametrize("content, words", [
+    ("client;Äpfel;dog\n0;1;2\n".encode("cp1252"), "not a text file in UTF-8 or UTF-16.*Excel saves them as 'CSV UTF-8"),
+    ("client;cat;dog\n0;1;2\n".encode("utf-16-le"), "not a text file in UTF-8 or UTF-16"),     # without its mark
+    (b"\xff\xfec", "not a text file in UTF-8 or UTF-16"),
+    (b"client;cat;dog\n0;1,000;2\n", "line 2: '1,000'; .* without separators of thousands"),
+    (b"client,cat,dog\n0,1.000,2\n", "line 2: '1.000'"),
+    (b"client;cat;dog\n0;1.5;2\n", "line 2: '1.5'"),
+    (b"client;cat;dog\n0;12,5;2\n", "line 2: '12,5'"),
+    (b"sep=;\nclient;cat;dog\n0;12,5;2\n", "line 3: '12,5'"),
+    (b"client;cat;dog\n0;1;2;;3\n", "line 2: 5 columns"),
+    (b"client;cat;dog\n0;1;\n", "line 2: ''"),
+    (b"client;cat;dog\n0;1\n", "line 2: 2 columns"),
+    (b"client|cat|dog\n0|1|2\n", "line 1: starts with 'client|cat|dog'"),
+    (b"client;cat;dog\n;;;\n0;1;2\n2;1;2\n", "line 4: client 2"),
+])
+def test_csv_from_excel_that_is_none(tmp_path, content, words):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=words.replace("|", "[|]")):
+        read_csv(tmp_path / "t.csv", ["cat", "dog"])
 
 
 @pytest.mark.parametrize("text, line, found", [

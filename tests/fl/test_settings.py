@@ -18,7 +18,8 @@ COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client",
           "clients_per_round", "lr_step_rounds", "batch_size", "patch_size")
 FROM_ZERO = ("min_size", "seed", "data_seed", "local_eval_every")
 POSITIVE = ("lr", "width", "dirichlet_alpha", "server_lr", "server_tau")
-NOT_NEGATIVE = ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon", "weight_decay")
+NOT_NEGATIVE = ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon", "weight_decay",
+                "feature_noise")
 BELOW_ONE = ("momentum", "beta1", "beta2")
 SHARES = ("participation", "lr_decay", "hinge_margin")
 PROBABILITIES = ("dropout_rate", "fedrs_alpha")
@@ -34,6 +35,7 @@ BAD = {
     **dict.fromkeys(BELOW_ONE, (-0.1, 1, 1.0, 2, *NO_NUMBER)),
     **dict.fromkeys(SHARES, (0, 0.0, -0.1, 1.0001, 2, *NO_NUMBER)),
     **dict.fromkeys(PROBABILITIES, (-0.1, 1.0001, 2, *NO_NUMBER)),
+    "init_from": ("", "runs/first", "0" * 63, "0" * 65, "G" * 64, 1, True, ["0" * 64]),
     "spreadout_margin": (0, 0.0, -0.1, 2.0001, 3, *NO_NUMBER),
     **dict.fromkeys(CHOICES, ("", "nonsense", "None", 1, True, ["none"], {"cnn": 1})),
     **dict.fromkeys(("by_domain", "standardize_weights", "diagnose"), (0, 1, "true", "no", [])),

@@ -81,13 +81,14 @@ class InProcess(Grid):
     create_message = push_messages = pull_messages = set_run
 
 
-def begun(out, data_dir, counts=None, **chosen):
+def begun(out, data_dir, given=None, start=None, **chosen):
     """A run directory that `federate` would begin; returns settings, data set and partition, too."""
     chosen = SMALL | chosen
     dataset = load(chosen["data"], data_dir)
     settings = settings_for(chosen["data"], chosen)
-    partition = split(settings, dataset, counts)
-    federate.begin(settings, dataset, partition, out, nodes=2, wait=1, timeout=9, clip_update=None, tls=False)
+    partition = split(settings, dataset, given)
+    federate.begin(settings, dataset, partition, out, nodes=2, wait=1, timeout=9, clip_update=None, tls=False,
+                   start=start)
     return settings, dataset, partition
 
 

@@ -3,18 +3,23 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from inprocess import (ArrayRecord, Error, InProcess, Message, begun, changed_array, federate, record,   # noqa: E402
-                       same, served, trained)
+from inprocess import (SMALL, ArrayRecord, Error, InProcess, Message, begun, changed_array, federate,   # noqa: E402
+                       load, record, same, served, trained)
 
+from minifl.data import lists                    # noqa: E402
+from minifl.data.files import write_dataset     # noqa: E402
 from minifl.errors import InputError            # noqa: E402
+from minifl.fl import initial                   # noqa: E402
 from minifl.fl.algorithms import ALGORITHMS     # noqa: E402
 from minifl.fl.client import Diverged           # noqa: E402
+from minifl.fl.settings import settings_for     # noqa: E402
 from minifl.flower.replaying import differences     # noqa: E402
 
 CASES = {name: {"algorithm": name} for name in ALGORITHMS} | {
@@ -58,6 +63,38 @@ def test_a_table_of_label_counts_reaches_the_nodes(tmp_path, data_dir):
     run = begun(tmp_path / "federated", data_dir, counts, setting="table")
     served(tmp_path / "federated", data_dir)
     assert same(tmp_path / "federated", trained(tmp_path / "trained", *run))
+
+
+def test_lists_of_examples_reach_the_nodes(tmp_path, data_dir):
+    path = tmp_path / "lists.json"
+    path.write_text('{"clients": [{"train": [3, 1, 4, 100], "test": [5]}, {"test": [7, 0]}, {"train": [59, 26, 53]}]}')
+    run = begun(tmp_path / "federated", data_dir, lists.read(path, load("cifar10", data_dir)), setting="lists")
+    served(tmp_path / "federated", data_dir)
+    assert same(tmp_path / "federated", trained(tmp_path / "trained", *run))
+    assert not replayed(tmp_path / "federated", data_dir)
+
+
+def test_users_and_noise_are_the_same_on_the_nodes(tmp_path, data_dir):
+    users = np.arange(400) % 3
+    write_dataset(tmp_path / "data" / "own.npz", replace(
+        load("cifar10", data_dir), name="own", domain_train=users, domain_test=users[:100], domain_names=tuple("abc")))
+    run = begun(tmp_path / "federated", tmp_path / "data", data="own", setting="natural", feature_noise=0.1, model="mlp")
+    served(tmp_path / "federated", tmp_path / "data")
+    assert same(tmp_path / "federated", trained(tmp_path / "trained", *run))
+    assert not replayed(tmp_path / "federated", tmp_path / "data")
+
+
+def test_a_federation_starts_from_a_model(tmp_path, data_dir):
+    trained(tmp_path / "first", *begun(tmp_path / "other", data_dir))
+    start = initial.read(tmp_path / "first")
+    begun(tmp_path / "federated", data_dir, start=start, init_from=start.sha256, rounds=1)
+    served(tmp_path / "federated", data_dir)
+    assert lines(tmp_path / "federated")[0]["train_loss"] < lines(tmp_path / "first")[0]["train_loss"]
+    assert not replayed(tmp_path / "federated", data_dir)
+    begun(tmp_path / "begun", data_dir, start=start, init_from=start.sha256)
+    federate.close(tmp_path / "begun", settings_for("cifar10", SMALL | {"init_from": start.sha256}),
+                   settings_for("cifar10", SMALL).network(10, (32, 32, 3)), 3)     # before its first round
+    assert initial.read(tmp_path / "begun").sha256 == start.sha256
 
 
 def test_nodes_get_what_they_need_and_no_more(tmp_path, data_dir):

@@ -29,7 +29,7 @@ def colors(x):
     return [tuple(pixel) for pixel in x[:, 0, 0].tolist()]
 
 
-@pytest.mark.parametrize("tested", ["test", "val"])
+@pytest.mark.parametrize("tested", ["test", "val", "valid", "validation"])
 @pytest.mark.parametrize("form", ["folder", "zip", "zip with one folder"])
 def test_divided(out, tested, form):
     files = images("train/", 3) | images(f"{tested}/", 2, classes=CLASSES[1:])
@@ -74,6 +74,29 @@ def test_a_class_of_that_name_and_both_test_and_val(out):
     result = folder("--data-dir", out, "--from", source, "--name", "three")
     assert "val/ with its 3 images is left out" in result.output
     assert len(registry.load("three", out).x_test) == 6
+
+
+def test_of_several_folders_to_test_with_one_is_taken_and_that_is_said(out):
+    source = put(out.parent / "in", images("train/") | images("validation/", 1) | images("valid/", 2) | images("val/", 3))
+    result = folder("--data-dir", out, "--from", source, "--name", "own")
+    assert "valid/ with its 6 images is left out, as there is val/" in result.output
+    assert "validation/ with its 3 images is left out, as there is val/" in result.output
+    assert len(registry.load("own", out).x_test) == 9
+
+
+def test_images_that_are_in_training_and_test(out):
+    """By their pixels: the same bytes in another file, the same picture in another format, maybe of another class."""
+    files = images("train/", 4) | images("test/", 2)
+    assert "warning" not in folder("--data-dir", out, "--from", put(out.parent / "in", files), "--name", "clean").output
+    assert "training images, too" not in registry.load("clean", out).source
+    leaked = files | {"test/cat/copy.png": files["train/cat/2.png"],
+                      "test/dog/other.bmp": picture(color("train/", "Ameise", 3), (6, 4), "BMP")}
+    result = folder("--data-dir", out, "--from", put(out.parent / "leaked", leaked), "--name", "leaked")
+    assert result.exit_code == 0
+    assert ("warning: 2 of the 8 test images are training images, too, pixel by pixel; for example train/cat/2.png (cat) "
+            "and test/cat/copy.png (cat)") in " ".join(result.output.split())
+    assert registry.load("leaked", out).source.endswith("; 2 of the 8 test images are training images, too")
+    assert registry.load("leaked", out).sha256 != registry.load("clean", out).sha256
 
 
 def test_sizes(out):

@@ -88,6 +88,39 @@ def test_zip_and_folder_give_the_same_images_and_the_same_hash_of_what_was_read(
     assert a.sha256 == b.sha256 and a.source.split("sha256")[1] == b.source.split("sha256")[1]
 
 
+def reorganized(inside, *, train=True, annotations=False):
+    """The set with a folder for each class in val, and in train without images/, as people make it."""
+    made = dict(files())
+    lines = made.pop(f"{TOP}val/val_annotations.txt").decode().splitlines()
+    for line in lines:
+        name, wnid, *_ = line.split("\t")
+        made[f"{TOP}val/{wnid}/{inside}{name}"] = made.pop(f"{TOP}val/images/{name}")
+    if annotations:
+        made[f"{TOP}val/val_annotations.txt"] = "\n".join(lines).encode()
+    return {name.replace("/images/", "/") if train and "/train/" in name else name: raw for name, raw in made.items()}
+
+
+@pytest.mark.parametrize("inside", ["", "images/"])
+@pytest.mark.parametrize("how", [{}, {"train": False}, {"annotations": True}])
+def test_reorganized_it_is_the_same_set(out, inside, how):
+    tiny("--data-dir", out / "a", "--from", put(out.parent / "as published", files()))
+    result = tiny("--data-dir", out / "b", "--from", put(out.parent / "in", reorganized(inside, **how)))
+    assert result.exit_code == 0, result.output
+    a, b = (registry.load("tinyimagenet", out / name) for name in "ab")
+    is_right(b)
+    assert a.sha256 == b.sha256 and a.class_names == b.class_names
+
+
+def test_the_order_of_val_is_that_of_numbers():
+    names = [f"val/n0{i % 3}/val_{i}.JPEG" for i in range(120)]
+    assert sorted(sorted(names), key=tinyimagenet._number) == names
+
+
+def test_val_in_both_forms_is_ambiguous(out):
+    both = files() | reorganized("", train=False)
+    fails(tiny("--data-dir", out, "--from", put(out.parent / "in", both)), "val/images/val_", "remove one of them")
+
+
 def test_size(out):
     result = tiny("--data-dir", out, "--from", put(out.parent / "in", files()), "--size", 32)
     assert result.exit_code == 0
