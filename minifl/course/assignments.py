@@ -91,7 +91,7 @@ def variants(assignment):
 
 def source(assignment, variant, file):
     """A file's text, with marks and solutions, as the variant has it. ValueError if a replacement does not fit once."""
-    text = (ROOT / file).read_text()
+    text = (ROOT / file).read_text(encoding="utf-8")
     for axis, value in variant.items():
         for patch in assignment.choices[axis][value].patches:
             if patch.file == file:
@@ -106,7 +106,7 @@ def parts(assignment):
     """part -> points, in the order of the source."""
     points = {}
     for file in assignment.files:
-        for region in regions((ROOT / file).read_text()):
+        for region in regions((ROOT / file).read_text(encoding="utf-8")):
             if region.assignment == assignment.name and region.part:
                 points[region.part] = points.get(region.part, 0) + region.points
     return points
