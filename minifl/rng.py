@@ -17,6 +17,7 @@ SAMPLE = 6      # which clients take part in a round
 DROPOUT = 7     # whether a client fails in a round
 SPLIT = 8       # which images of an undivided set are for testing
 PROBE = 9       # which test images of a class are looked at closely
+LOOK = 10       # in which order clients are chosen whose own models are tested
 
 
 def address(seed, purpose, *place):

@@ -233,6 +233,7 @@ training_options = group(
                                      "resized-crop: a random part, stretched, mirrored or not."),
     setting("eval_every", int, "Rounds between tests of the global model."),
     setting("local_eval_every", int, "Rounds between tests of the clients' own models before averaging; 0: none."),
+    setting("local_eval_clients", int, "At most so many clients' own models are tested: of more, a sample that stays."),
     setting("diagnose", bool, "At each test of the global model write lengths, ranks and margins of features and what "
                               "clients changed to diagnostics.jsonl; changes no result."),
     setting("seed", int, "Of parameters, batches, augmentation, sampling and failures of clients."),

@@ -22,7 +22,7 @@ from minifl.errors import InputError
 SUFFIXES = {".py": LARGEST, ".json": LARGEST, ".zip": 64 << 20}    # what is taken, and bytes of the largest
 MOST_FILES, MOST_BYTES = 20_000, 512 << 20                         # of an archive with those inside it
 DEEPEST = 4                                                        # folders or archives around a submission
-JUNK = ("__MACOSX", ".")                                           # how the names begin of what systems leave behind
+JUNK = ("__MACOSX", "__pycache__", ".")                                 # how names begin that systems leave behind
 
 
 class Broken(Exception):

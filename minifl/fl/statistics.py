@@ -10,7 +10,8 @@ local steps (local.py). Then:
     local    FedBN (Li et al. 2021, "FedBN", Algorithm 1). Statistics, gain and bias of each batch norm stay with their
              client from round to round and are never sent; all else is averaged. There are as many models as clients,
              each the server's parameters with one client's batch norms, and each is tested on the whole test set as
-             well as on its client's part (evaluate.py). A client that has not taken part yet has them as they start.
+             well as on its client's part (evaluate.py); of many clients those of a sample (participation.looked_at). A client
+             that has not taken part yet has them as they start.
     batch    No running statistics. The model is tested with those of each batch of test images: its answers depend on
              which images are tested together, so these are a fixed mixture of the test set (evaluate.py).
 
@@ -20,6 +21,7 @@ A network without batch norm has no statistics, S = 0, and all of this vanishes.
 import numpy as np
 
 from minifl.backend import get_xp, to_host
+from minifl.fl.participation import looked_at
 
 POLICIES = ("global", "local", "batch")
 
@@ -71,9 +73,18 @@ def tested(settings, model, theta, running):
 
 
 def global_models(settings, model, state, clients):
-    """What is tested as the global model: named views of one network or, with local statistics, of one per client."""
-    local = settings.bn_stats == "local"
-    return [global_model(settings, model, state, k) for k in range(clients if local else 1)]
+    """What is tested as the global model: named views of one network or, with local statistics, of one per client, None
+    for those that are not tested."""
+    if settings.bn_stats != "local":
+        return [global_model(settings, model, state, 0)]
+    tested = set(looked_at(settings, range(clients)))
+    return [global_model(settings, model, state, k) if k in tested else None for k in range(clients)]
+
+
+def models_of(settings, clients):
+    """The record's entry on whose models were tested, where these are not one or all."""
+    tested = looked_at(settings, range(clients))
+    return {"tested_clients": tested} if settings.bn_stats == "local" and len(tested) < clients else {}
 
 
 def global_model(settings, model, state, client):
@@ -109,7 +120,7 @@ def without_clients(arrays):
 
 
 def restored(blocks, clients, xp):
-    """The models of `global_models` from what `saved` returned, on xp's device."""
+    """The models of `global_models`, those of all clients, from what `saved` returned, on xp's device."""
     arrays = {name: xp.asarray(array) for name, array in blocks.items()}
     shared = {name: array[None] for name, array in arrays.items() if not name.startswith("clients/")}
     own = {name.removeprefix("clients/"): array for name, array in arrays.items() if name.startswith("clients/")}

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -112,3 +113,23 @@ def test_check_tells_what_does_not_hold_by_its_exit_code(capsys, monkeypatch):
         monkeypatch.setattr(proof, "check", lambda name, jobs, good=good: [rows[good]])
         code, out, _ = course(capsys, "check", "hw2")
         assert code == (0 if good else 1) and ("all good" in out) == good and ("NameError" in out) != good
+
+
+def test_a_zip_of_a_class(tmp_path, capsys):
+    """As Moodle hands it out: a folder for each student, and one who handed in something else."""
+    for name, command in (("ada", "solve"), ("emmy", "carve")):
+        assert course(capsys, command, "hw3", "--out", tmp_path / name, "--student", name)[0] == 0
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as zipped:
+        for name in ("ada", "emmy"):
+            for file in (tmp_path / name).rglob("*"):
+                zipped.write(file, f"{name}_1_assignsubmission_file_/{file.relative_to(tmp_path / name)}")
+    code, out, _ = course(capsys, "grade", tmp_path / "class.zip")
+    assert code == 0 and "student ada" in out and "student emmy" in out
+    assert [line.split()[:3] for line in out.splitlines()[-2:]] == [["24.0", "of", "24"], ["0.0", "of", "24"]]
+    assert course(capsys, "grade", tmp_path / "class.zip", "--json", "r.json")[:2] == (2, "")
+    with zipfile.ZipFile(tmp_path / "class.zip", "a") as zipped:
+        zipped.writestr("zoe_2_assignsubmission_file_/essay.pdf", "%PDF")
+    code, out, err = course(capsys, "grade", tmp_path / "class.zip")
+    assert code == 2 and out == "" and "class.zip/zoe_2_assignsubmission_file_: has no minifl/course/settings.json" in err
+    code, out, _ = course(capsys, "grade", tmp_path / "class.zip", "--assignment", "hw3")
+    assert code == 0 and "0.0 of 24" in out.splitlines()[-1] and "zoe" in out.splitlines()[-1]
