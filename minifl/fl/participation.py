@@ -47,6 +47,12 @@ def looked_at(settings, clients):
     return sorted(sorted(clients, key=place.__getitem__)[:settings.local_eval_clients])
 
 
+def whose_models(settings, clients):
+    """The record's entry on the clients whose models were tested as the global one, where these are not one or all."""
+    tested = looked_at(settings, range(clients))
+    return {"tested_clients": tested} if settings.bn_stats == "local" and len(tested) < clients else {}
+
+
 def steps_of(settings, examples):
     """Local steps of a client with that many examples: local_steps, or enough batches for local_epochs passes."""
     if settings.local_epochs is None:

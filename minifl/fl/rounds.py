@@ -28,7 +28,7 @@ from minifl.fl.evaluate import evaluate, predict
 from minifl.fl.graph import Graphs
 from minifl.fl.local import learning_rate
 from minifl.fl.parallel import in_order
-from minifl.fl.participation import failed, looked_at, sample
+from minifl.fl.participation import failed, looked_at, sample, whose_models
 
 
 class Reply(NamedTuple):
@@ -107,9 +107,10 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             record["seconds"] = perf_counter() - begin
 
             if test:
-                models = statistics.global_models(settings, model, state, len(partition.test))
+                clients = len(partition.test)
+                models = statistics.global_models(settings, model, state, clients, looked_at(settings, range(clients)))
                 record |= evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map)
-                record |= statistics.models_of(settings, len(partition.test))
+                record |= whose_models(settings, clients)
                 if settings.diagnose:
                     record["diagnostics"] = diagnose(settings, model, before, state, data, ended, pool_map=pool_map)
             if test_locals:

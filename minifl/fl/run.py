@@ -18,7 +18,7 @@ from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate
 from minifl.fl.locking import locked
 from minifl.fl.parallel import Signals, in_order
-from minifl.fl.participation import looked_at
+from minifl.fl.participation import looked_at, whose_models
 from minifl.fl.provenance import environment
 from minifl.fl.recorded import blaming, settings_in
 from minifl.fl.rounds import federated_rounds, start
@@ -218,5 +218,5 @@ def reevaluate(path, *, data_dir=None, xp=np, workers=1):
             looked = set(looked_at(settings, range(clients)))
             models = [p if k in looked else None for k, p in enumerate(models)]
         result = evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map)
-        result |= statistics.models_of(settings, clients)
+        result |= whose_models(settings, clients)
     return config, dataset, result

@@ -21,7 +21,6 @@ A network without batch norm has no statistics, S = 0, and all of this vanishes.
 import numpy as np
 
 from minifl.backend import get_xp, to_host
-from minifl.fl.participation import looked_at
 
 POLICIES = ("global", "local", "batch")
 
@@ -72,19 +71,13 @@ def tested(settings, model, theta, running):
     return model.spec.views(theta) | (model.statistics.views(running) if with_running else {})
 
 
-def global_models(settings, model, state, clients):
+def global_models(settings, model, state, clients, looked=None):
     """What is tested as the global model: named views of one network or, with local statistics, of one per client, None
-    for those that are not tested."""
+    for those that are not in `looked`, if that is given."""
     if settings.bn_stats != "local":
         return [global_model(settings, model, state, 0)]
-    tested = set(looked_at(settings, range(clients)))
-    return [global_model(settings, model, state, k) if k in tested else None for k in range(clients)]
-
-
-def models_of(settings, clients):
-    """The record's entry on whose models were tested, where these are not one or all."""
-    tested = looked_at(settings, range(clients))
-    return {"tested_clients": tested} if settings.bn_stats == "local" and len(tested) < clients else {}
+    looked = range(clients) if looked is None else set(looked)
+    return [global_model(settings, model, state, k) if k in looked else None for k in range(clients)]
 
 
 def global_model(settings, model, state, client):

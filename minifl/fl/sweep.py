@@ -119,8 +119,7 @@ class _Process:
         """Count the rounds of the record: has that changed? It loses some where a run is resumed."""
         before = self.rounds
         with contextlib.suppress(OSError):      # not there yet; what else is wrong with it the process says
-            self.rounds = reading.whole(self.rounds_file).count(b"
-")
+            self.rounds = reading.whole(self.rounds_file).count(b"\n")
         return self.rounds != before
 
     def error(self):

@@ -20,7 +20,7 @@ from flwr.serverapp.strategy import Strategy
 from minifl.fl import checkpoint, statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate, test_record
-from minifl.fl.participation import looked_at
+from minifl.fl.participation import looked_at, whose_models
 from minifl.fl.rounds import due, line_up, of_own_models, take, trained_on
 from minifl.flower import replies as rules
 from minifl.flower import wire
@@ -131,7 +131,7 @@ class Rounds(Strategy):
                 clients = len(self.partition.test)
                 self.record |= test_record([self.tests.get(k) for k in range(clients)], self.dataset.y_test,
                                            self.partition.test, self.dataset.num_classes)
-                self.record |= statistics.models_of(self.settings, clients)
+                self.record |= whose_models(self.settings, clients)
         elif test:
             models = statistics.global_models(self.settings, self.model, self.state, len(self.partition.test))
             self.record |= evaluate(self.model, models, self.dataset.x_test, self.dataset.y_test, self.partition.test,

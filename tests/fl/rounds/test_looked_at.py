@@ -98,7 +98,7 @@ def test_models_that_stay_with_their_clients(data, partition):
         np.testing.assert_array_equal(state.w, other.w)
         assert record["tested_clients"] == sample and len(sample) == 2 and "tested_clients" not in whole
         assert record["client_accuracy"] == [value if k in sample else None for k, value in enumerate(whole["client_accuracy"])]
-        models = statistics.global_models(few, BATCH_NORM, state, 5)
+        models = statistics.global_models(few, BATCH_NORM, state, 5, sample)
         assert [p is not None for p in models] == [k in sample for k in range(5)]
         alone = [evaluate(BATCH_NORM, [models[k]], data.x_test, data.y_test, [partition.test[k]])["accuracy"] for k in sample]
         assert record["accuracy"] == pytest.approx(np.mean(alone), rel=1e-15)
