@@ -120,7 +120,7 @@ def processor_of(roots):
     parent, ticks = {}, {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):     # it has just ended
-            fields = file.read_text().rpartition(")")[2].split()    # from the third field on, the state
+            fields = file.read_text(encoding="utf-8").rpartition(")")[2].split()    # from the third field on, the state
             parent[int(file.parent.name)], ticks[int(file.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))
     found = new = set(roots) & set(ticks)
     while new := {pid for pid in parent if parent[pid] in new} - found:

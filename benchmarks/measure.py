@@ -24,7 +24,8 @@ def machine():
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        lines = dict(line.split(":", 1) for line in cpuinfo.read_text().split("\n\n")[0].splitlines() if ":" in line)
+        first = cpuinfo.read_text(encoding="utf-8").split("\n\n")[0]
+        lines = dict(line.split(":", 1) for line in first.splitlines() if ":" in line)
         fields = {name.strip(): value.strip() for name, value in lines.items()}
         processor = fields.get("model name", processor) + f", family {fields.get('cpu family')}"
     return {"processor": processor, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),

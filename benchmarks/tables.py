@@ -9,7 +9,7 @@ BENCH = Path(__file__).resolve().parent.parent / "results" / "bench"
 
 
 def read(name):
-    return json.loads((BENCH / f"{name}.json").read_text())
+    return json.loads((BENCH / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def clients():

@@ -18,6 +18,7 @@ DROPOUT = 7     # whether a client fails in a round
 SPLIT = 8       # which images of an undivided set are for testing
 PROBE = 9       # which test images of a class are looked at closely
 NOISE = 10      # noise of a training image
+LOOK = 11       # in which order clients are chosen whose own models are tested
 
 
 def address(seed, purpose, *place):

@@ -232,7 +232,7 @@ def test_a_stopped_sweep_goes_on_to_the_same_bits(sweep, small, tmp_path, signum
 CHOICES = {"diagnose": None, "by_domain": None, "standardize_weights": None}     # on or off for all runs
 PAIRS = {   # two values of each setting that is no choice of names, and what has to be chosen besides
     "data": (["embedded", "tiny"], {}), "rounds": ([1, 2], {}), "lr": ([0.1, 0.2], {}), "width": ([0.5, 1.0], {}),
-    "local_eval_every": ([0, 2], {}), "num_clients": ([10, 20], {}), "min_size": ([1, 2], {}),
+    "local_eval_every": ([0, 2], {}), "local_eval_clients": ([5, 50], {}), "num_clients": ([10, 20], {}), "min_size": ([1, 2], {}),
     "classes_per_client": ([1, 2], {"setting": "nclass"}), "dirichlet_alpha": ([0.5, 1.0], {"setting": "dirichlet"}),
     "mu": ([0.1, 0.2], {"algorithm": "fedprox"}), "decorr_weight": ([0.1, 0.2], {"algorithm": "feddecorr"}),
     "fedlc_tau": ([0.1, 0.2], {"algorithm": "fedlc"}), "fedrs_alpha": ([0.1, 0.2], {"algorithm": "fedrs"}),

@@ -1,4 +1,4 @@
-"""What `train` shows on a terminal, watched through a pseudo-terminal."""
+"""What `train` and `sweep` show on a terminal, watched through a pseudo-terminal."""
 
 import json
 import os
@@ -28,13 +28,13 @@ SMALL = ("--data", "cifar10", "--model", "mlp", "--width", "0.01", "--local-step
          "--eval-every", "2")
 
 
-def in_terminal(data_dir, columns, *options, interrupt_after=None):
-    """Run `train` on a pseudo-terminal: (exit code, all that it wrote)."""
+def in_terminal(data_dir, columns, *options, command="train", interrupt_after=None):
+    """Run a command on a pseudo-terminal: (exit code, all that it wrote)."""
     controller, terminal = pty.openpty()
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(     # in the background, tests would hand on that SIGINT is ignored
-        [sys.executable, CLI, "train", "--data-dir", data_dir, "--device", "cpu", *options],
+        [sys.executable, CLI, command, "--data-dir", data_dir, "--device", "cpu", *options],
         stdin=terminal, stdout=terminal, stderr=terminal,
         env=environment | {"OMP_NUM_THREADS": "1", "TERM": "xterm"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -110,3 +110,16 @@ def test_a_resumed_run_shows_where_it_goes_on(data_dir, tmp_path):
     bars = [line for line in shown_lines(written) if re.match(r"\d+/9 ", line)]
     assert [bar.split("/")[0] for bar in bars] == ["0", "6", "7", "8", "9"]
     assert {len(bar) for bar in bars[1:]} == {80}
+
+
+def test_a_sweep_shows_where_each_of_its_runs_is(data_dir, tmp_path):
+    code, written = in_terminal(data_dir, 100, *SMALL, "--rounds", "40", "--seeds", "0-1", "--jobs", "1", "--out",
+                                tmp_path / "grid", command="sweep")
+    assert code == 0, written
+    shown = shown_lines(written)
+    whole = [line for line in shown if re.fullmatch(r"\[#*-*\] \d+/80 rounds, \d/2 runs(  \d:\d\d:\d\d left)?", line)]
+    assert whole[0] == f"[{'-' * 20}] 0/80 rounds, 0/2 runs" and whole[-1].startswith(f"[{'#' * 20}] 80/80 rounds, 2/2 runs")
+    for seed in (0, 1):
+        name = f"  fedavg-none-oneclass-seed{seed}  round "
+        assert f"{name}0/40" in shown and any(line.startswith(f"{name}40/40") and line.endswith(" left") for line in shown)
+    assert shown[-1].startswith("| cifar10") and not any(line.startswith(("started", "ended")) for line in shown)

@@ -92,6 +92,7 @@ def save(figure, path, both=False):
             svg, buffer = file.suffix.lower() == ".svg", BytesIO()
             figure.savefig(buffer, format="svg" if svg else "png",
                            metadata={"Creator": CREATOR, "Date": None} if svg else {"Software": CREATOR})
+            figure.set_layout_engine("none")    # laid out once, for the first file: it takes as long as drawing
             with replacing(file) as f:
                 f.write(buffer.getvalue())
     return files

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from minifl.commands.grading import bundle_command, grade_command, hide_command
+from minifl.commands.grading import Id, bundle_command, grade_command, hide_command
 from minifl.commands.options import FileName
 
-student_option = click.option("--student", default="", metavar="ID",
+student_option = click.option("--student", default="", metavar="ID", type=Id(),
                               help="Fixes variant, shapes and seeds.  [default: as published]")
 variant_option = click.option("--variant", metavar="AXIS=VALUE,...",
                               help="Instead of the student's; `course list` shows them.")

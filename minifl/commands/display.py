@@ -1,6 +1,5 @@
 """What the command line shows: settings, progress, results."""
 
-import signal
 import sys
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,12 +9,10 @@ from time import perf_counter
 import click
 
 from minifl.data import lists
-from minifl.fl import floor, record
+from minifl.fl import floor
 from minifl.fl.advice import advice
-from minifl.fl.parallel import Signals
 from minifl.fl.profile import OWN_TESTS, Profile
 from minifl.fl.summary import markdown
-from minifl.fl.sweep import perform
 
 MOST_CLASSES = 20   # of which each has its line in a result
 HOW_TO_GET_CIFAR10 = "For CIFAR-10: python data_scripts/cifar10.py (or --from FILE_OR_FOLDER), then --data cifar10."
@@ -44,35 +41,44 @@ def show_network(model):
                + (f" {model.statistics.size:,} running statistics of batch norm." if model.statistics.size else ""))
 
 
-def show_progress(lines, settings):
-    """Consume the rounds; a progress bar on a terminal, a line for each evaluation elsewhere."""
-    shown, start, count = {"round": 0}, perf_counter(), 0
+def show_progress(lines, settings, quiet=60):
+    """Consume the rounds; a progress bar on a terminal, elsewhere a line for each evaluation, and for a round that ends
+    after so many quiet seconds."""
+    shown = {"round": 0}
     if not sys.stdout.isatty():
-        for count, line in enumerate(lines, start=1):
+        said = perf_counter()
+        for line, pace in _paced(lines):
             shown |= line
-            if "accuracy" in line:
-                click.echo(f"round {line['round']}/{settings.rounds}  {_summary(shown, settings, start, count)}")
+            if "accuracy" in line or perf_counter() - said >= quiet:
+                click.echo(f"round {line['round']}/{settings.rounds}  {_summary(shown, settings, pace)}")
+                said = perf_counter()
         return
     # width 0: the bar takes what the text leaves of the line; text that is longer than the line would pile up
     room = get_terminal_size().columns - len(f"{settings.rounds}/{settings.rounds}   []")
     with click.progressbar(length=settings.rounds, show_pos=True, show_eta=False, width=0, info_sep="  ",
                            bar_template="%(info)s [%(bar)s]", item_show_func=lambda text: text and text[:room]) as bar:
-        for count, line in enumerate(lines, start=1):
+        for line, pace in _paced(lines):
             new = line["round"] - shown["round"]
             shown |= line
-            bar.update(new, _summary(shown, settings, start, count))
+            bar.update(new, _summary(shown, settings, pace))
 
 
-def _summary(line, settings, start, count):
-    """Loss of the round, latest accuracy, rounds per second and time left, both with the evaluations in them.
+def _paced(lines, now=perf_counter):
+    """(line, seconds a round with its evaluation), without the first round, in which things start, once the others have
+    taken longer than that. now: a clock."""
+    start = now()
+    for count, line in enumerate(lines, start=1):
+        at = now()
+        first = at if count == 1 else first
+        yield line, (at - first) / (count - 1) if at - first > first - start else (at - start) / count
 
-    count: rounds done since `start`
-    """
+
+def _summary(line, settings, pace):
+    """Loss of the round, latest accuracy, rounds per second and time left; pace: seconds a round."""
     accuracy = f"{100 * line['accuracy']:5.1f} %" if "accuracy" in line else "not yet"
     loss = "none" if line["train_loss"] is None else f"{line['train_loss']:.4f}"
-    per_round = (perf_counter() - start) / count
-    left = timedelta(seconds=round(per_round * (settings.rounds - line["round"])))
-    return f"loss {loss}  accuracy {accuracy}  {1 / per_round:.2f} rounds/s  {left} left"
+    left = timedelta(seconds=round(pace * (settings.rounds - line["round"])))
+    return f"loss {loss}  accuracy {accuracy}  {1 / pace:.2f} rounds/s  {left} left"
 
 
 @contextmanager
@@ -131,38 +137,13 @@ def _profile_row(line):
             cell(line.floor and line.seconds / line.floor, 2))
 
 
-def show_sweep(runs, jobs, options):
-    """Do the runs; a progress bar over all rounds on a terminal, a line for each run elsewhere. Returns the failures.
-
-    Ctrl-C stops all of them and ends the program.
-    """
-    failed = {run.path: "diverged" for run in runs if run.status == "diverged"}
-    left = [run for run in runs if run.status not in record.COMPLETE]
-    ended, terminal = 0, sys.stdout.isatty()
-    bar = click.progressbar(length=sum(run.settings.rounds for run in left), show_pos=True, width=0, label="rounds",
-                            hidden=not terminal)
-    try:
-        with Signals() as signals, bar:
-            for run, event, detail in perform(runs, jobs, options, check=signals.check):
-                if event == "round":
-                    bar.update(detail)
-                elif event == "ended":
-                    ended += 1
-                    failed |= {run.path: detail} if detail else {}
-                if not terminal and event != "round":
-                    click.echo(f"{event} {run.path.name}" + (f" ({ended}/{len(left)})" if event == "ended" else "") +
-                               (f": {detail}" if detail else ""))
-    except KeyboardInterrupt as interrupt:
-        click.echo("Interrupted; the same command goes on with what is left.", err=True)
-        sys.exit(128 + getattr(interrupt, "signum", signal.SIGINT))
-    return failed
-
-
 def show_result(result, dataset):
     mean = result["client_mean_accuracy"]
     click.echo(f"Test accuracy: {100 * result['accuracy']:.2f} % of all examples; "
                + ("no client has any; " if mean is None else f"{100 * mean:.2f} % mean over clients; ") +
                f"loss {result['test_loss']:.4f}.")
+    if "tested_clients" in result:
+        click.echo(f"These are of the models of {len(result['tested_clients'])} of {len(result['client_accuracy']):,} clients.")
     classes = list(zip(dataset.class_names, result["class_accuracy"]))
     if len(classes) > MOST_CLASSES:
         click.echo(f"Of {len(classes)} classes the five best and the five worst (all are in the record):")

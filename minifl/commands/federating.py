@@ -109,7 +109,7 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
                 click.echo("Starting the SuperLink and its nodes.")
                 with federate.federation(out, config, data_dir, workers, say, signals.check) as federation:
                     show_progress(_without_absences(federate.follow(out, federation, seen, signals.check), say),
-                                  settings)
+                                  settings, quiet=0)      # every round: one takes seconds
         finally:
             federate.close(out, settings, model, len(partition.train))
     except KeyboardInterrupt as interrupt:

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -13,10 +14,27 @@ from minifl.errors import InputError
 hidden_option = click.option("--hidden", type=FileName(), help="Folder of hidden tests, as `course hide` makes it.")
 
 
+class Id(click.ParamType):
+    """A student's id, which variant and seeds follow from: the same text in every locale, which settings can claim."""
+    name = "id"
+
+    def convert(self, value, param, ctx):
+        from minifl.course.submission import MOST_ID
+        try:
+            value.encode()
+        except UnicodeEncodeError:      # the locale's encoding lacks it, and it came as bytes
+            with suppress(UnicodeError):
+                value = os.fsencode(value).decode()
+        if not value.isprintable() or len(value) > MOST_ID:
+            self.fail(f"{value!r} is not valid; it must be text in UTF-8 or the locale's encoding, at most {MOST_ID} "
+                      "characters, none of them for control.", param, ctx)
+        return value
+
+
 @click.command("grade")
 @click.argument("submission", nargs=-1, required=True, type=FileName())
 @click.option("--assignment", metavar="NAME", help="[default: as the submission's settings say]")
-@click.option("--student", metavar="ID", help="[default: as the submission's settings say]")
+@click.option("--student", metavar="ID", type=Id(), help="[default: as the submission's settings say]")
 @click.option("--variant", metavar="AXIS=VALUE,...", help="Instead of the student's.")
 @click.option("--gradescope", type=FileName(), help="submission_metadata.json: the student is its first e-mail address.")
 @hidden_option
@@ -24,47 +42,58 @@ hidden_option = click.option("--hidden", type=FileName(), help="Folder of hidden
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
 def grade_command(submission, assignment, student, variant, gradescope, hidden, json_file, seconds, memory):
-    """Grade submissions, folders as carved: only the assignment's own files are taken, over a clean tree, and run in a
-    process with limits. Exit code 0 whatever the marks.
+    """Grade submissions: folders as carved, or zip archives of one or of many, as learning platforms hand them out.
+
+    Only the assignment's own files are taken, over a clean tree, and run in a process with limits. Exit code 0 whatever
+    the marks.
     """
     from minifl.atomic import replacing
-    from minifl.course import assignments, gradescope as format, judge, running
-    if json_file is not None and len(submission) > 1:
-        raise InputError(f"--json is for one submission, here are {len(submission)}; grade them one by one.")
+    from minifl.course import assignments, gradescope as format, judge, uploads
     if gradescope is not None:
         student = format.student_of(gradescope) or student
     marks = []
-    for folder in submission:
-        chosen = assignments.load(assignment or _assignment_of(folder))
-        graded = judge.grade(chosen, folder, student=student, hidden=hidden,
-                             variant=None if variant is None else assignments.parse_variant(chosen, variant),
-                             limits=judge.Limits(seconds=seconds, megabytes=memory))
-        of = ", ".join(f"{axis} {value}" for axis, value in graded.variant.items())
-        click.echo(f"{folder}: {chosen.name}, student {graded.student or '(none)'}, {of}")
-        for note in graded.notes:
-            click.echo(f"  note: {note}")
-        click.echo(running.table(graded.public))
-        if graded.hidden:
-            click.echo("Hidden tests, other shapes and seeds:")
-            click.echo(running.table(graded.hidden))
-        click.echo(f"Mark: {graded.earned:.1f} of {graded.points:g}\n")
-        marks.append((folder, graded))
-        if json_file is not None:
-            with replacing(json_file) as file:
-                file.write(json.dumps(format.results(graded), indent=2).encode())
+    with ExitStack() as unpacked:
+        found = [one for path in submission for one in unpacked.enter_context(uploads.submissions(path))]
+        if json_file is not None and len(found) > 1:
+            raise InputError(f"--json is for one submission, here are {len(found)}; grade them one by one.")
+        chosen = [assignments.load(assignment or _assignment_of(name, folder)) for name, folder in found]
+        for (name, folder), of in zip(found, chosen):
+            graded = judge.grade(of, folder, student=student, hidden=hidden,
+                                 variant=None if variant is None else assignments.parse_variant(of, variant),
+                                 limits=judge.Limits(seconds=seconds, megabytes=memory))
+            _show(name, graded)
+            marks.append((name, graded))
+            if json_file is not None:
+                with replacing(json_file) as file:
+                    file.write(json.dumps(format.results(graded), indent=2).encode())
     if len(marks) > 1:
-        for folder, graded in marks:
-            click.echo(f"{graded.earned:6.1f} of {graded.points:g}  {folder}")
+        for name, graded in marks:
+            click.echo(f"{graded.earned:6.1f} of {graded.points:g}  {name}")
 
 
-def _assignment_of(folder):
-    """What a submission's settings say it is."""
+def _show(name, graded):
+    from minifl.course import running
+    of = ", ".join(f"{axis} {value}" for axis, value in graded.variant.items())
+    click.echo(f"{name}: {graded.assignment}, student {graded.student or '(none)'}, {of}")
+    for note in graded.notes:
+        click.echo(f"  note: {note}")
+    click.echo(running.table(graded.public))
+    if graded.hidden:
+        click.echo("Hidden tests, other shapes and seeds:")
+        click.echo(running.table(graded.hidden))
+    click.echo(f"Mark: {graded.earned:.1f} of {graded.points:g}\n")
+
+
+def _assignment_of(name, folder):
+    """What the settings of a submission in a folder say it is; name: how it is called."""
     from minifl.course.carve import SETTINGS
     from minifl.course.submission import claimed
-    name = claimed(folder).get("assignment")
-    if name is None:
-        raise InputError(f"submission {folder}: has no {SETTINGS} that says which assignment it is; give --assignment.")
-    return name
+    if not os.path.isdir(folder):
+        raise InputError(f"submission {name}: is not a folder; give the student's folder, as carved, or a zip of it.")
+    said = claimed(folder).get("assignment")
+    if said is None:
+        raise InputError(f"submission {name}: has no {SETTINGS} that says which assignment it is; give --assignment.")
+    return said
 
 
 @click.command("hide")

@@ -240,6 +240,7 @@ training_options = group(
                  help="Start from the model of a run, or parameters by name in an npz file.  [default: at random]"),
     setting("eval_every", int, "Rounds between tests of the global model."),
     setting("local_eval_every", int, "Rounds between tests of the clients' own models before averaging; 0: none."),
+    setting("local_eval_clients", int, "At most so many clients' own models are tested: of more, a sample that stays."),
     setting("diagnose", bool, "At each test of the global model write lengths, ranks and margins of features and what "
                               "clients changed to diagnostics.jsonl; changes no result."),
     setting("seed", int, "Of parameters, batches, augmentation, sampling and failures of clients."),

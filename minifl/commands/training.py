@@ -12,10 +12,11 @@ import numpy as np
 
 from minifl.backend import choose_device
 from minifl.commands.choices import data_name, read_partition, read_settings, read_start
-from minifl.commands.display import profiling, show_progress, show_result, show_start, show_sweep
+from minifl.commands.display import profiling, show_progress, show_result, show_start
 from minifl.commands.options import (FileName, Several, algorithm_options, data_options, device_option, device_options,
                                      group, jobs_option, model_options, partition_options, placement_options,
                                      precision_option, profile_option, several, training_options)
+from minifl.commands.sweeping import show_sweep
 from minifl.data import lists, registry, table
 from minifl.data.partition import NATURAL, Listed
 from minifl.errors import InputError

@@ -32,7 +32,7 @@ def grade(part=None):
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE))
     from minifl.course.running import Given, main
-    settings = json.loads((HERE / "minifl/course/settings.json").read_text())
+    settings = json.loads((HERE / "minifl/course/settings.json").read_text(encoding="utf-8"))
     given = Given(settings["student"], settings["variant"])
     sys.exit(main(settings["assignment"], given, " ".join(sys.argv[1:]) or None))
 '''
@@ -44,21 +44,26 @@ def carve(assignment, out, *, student="", variant=None, reference=False):
     out      a folder that does not exist or is empty; it appears whole or not at all
     student  id, which fixes the shapes and seeds of the public tests, and the variant if none is given
     reference  with the solutions instead of the stubs
-    Raises InputError if `out` holds anything.
+    Raises InputError if `out` holds anything, or cannot be written.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: exists and is not an empty folder; name a new one.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    building = None
     try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"--out {out}: exists and is not an empty folder; name a new one.")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         write_tree(assignment, building, student=student, variant=variant, reference=reference)
         if out.exists():
             out.rmdir()
         os.chmod(building, 0o755)
         os.replace(building, out)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror or error}); name a new folder where you may "
+                         "write.") from error
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def write_tree(assignment, folder, *, student="", variant=None, reference=False):
@@ -102,7 +107,7 @@ def readme(assignment, variant):
 
 def _needs_scipy(assignment):
     files = (*assignment.given, *assignment.files, f"minifl/course/{assignment.name}/tests.py")
-    return any("scipy" in (assignments.ROOT / file).read_text() for file in files)
+    return any("scipy" in (assignments.ROOT / file).read_text(encoding="utf-8") for file in files)
 
 
 def _write(path, text):

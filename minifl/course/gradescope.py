@@ -72,7 +72,7 @@ def bundle(assignment, out, hidden=None):
             _add(zipped, str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"), 0o644)
         for name in (f"{assignment.name}.json", f"{assignment.name}.py") if hidden else ():
             if (Path(hidden) / name).exists():
-                _add(zipped, f"hidden/{name}", (Path(hidden) / name).read_text(), 0o600)
+                _add(zipped, f"hidden/{name}", (Path(hidden) / name).read_text(encoding="utf-8"), 0o600)
     with replacing(out) as file:
         file.write(archive.getvalue())
     return os.path.getsize(out)

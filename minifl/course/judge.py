@@ -7,6 +7,7 @@ exhaust memory, replace modules - costs it the test in which it does so.
 
 import contextlib
 import importlib.util
+import os
 import resource
 import signal
 import tempfile
@@ -53,7 +54,7 @@ def grade(assignment, submission, *, student=None, variant=None, hidden=None, li
     Raises InputError for a submission or hidden folder that is none.
     """
     submission, notes = Path(submission), []
-    if not submission.is_dir():
+    if not os.path.isdir(submission):
         raise InputError(f"submission {submission}: is not a folder; give the student's folder, as carved.")
     seeds, further = hidden_of(assignment, hidden)
     settings, said = claimed(submission), []
@@ -108,7 +109,7 @@ def hidden_of(assignment, folder):
     if folder is None:
         return (), []
     seeds_file, tests_file = Path(folder) / f"{assignment.name}.json", Path(folder) / f"{assignment.name}.py"
-    if not seeds_file.exists() and not tests_file.exists():
+    if not os.path.exists(seeds_file) and not os.path.exists(tests_file):
         raise InputError(f"--hidden {folder}: holds neither {seeds_file.name} nor {tests_file.name}; `course hide` makes "
                          "one.")
     seeds, further = (), []
@@ -136,7 +137,7 @@ def _bounded(seconds):
     """Bound what a test itself takes, as odd and huge results may come back: memory, and in the main thread time."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     with contextlib.suppress(OSError, ValueError):
-        bound = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + ROOM
+        bound = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize() + ROOM
         if soft == resource.RLIM_INFINITY or bound < soft:
             resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
     alarm = threading.current_thread() is threading.main_thread()

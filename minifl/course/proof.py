@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from minifl.course import assignments, carve, regions, running
+from minifl.course import assignments, carve, installed, regions, running
 from minifl.course.wrong_submissions import Wrong, wrong_submissions
 
 MOST_SECONDS = 60    # for all public tests of an assignment
@@ -75,7 +75,7 @@ def _one_variant(assignment, label, variant, student):
         yield Row(name, f"{label}: the folder holds what is on the allowlist", not stray, ", ".join(stray))
         leaks = list(_leaks(assignment, variant, folder))
         yield Row(name, f"{label}: no text of a solution in it", not leaks, "; ".join(leaks[:5]))
-        stubs = {file: (folder / file).read_text() for file in assignment.files}
+        stubs = {file: (folder / file).read_text(encoding="utf-8") for file in assignment.files}
         reference = _reference(assignment, variant)
         published = _reference(assignment, assignments.variant_of(assignment, ""))
         begin = time.perf_counter()
@@ -92,7 +92,8 @@ def _one_variant(assignment, label, variant, student):
         yield Row(name, f"{label}: in less than {MOST_SECONDS} s", seconds < MOST_SECONDS)
         if variant != assignments.variant_of(assignment, ""):
             lost = _lost(copied)
-            yield Row(name, f"{label}: the published solution is none", bool(lost), f"loses {_parts(lost)}")
+            yield Row(name, f"{label}: the published solution is none", isinstance(lost, set) and bool(lost),
+                      f"loses {_parts(lost)}")
         alone = _stand_alone(folder, reference)
         yield Row(name, f"{label}: grade.py alone gives full marks", not alone, alone)
 
@@ -152,7 +153,8 @@ def _parts(lost):
 def _trial(folder, submissions):
     """For each submission its tests' outcomes, or a message; see trial.py."""
     result = subprocess.run([sys.executable, "-I", "-B", str(Path(__file__).parent / "trial.py"), str(folder)],
-                            input=json.dumps(submissions), capture_output=True, text=True, timeout=TOO_LONG)
+                            input=json.dumps({"path": installed.path(), "submissions": submissions}),
+                            capture_output=True, encoding="utf-8", errors="replace", timeout=TOO_LONG)
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     return lines + [f"the process ended: {result.stderr.strip()[-300:]}"] * (len(submissions) - len(lines))
 
@@ -160,9 +162,9 @@ def _trial(folder, submissions):
 def _stand_alone(folder, reference):
     """What is wrong with grade.py's run on the reference, as a student runs it."""
     for file, text in reference.items():
-        (folder / file).write_text(text)
-    result = subprocess.run([sys.executable, "-I", "-B", "grade.py"], cwd=folder, capture_output=True, text=True,
-                            timeout=TOO_LONG)
+        (folder / file).write_text(text, encoding="utf-8")
+    result = subprocess.run([sys.executable, "-B", "-X", "utf8", "grade.py"], cwd=folder, capture_output=True,
+                            encoding="utf-8", errors="replace", timeout=TOO_LONG)
     return "" if result.returncode == 0 else (result.stdout + result.stderr)[-400:]
 
 
@@ -173,7 +175,7 @@ def _stray(assignment, folder):
                "README.md"}
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()}
     return [file for file, path in found.items() if path.suffix not in SUFFIXES or file not in allowed
-            and not (path.name == "__init__.py" and not path.read_text())]
+            and not (path.name == "__init__.py" and not path.read_text(encoding="utf-8"))]
 
 
 def _leaks(assignment, variant, folder):

@@ -63,7 +63,12 @@ def install(tree, library, packages, listable, secret, refused):
         path += "/"
         if path.startswith(hidden) or "/../" in path:
             return False
-        return path.startswith(own) or path.startswith(lent) and "-packages/" not in path
+        if path.startswith(own):
+            return True
+        for folder in lent:
+            if path.startswith(folder) and "-packages/" not in path[length(folder):]:
+                return True
+        return False
 
     def hook(event, arguments):
         if event == "open":

@@ -17,10 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 import minifl
-from minifl.course import running, wire
+from minifl.course import installed, running, wire
 from minifl.errors import InputError
 
 PACKAGE = Path(minifl.__file__).resolve().parent
@@ -167,12 +165,9 @@ class Remote:
 
     def _config(self):
         """What the worker has to know."""
-        import scipy
-        folders = [Path(package.__file__).resolve().parent for package in (np, scipy)]
-        beside = [folder.parent / f"{folder.name}.libs" for folder in folders]
-        return {"tree": str(self.tree), "packages": [str(path) for path in (*folders, *beside) if path.exists()],
-                "sites": sorted({str(folder.parent) for folder in folders}), "secret": self.secret,
-                "libraries": [str(path) for path in Path(sys.base_prefix, "lib").glob("*.so*")],
+        packages, (folders, libraries) = installed.packages(), installed.files()
+        return {"tree": str(self.tree), "packages": list(map(str, folders)), "libraries": list(map(str, libraries)),
+                "sites": {name: str(folder.parent) for name, folder in packages.items()}, "secret": self.secret,
                 "first": self.generation << 32, "megabytes": self.limits.megabytes,
                 "seconds": int(self.limits.total) + 60,
                 "user": _nobody([self.tree, *folders, os.__file__]) if os.geteuid() == 0 else 0}

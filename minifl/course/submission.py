@@ -9,6 +9,7 @@ from minifl.course.carve import SETTINGS
 from minifl.errors import InputError
 
 LARGEST = 1 << 20     # bytes of a file
+MOST_ID = 100         # characters of a student's id
 
 
 def taken(assignment, submission, tree):
@@ -21,16 +22,19 @@ def taken(assignment, submission, tree):
             if data is None:
                 notes.append(f"{file} is missing: nothing in it is written")
                 continue
-            text = data.decode()
             (tree / file).write_bytes(data)
-            compile(text, file, "exec")
-        except UnicodeDecodeError:
-            notes.append(f"{file} is not UTF-8 text and was not taken")
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            refused = isinstance(error, InputError)
-            notes.append(f"{file} {error} and was not taken" if refused else
-                         f"{file} cannot be compiled: {type(error).__name__}: {error}")
+            compile(data, file, "exec")     # bytes: a coding line and a byte order mark mean what they mean to the student
+        except InputError as error:
+            notes.append(f"{file} {error} and was not taken")
+        except Exception as error:      # most are a SyntaxError; a coding line has Python import what it names
+            notes.append(f"{file} cannot be compiled: {type(error).__name__}: {error}{_coding(error)}")
     return notes
+
+
+def _coding(error):
+    """What helps where a text's encoding is the matter; Python's words for it differ from version to version."""
+    return (" (it is not UTF-8 text; save it as that, or name its encoding in the first line: # coding: latin-1)"
+            if "codec can't decode" in str(error) or "Non-UTF-8" in str(error) else "")
 
 
 def claimed(submission):
@@ -42,7 +46,7 @@ def claimed(submission):
     except (OSError, ValueError, RecursionError, AssertionError):
         return {}
     found = {key: settings[key] for key in ("assignment", "student")
-             if type(settings.get(key)) is str and len(settings[key]) <= 100 and settings[key].isprintable()}
+             if type(settings.get(key)) is str and len(settings[key]) <= MOST_ID and settings[key].isprintable()}
     variant = settings.get("variant")
     if type(variant) is dict and all(type(value) is str for value in variant.values()) and len(variant) <= 10:
         found["variant"] = variant
@@ -56,7 +60,10 @@ def read(submission, file, largest):
     single files lose their folders. No part of the path within the submission may be a link.
     """
     submission = Path(submission)
-    inner = [path for path in submission.iterdir() if path.is_dir() and path.name not in ("minifl", "__MACOSX")]
+    try:
+        inner = [path for path in submission.iterdir() if path.is_dir() and path.name not in ("minifl", "__MACOSX")]
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})") from None
     places = [submission / file, *([inner[0] / file] if len(inner) == 1 else []), submission / Path(file).name]
     for path in places:
         if not os.path.lexists(path):

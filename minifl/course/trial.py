@@ -1,8 +1,8 @@
 """Many submissions of one carved folder under its public tests, in one process: `python -I -B trial.py FOLDER < JSON`.
 
-The JSON is a list of submissions, each file -> text; written over the folder's files one after the other, imported anew and
-run. A JSON line of outcomes for each goes to stdout. For `course check`, whose submissions can be trusted; others are
-graded by judge.py.
+The JSON is {"path": folders of the modules besides, "submissions": [file -> text]}; one submission after the other is
+written over the folder's files, imported anew and run. A JSON line of outcomes for each goes to stdout. For `course check`,
+whose submissions can be trusted; others are graded by judge.py.
 """
 
 import importlib
@@ -35,13 +35,14 @@ def outcomes(submission, assignment, settings):
 
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
-    sys.path[:] = [FOLDER, *(path for path in sys.path if not os.path.isdir(os.path.join(path, "minifl")))]
+    given = json.load(sys.stdin)
+    sys.path[:] = [FOLDER, *given["path"]]      # the folder's minifl comes before one that is installed
     sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in f"{f!r} {type(f).__module__}"]
-    with open(os.path.join(FOLDER, "minifl", "course", "settings.json")) as file:
+    with open(os.path.join(FOLDER, "minifl", "course", "settings.json"), encoding="utf-8") as file:
         settings = json.load(file)
-    for submission in json.load(sys.stdin):
+    for submission in given["submissions"]:
         for name, text in submission.items():
-            with open(os.path.join(FOLDER, name), "w") as file:
+            with open(os.path.join(FOLDER, name), "w", encoding="utf-8") as file:
                 file.write(text)
         try:
             print(json.dumps(outcomes(submission, settings["assignment"], settings)), flush=True)

@@ -40,13 +40,13 @@ class Printed(io.TextIOBase):
 
 
 class Installed:
-    """Finds NumPy and SciPy where they are installed, and nothing else that is installed there."""
+    """Finds NumPy and SciPy where they are installed, and nothing else that is installed there. sites: name -> folder."""
 
     def __init__(self, sites):
         self.sites, self.find = sites, importlib.machinery.PathFinder.find_spec
 
     def find_spec(self, name, path=None, target=None):
-        return self.find(name, self.sites, target) if name in ("numpy", "scipy") else None
+        return self.find(name, [self.sites[name]], target) if name in self.sites else None
 
 
 def sibling(name):
@@ -100,7 +100,7 @@ def where(error, tree):
 def serve(channel, tree, wire, refused, first):
     """Answer until the judge hangs up. first: the first handle's number, no number is given twice."""
     kept, numbers, printed, write, missing = {}, itertools.count(first), Printed(), os.write, []
-    lines = os.fdopen(channel, "r", closefd=False)
+    lines = os.fdopen(channel, "r", encoding="utf-8", closefd=False)
 
     def keep(value):
         number = next(numbers)
@@ -145,10 +145,11 @@ def main():
     sys.path.insert(0, tree)                                # with -S there are no site-packages, and so no other minifl
     sys.meta_path.append(Installed(config["sites"]))
     wire, limits, refusing = sibling("wire"), sibling("limits"), sibling("refusing")
-    limits.restrict([tree, *library, *config["packages"], *config["libraries"]], config["sites"], config["secret"],
+    sites = sorted(set(config["sites"].values()))
+    limits.restrict([tree, *library, *config["packages"], *config["libraries"]], sites, config["secret"],
                     config["megabytes"], config["seconds"], config["user"])
     del sys.modules["__main__"]
-    refusing.install(tree, library, config["packages"], config["sites"], config["secret"], refused)
+    refusing.install(tree, library, config["packages"], sites, config["secret"], refused)
     serve(channel, tree, wire, refused, config["first"])
     os._exit(0)
 

@@ -75,7 +75,7 @@ def _text(reference, file, function, mutant):
 
 def _closure(function):
     """(source of a function and of what it uses of its module, the modules that these import)."""
-    tree = ast.parse(Path(inspect.getsourcefile(function)).read_text())
+    tree = ast.parse(Path(inspect.getsourcefile(function)).read_text(encoding="utf-8"))
     own, imported = {}, set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from minifl.fl.participation import clients_per_round, steps_of
+from minifl.fl.participation import clients_per_round, looked_at, steps_of
 
 
 def advice(settings, partition):
     """Sentences, each with its reason; none for a run in which nothing is unusual."""
     return [sentence for rule in (_methods_that_cannot_learn, _methods_that_are_fedavg, _batch_norm, _small_clients,
-                                  _missing_data, _schedules) for sentence in rule(settings, partition)]
+                                  _missing_data, _schedules, _samples) for sentence in rule(settings, partition)]
 
 
 def _methods_that_cannot_learn(settings, partition):
@@ -108,6 +108,18 @@ def _schedules(settings, partition):
         yield "--lr-decay 1: the learning rate never changes."
     if settings.dropout_rate == 1:
         yield "--dropout-rate 1: no client ever answers, so the model stays as it is."
+
+
+def _samples(settings, partition):
+    clients, trained = len(partition.counts), len(_of_those_who_train(partition))
+    a_round = clients_per_round(settings, trained)
+    of = f"of {settings.local_eval_clients} clients, chosen by the seed, the same ones each time (--local-eval-clients)"
+    if settings.bn_stats == "local" and len(looked_at(settings, range(clients))) < clients:
+        yield (f"There are {clients:,} models, too many to test each: accuracies are {of}; the record's tested_clients are "
+               f"their numbers.")
+    if settings.local_eval_every and a_round > settings.local_eval_clients:
+        yield (f"A round has {a_round:,} clients, too many to test each one's own model: local_accuracy is {of}; the "
+               f"record's local_clients are their numbers.")
 
 
 def _of_those_who_train(partition):

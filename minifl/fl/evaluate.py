@@ -12,8 +12,11 @@ that of the client's model on its own part, and the others are means over the cl
 whole test set. The two can be far apart: with one class per client, local gains and biases can learn which class it is,
 and client_accuracy be 100 % where accuracy is at chance.
 
+    tested_clients        whose models these are, where they are too many to test each (--local-eval-clients)
+
 And of the clients' own models, after their local steps and before averaging (rounds.py):
 
+    local_clients         whose, where they are too many to test each one's
     local_accuracy        for each client of the round its model on the whole test set
     local_own_accuracy    the same on the client's own part of the test set: high, while local_accuracy is low, is
                           the local overfitting of the paper's Figure 2
@@ -76,11 +79,11 @@ def predict(model, p, images, labels, *, pool_map=map, chunk=None):
 def evaluate(model, models, images, labels, client_examples, *, pool_map=map):
     """The test record: dict of accuracies in [0, 1] and the mean test loss.
 
-    models            named views p of the global model, [p], or of a model for each client
+    models            named views p of the global model, [p], or of a model for each client, None for one without a test
     images, labels    the whole test set
     client_examples   for each client its indices into it, on the host
     """
-    tests = [predict(model, p, images, labels, pool_map=pool_map) for p in models]
+    tests = [p and predict(model, p, images, labels, pool_map=pool_map) for p in models]
     return test_record(tests, to_host(labels), client_examples, model.num_classes)
 
 

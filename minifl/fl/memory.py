@@ -121,7 +121,7 @@ def free(xp):
     if xp is not np:
         return xp.cuda.Device().mem_info[0]
     try:
-        with open("/proc/meminfo") as f:
+        with open("/proc/meminfo", encoding="utf-8") as f:
             lines = dict(line.split(":", 1) for line in f)
         return int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):

@@ -1,8 +1,7 @@
-"""Who takes part in a round, who of them answers, and how many steps they do."""
-
+"""Who takes part in a round, who of them answers, how many steps they do, and whose own models are tested."""
 
 from minifl.errors import InputError
-from minifl.rng import DROPOUT, SAMPLE, address
+from minifl.rng import DROPOUT, LOOK, SAMPLE, address
 
 
 def clients_per_round(settings, available):
@@ -34,6 +33,24 @@ def failed(settings, clients, round_):
     if settings.dropout_rate == 0:
         return []
     return [k for k in clients if address(settings.seed, DROPOUT, round_, k).random() < settings.dropout_rate]
+
+
+def looked_at(settings, clients):
+    """Those of the clients whose own models are tested, ascending: all, or local_eval_clients of them.
+
+    Which ones follows from the seed alone: of the same clients they are the same in every round, and each subset of that
+    size is equally likely. A test of one client's model costs as much as one of the global model.
+    """
+    if len(clients) <= settings.local_eval_clients:
+        return list(clients)
+    place = address(settings.seed, LOOK).random(max(clients) + 1)     # of client k the k-th number, however many there are
+    return sorted(sorted(clients, key=place.__getitem__)[:settings.local_eval_clients])
+
+
+def whose_models(settings, clients):
+    """The record's entry on the clients whose models were tested as the global one, where these are not one or all."""
+    tested = looked_at(settings, range(clients))
+    return {"tested_clients": tested} if settings.bn_stats == "local" and len(tested) < clients else {}
 
 
 def steps_of(settings, examples):

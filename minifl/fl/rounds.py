@@ -28,7 +28,7 @@ from minifl.fl.evaluate import evaluate, predict
 from minifl.fl.graph import Graphs
 from minifl.fl.local import learning_rate
 from minifl.fl.parallel import in_order
-from minifl.fl.participation import failed, sample
+from minifl.fl.participation import failed, looked_at, sample, whose_models
 
 
 class Reply(NamedTuple):
@@ -67,7 +67,7 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
                and reason of each that was asked in vain;
                in rounds divisible by eval_every and in the last one the entries of `evaluate`, in those divisible by
                local_eval_every and in the last one (0: in none) local_accuracy and local_own_accuracy, a number for
-               each client that answered; with settings.diagnose, where the global model is tested, diagnostics
+               each client that answered or for local_clients, those of them that are looked at; with settings.diagnose, where the global model is tested, diagnostics
                (diagnostics.py); seconds, with the tests of the clients' models, without that of the global one and
                without diagnostics
     cuda_graphs  whether the local steps of a call run as a CUDA graph (graph.py); on the CPU there are none
@@ -87,14 +87,15 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             missing = (absent or {}).get(state.round + 1, {})
             answered = [k for k in asked if k not in missing]
             diagnosed = answered[:MOST_CLIENTS] if settings.diagnose and test else []
+            looked = looked_at(settings, asked) if test_locals else []
 
-            def work(clients, state=state, test_locals=test_locals, diagnosed=diagnosed):
+            def work(clients, state=state, looked=frozenset(looked), diagnosed=diagnosed):
                 theta, running, message, kept, losses = local_work(settings, model, algorithm, data, partition, state,
                                                                    clients, graphs)
                 return [Reply({name: sent[i] for name, sent in message.items()}, losses[i].item(),
                               {name: array[i] for name, array in kept.items()},
                               own_accuracies(settings, model, theta[i:i + 1], running[i:i + 1], data, partition.test[k])
-                              if test_locals else None,
+                              if k in looked else None,
                               Ended(k, theta[i:i + 1].copy(), running[i:i + 1].copy()) if k in diagnosed else None)
                         for i, k in enumerate(clients)]
 
@@ -106,12 +107,14 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             record["seconds"] = perf_counter() - begin
 
             if test:
-                models = statistics.global_models(settings, model, state, len(partition.test))
+                clients = len(partition.test)
+                models = statistics.global_models(settings, model, state, clients, looked_at(settings, range(clients)))
                 record |= evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map)
+                record |= whose_models(settings, clients)
                 if settings.diagnose:
                     record["diagnostics"] = diagnose(settings, model, before, state, data, ended, pool_map=pool_map)
             if test_locals:
-                record |= of_own_models(tested)
+                record |= of_own_models(tested, asked, looked, answered)
             yield state, record
 
 
@@ -163,9 +166,11 @@ def take(algorithm, model, state, sizes, answered, replies, record, absent):
     return _server_step(algorithm, model, state, mean, own, (held / sizes.sum()).item()), tested, ended
 
 
-def of_own_models(tested):
-    """The record's entries of the clients' own models: [(accuracy on all test examples, on its own)]."""
-    return {"local_accuracy": [both[0] for both in tested], "local_own_accuracy": [both[1] for both in tested]}
+def of_own_models(tested, asked, looked, answered):
+    """The record's entries of the clients' own models: [(accuracy on all test examples, on its own)] of those that were
+    to be looked at, of those that were asked, and answered."""
+    whose = {"local_clients": [k for k in answered if k in set(looked)]} if len(looked) < len(asked) else {}
+    return whose | {"local_accuracy": [both[0] for both in tested], "local_own_accuracy": [both[1] for both in tested]}
 
 
 def _collect(clients, replies, weights):

@@ -19,6 +19,7 @@ from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate
 from minifl.fl.locking import locked
 from minifl.fl.parallel import Signals, in_order
+from minifl.fl.participation import looked_at, whose_models
 from minifl.fl.provenance import environment
 from minifl.fl.recorded import blaming, settings_in
 from minifl.fl.rounds import federated_rounds
@@ -237,5 +238,9 @@ def reevaluate(path, *, data_dir=None, xp=np, workers=1):
     data = on_device(dataset, xp)
     with in_order(workers if xp is np else 0) as pool_map:
         models = statistics.restored(blocks, clients, xp)
+        if len(models) > 1:
+            looked = set(looked_at(settings, range(clients)))
+            models = [p if k in looked else None for k, p in enumerate(models)]
         result = evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map)
+        result |= whose_models(settings, clients)
     return config, dataset, result

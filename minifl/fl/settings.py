@@ -53,7 +53,8 @@ SCAFFOLD_OPTIONS = ("II", "I")
 
 ACTIVATION = dict.fromkeys(MODELS, "relu") | {"vit": "gelu"}   # of the network as its authors describe it
 
-LOOKING = ("eval_every", "local_eval_every", "diagnose")   # how much is looked at: no bit of the training depends on it
+# How much is looked at: no bit of the training depends on it.
+LOOKING = ("eval_every", "local_eval_every", "local_eval_clients", "diagnose")
 
 TABLE, LISTS = GIVEN = "table", "lists"     # the settings of runs whose label counts, or examples, were read from a file
 REAL, LARGEST = (int, float), sys.float_info.max
@@ -114,6 +115,7 @@ class Settings:
     weight_decay: float = 0.0
     batch_size: int = 32
     eval_every: int = 10
+    local_eval_clients: int = 50    # CIFAR-100's: with more, testing each one's model takes longer than the training
     diagnose: bool = False
     feature_noise: float = 0.0
     init_from: str = None       # sha256 of the model that the run starts from (initial.py); None: drawn by the seed
@@ -122,7 +124,8 @@ class Settings:
 
     def __post_init__(self):
         for name in ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps",
-                     "local_epochs", "clients_per_round", "lr_step_rounds", "batch_size", "patch_size"):
+                     "local_epochs", "clients_per_round", "lr_step_rounds", "batch_size", "patch_size",
+                     "local_eval_clients"):
             _check(name, getattr(self, name), int, lambda v: v >= 1, "a whole number of at least 1")
         for name in ("min_size", "seed", "data_seed", "local_eval_every"):
             _check(name, getattr(self, name), int, lambda v: v >= 0, "a whole number of at least 0")

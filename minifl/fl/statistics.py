@@ -10,7 +10,8 @@ local steps (local.py). Then:
     local    FedBN (Li et al. 2021, "FedBN", Algorithm 1). Statistics, gain and bias of each batch norm stay with their
              client from round to round and are never sent; all else is averaged. There are as many models as clients,
              each the server's parameters with one client's batch norms, and each is tested on the whole test set as
-             well as on its client's part (evaluate.py). A client that has not taken part yet has them as they start.
+             well as on its client's part (evaluate.py); of many clients those of a sample (participation.looked_at). A client
+             that has not taken part yet has them as they start.
     batch    No running statistics. The model is tested with those of each batch of test images: its answers depend on
              which images are tested together, so these are a fixed mixture of the test set (evaluate.py).
 
@@ -70,10 +71,13 @@ def tested(settings, model, theta, running):
     return model.spec.views(theta) | (model.statistics.views(running) if with_running else {})
 
 
-def global_models(settings, model, state, clients):
-    """What is tested as the global model: named views of one network or, with local statistics, of one per client."""
-    local = settings.bn_stats == "local"
-    return [global_model(settings, model, state, k) for k in range(clients if local else 1)]
+def global_models(settings, model, state, clients, looked=None):
+    """What is tested as the global model: named views of one network or, with local statistics, of one per client, None
+    for those that are not in `looked`, if that is given."""
+    if settings.bn_stats != "local":
+        return [global_model(settings, model, state, 0)]
+    looked = range(clients) if looked is None else set(looked)
+    return [global_model(settings, model, state, k) if k in looked else None for k in range(clients)]
 
 
 def global_model(settings, model, state, client):
@@ -109,7 +113,7 @@ def without_clients(arrays):
 
 
 def restored(blocks, clients, xp):
-    """The models of `global_models` from what `saved` returned, on xp's device."""
+    """The models of `global_models`, those of all clients, from what `saved` returned, on xp's device."""
     arrays = {name: xp.asarray(array) for name, array in blocks.items()}
     shared = {name: array[None] for name, array in arrays.items() if not name.startswith("clients/")}
     own = {name.removeprefix("clients/"): array for name, array in arrays.items() if name.startswith("clients/")}

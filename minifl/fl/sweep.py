@@ -5,6 +5,7 @@ and a run that fails or is killed takes no other with it. A sweep can be stopped
 complete are skipped, others resumed.
 """
 
+import contextlib
 import itertools
 import math
 import os
@@ -75,8 +76,8 @@ def perform(runs, jobs, options, *, check=lambda: None):
 
     options  arguments that every process gets, e.g. ["--workers", "1"]
     check    called between two looks at the processes; if it raises, they are stopped, to be resumed later
-    yields   (run, event, detail): event is started, round, ended; detail the number of new rounds, or None or what
-             went wrong
+    yields   (run, event, detail): started and the rounds that its record has; round and those that it then has; ended
+             and None or what went wrong
     """
     waiting = [run for run in runs if run.status not in record.COMPLETE]
     active = []
@@ -85,14 +86,13 @@ def perform(runs, jobs, options, *, check=lambda: None):
             while waiting and len(active) < jobs:
                 process = _Process(waiting.pop(0), options)
                 active.append(process)
-                yield process.run, "started", None
+                yield process.run, "started", process.rounds
             time.sleep(POLL)
             check()
             for process in list(active):
                 ended = process.popen.poll() is not None
-                new = process.new_rounds()
-                if new:
-                    yield process.run, "round", new
+                if process.has_new_rounds():
+                    yield process.run, "round", process.rounds
                 if ended:
                     active.remove(process)
                     yield process.run, "ended", process.error()
@@ -109,19 +109,18 @@ class _Process:
     def __init__(self, run, options):
         self.run = run
         begin = ["--resume", run.path] if run.status != "new" else [*_arguments(run.chosen), "--out", run.path]
-        self.rounds_file, self.seen, self.output = run.path / record.ROUNDS, 0, tempfile.TemporaryFile()
+        self.rounds_file, self.rounds, self.output = run.path / record.ROUNDS, 0, tempfile.TemporaryFile()
+        self.has_new_rounds()
         self.popen = subprocess.Popen([sys.executable, "-m", "minifl", "train", *begin, *options],
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.output,
                                       start_new_session=True, env=environment())
 
-    def new_rounds(self):
-        """How many rounds the record has gained since the last look; it loses some where a run is resumed."""
-        try:
-            rounds = reading.whole(self.rounds_file).count(b"\n")
-        except OSError:     # not there yet; what else is wrong with it the process says
-            rounds = self.seen
-        new, self.seen = rounds - self.seen, rounds
-        return new
+    def has_new_rounds(self):
+        """Count the rounds of the record: has that changed? It loses some where a run is resumed."""
+        before = self.rounds
+        with contextlib.suppress(OSError):      # not there yet; what else is wrong with it the process says
+            self.rounds = reading.whole(self.rounds_file).count(b"\n")
+        return self.rounds != before
 
     def error(self):
         """None after success, else the last line that the process wrote."""

@@ -56,7 +56,7 @@ def users_of(client_port, server_port):
     found = set()
     for table in TABLES:
         if table.exists():
-            for line in table.read_text().splitlines()[1:]:
+            for line in table.read_text(encoding="utf-8").splitlines()[1:]:
                 local, remote, user = (line.split()[i] for i in (1, 2, 7))      # proc(5): address:port in hexadecimal
                 if _port(local) == client_port and _port(remote) == server_port:
                     found.add(int(user))

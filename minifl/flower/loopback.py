@@ -116,7 +116,8 @@ class Federation:
     def flwr(self, *arguments):
         """What `flwr ... --format json` says; Failed if that is no JSON."""
         done = subprocess.run([program("flwr"), *arguments, "--format", "json"], env=self._environment("link"),
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=self.folder)
+                              stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+                              cwd=self.folder)
         start = done.stdout.find("{")
         try:
             return json.JSONDecoder().raw_decode(done.stdout[start:])[0] if start >= 0 else {}

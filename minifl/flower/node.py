@@ -35,7 +35,7 @@ class Job(NamedTuple):
     clients: list       # their numbers, ascending
     since: list         # of each the last round (from 1) that counted, 0 if none did
     oldest: int         # round of the oldest checkpoint that the server may go on from
-    test_own: bool      # whether the clients' own models are tested
+    test_own: list      # those of which the own model is tested
 
 
 class Here(NamedTuple):
@@ -94,7 +94,7 @@ def train(here, job, w, server, running):
             theta, after, message, keeps, losses = local_work(here.settings, here.model, here.method, here.dataset,
                                                               here.partition, state, [k])
             tested = own_accuracies(here.settings, here.model, theta, after, here.dataset, here.partition.test[k]) \
-                if job.test_own else None
+                if k in job.test_own else None
             keeps = {name: array[0] for name, array in keeps.items()}
             if keeps:       # before the reply leaves: if that is lost, this is passed over
                 kept.save(here.folder, k, job.round + 1, keeps)

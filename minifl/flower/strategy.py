@@ -20,6 +20,7 @@ from flwr.serverapp.strategy import Strategy
 from minifl.fl import checkpoint, statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate, test_record
+from minifl.fl.participation import looked_at, whose_models
 from minifl.fl.rounds import due, line_up, of_own_models, take, trained_on
 from minifl.flower import replies as rules
 from minifl.flower import wire
@@ -49,7 +50,7 @@ class Rounds(Strategy):
         self.form = rules.expected(settings, model, self.method, state, dataset.num_classes)
         self.keeps = bool(statistics.kept_sizes(settings, model, self.method))
         self.nodes = Nodes(terms, self.said(), say)
-        self.sent, self.asked, self.absent = {}, [], {}
+        self.sent, self.asked, self.looked, self.answered, self.absent = {}, [], [], [], {}
         self.record, self.tested, self.tests, self.begin = {}, [], None, 0.0
 
     def summary(self):
@@ -65,19 +66,19 @@ class Rounds(Strategy):
     def configure_train(self, server_round, arrays, config, grid):
         """The messages of a round; who has no node is absent."""
         self.begin = perf_counter()
-        test, test_own = due(self.settings, self.state.round)
         self.asked, self.record = line_up(self.settings, self.trained, self.state.round)
+        self.looked = looked_at(self.settings, self.asked) if due(self.settings, self.state.round)[1] else []
         self.nodes.meet(grid)
-        return self.messages(arrays, self.asked, MessageType.TRAIN, test_own)
+        return self.messages(arrays, self.asked, MessageType.TRAIN, self.looked)
 
     def aggregate_train(self, server_round, replies):
         """The method's server step with the replies that hold."""
         found, diverged = self.answers(replies, self.reply_of)
         if not found and self.asked and set(diverged) == set(self.asked):
             raise Diverged(f"{self.absent[diverged[0]]} (all {len(diverged)} clients that were asked say so)")
-        answered = sorted(found)
-        self.state, self.tested, _ = take(self.method, self.model, self.state, self.sizes, answered,
-                                          [found[k] for k in answered], self.record, self.absent)
+        self.answered = sorted(found)
+        self.state, self.tested, _ = take(self.method, self.model, self.state, self.sizes, self.answered,
+                                          [found[k] for k in self.answered], self.record, self.absent)
         return self.broadcast(), None
 
     def reply_of(self, k, message):
@@ -88,19 +89,19 @@ class Rounds(Strategy):
             tested = [*tested, None]
         reply = rules.checked(wire.unpack(arrays, self.form), self.form, losses.get(str(k)),
                               tuple(tested) if isinstance(tested, list) else None, method=self.method,
-                              test_own=due(self.settings, self.state.round)[1], clip_update=self.terms.clip_update)
+                              test_own=k in self.looked, clip_update=self.terms.clip_update)
         counted = np.array([self.state.round + 1], dtype=self.state.w.dtype)
         return reply._replace(kept={KNOWN: counted} if self.keeps else {})
 
     # tests
 
     def configure_evaluate(self, server_round, arrays, config, grid):
-        """Messages only where every client has a model of its own."""
+        """Messages only where every client has a model of its own, to those that are looked at."""
         self.tests = None
         if self.settings.bn_stats != "local" or not due(self.settings, self.state.round - 1)[0]:
             return []
         self.tests = {}
-        return self.messages(arrays, range(len(self.partition.train)), MessageType.EVALUATE, False)
+        return self.messages(arrays, looked_at(self.settings, range(len(self.partition.train))), MessageType.EVALUATE, [])
 
     def aggregate_evaluate(self, server_round, replies):
         """What the clients' models say of the test images."""
@@ -127,14 +128,16 @@ class Rounds(Strategy):
         self.record["seconds"] = perf_counter() - self.begin
         if test and self.settings.bn_stats == "local":
             if self.tests:
-                self.record |= test_record([self.tests.get(k) for k in range(len(self.partition.test))],
-                                           self.dataset.y_test, self.partition.test, self.dataset.num_classes)
+                clients = len(self.partition.test)
+                self.record |= test_record([self.tests.get(k) for k in range(clients)], self.dataset.y_test,
+                                           self.partition.test, self.dataset.num_classes)
+                self.record |= whose_models(self.settings, clients)
         elif test:
             models = statistics.global_models(self.settings, self.model, self.state, len(self.partition.test))
             self.record |= evaluate(self.model, models, self.dataset.x_test, self.dataset.y_test, self.partition.test,
                                     pool_map=self.pool_map)
         if test_own:
-            self.record |= of_own_models(self.tested)
+            self.record |= of_own_models(self.tested, self.asked, self.looked, self.answered)
         self.keep(self.state, self.record)
         return None
 
@@ -150,7 +153,8 @@ class Rounds(Strategy):
             if i not in self.nodes.ids:
                 self.absent |= dict.fromkeys(mine, self.nodes.why_not(i))
             elif mine:
-                job = Job(self.state.round, mine, [self.known(k) for k in mine], oldest, test_own)
+                job = Job(self.state.round, mine, [self.known(k) for k in mine], oldest,
+                          [k for k in mine if k in test_own])
                 content = RecordDict({wire.ARRAYS: arrays, wire.JOB: wire.pack_fields(job), **self.said()})
                 message = Message(content, self.nodes.ids[i], kind, group_id=str(self.state.round + 1))
                 self.sent[i] = message, mine

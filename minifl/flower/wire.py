@@ -90,7 +90,7 @@ def unpack_task(record):
 
 def unpack_job(record):
     """The Job of a message."""
-    return Job(*(list(record[name]) if name in ("clients", "since") else record[name] for name in Job._fields))
+    return Job(*(list(record[name]) if name in ("clients", "since", "test_own") else record[name] for name in Job._fields))
 
 
 def own(message, name, kind):

@@ -165,6 +165,14 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     assert files[0][0].read_bytes().startswith(b"\x89PNG") and b"<svg" in files[0][1].read_bytes()
 
 
+def test_a_figure_is_laid_out_once_for_all_of_its_files(tmp_path, monkeypatch):
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    laid_out, execute = [], ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: laid_out.append(1) or execute(self, figure))
+    pictures.plot_runs(read_diagnostics([write_run(tmp_path / "run")]), tmp_path)
+    assert len(laid_out) == 1
+
+
 def test_own_pictures_are_overwritten(tmp_path):
     with plots.drawing() as (figure, [[ax]]):
         files = plots.save(figure, tmp_path / "x")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -52,6 +53,19 @@ def test_variants(tmp_path, capsys):
     (("check", "hw9"), "'hw9' is unknown"),
     (("hide", "hw9", "--out", "new"), "'hw9' is unknown"),
     (("bundle", "hw3", "--out", "full/mine.txt"), "exists; name a new file"),
+    (("carve", "hw3", "--out", "full/mine.txt"), "exists and is not an empty folder"),
+    (("carve", "hw3", "--out", "full/mine.txt/new"), "--out full/mine.txt/new: cannot be written"),
+    (("solve", "hw3", "--out", "/proc/new/folder"), "--out /proc/new/folder: cannot be written"),
+    (("carve", "hw3", "--out", "n" * 300), "cannot be written (File name too long)"),
+    (("hide", "hw3", "--out", "full/mine.txt"), "cannot be written"),
+    (("hide", "hw3", "--out", "n" * 300), "cannot be written (File name too long)"),
+    (("bundle", "hw3", "--out", "full/mine.txt/new.zip"), "cannot be written"),
+    (("bundle", "hw3", "--out", "n" * 300), "cannot be written (File name too long)"),
+    (("grade", "n" * 300, "--assignment", "hw3"), "is not a folder"),
+    (("grade", "full", "--assignment", "hw3", "--hidden", "n" * 300), "holds neither hw3.json nor hw3.py"),
+    (("grade", "full/mine.txt"), "is not a folder, and no zip archive either"),
+    (("carve", "hw3", "--out", "new", "--student", "a\x1b[2J"), "none of them for control"),
+    (("carve", "hw3", "--out", "new", "--student", "a" * 101), "at most 100 characters"),
 ])
 def test_bad_input_is_refused_and_nothing_lost(tmp_path, capsys, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
@@ -60,6 +74,19 @@ def test_bad_input_is_refused_and_nothing_lost(tmp_path, capsys, monkeypatch, ar
     code, _, err = course(capsys, *arguments)
     assert code == 2 and said in err and "Traceback" not in err
     assert (tmp_path / "full/mine.txt").read_text() == "work" and not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    """As another user than root would meet it."""
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+    for name in ("mkdtemp", "mkdir"):
+        with monkeypatch.context() as patched:
+            patched.setattr(*(("tempfile.mkdtemp", refused) if name == "mkdtemp" else ("pathlib.Path.mkdir", refused)))
+            for command in ("carve", "solve", "hide", "bundle"):
+                if name == "mkdir" or command in ("carve", "solve"):
+                    code, _, err = course(capsys, command, "hw3", "--out", tmp_path / "new/folder")
+                    assert code == 2 and "cannot be written (Permission denied)" in err and "Traceback" not in err
 
 
 def test_hidden_seeds_are_not_drawn_again(tmp_path, capsys):
@@ -86,3 +113,23 @@ def test_check_tells_what_does_not_hold_by_its_exit_code(capsys, monkeypatch):
         monkeypatch.setattr(proof, "check", lambda name, jobs, good=good: [rows[good]])
         code, out, _ = course(capsys, "check", "hw2")
         assert code == (0 if good else 1) and ("all good" in out) == good and ("NameError" in out) != good
+
+
+def test_a_zip_of_a_class(tmp_path, capsys):
+    """As Moodle hands it out: a folder for each student, and one who handed in something else."""
+    for name, command in (("ada", "solve"), ("emmy", "carve")):
+        assert course(capsys, command, "hw3", "--out", tmp_path / name, "--student", name)[0] == 0
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as zipped:
+        for name in ("ada", "emmy"):
+            for file in (tmp_path / name).rglob("*"):
+                zipped.write(file, f"{name}_1_assignsubmission_file_/{file.relative_to(tmp_path / name)}")
+    code, out, _ = course(capsys, "grade", tmp_path / "class.zip")
+    assert code == 0 and "student ada" in out and "student emmy" in out
+    assert [line.split()[:3] for line in out.splitlines()[-2:]] == [["24.0", "of", "24"], ["0.0", "of", "24"]]
+    assert course(capsys, "grade", tmp_path / "class.zip", "--json", "r.json")[:2] == (2, "")
+    with zipfile.ZipFile(tmp_path / "class.zip", "a") as zipped:
+        zipped.writestr("zoe_2_assignsubmission_file_/essay.pdf", "%PDF")
+    code, out, err = course(capsys, "grade", tmp_path / "class.zip")
+    assert code == 2 and out == "" and "class.zip/zoe_2_assignsubmission_file_: has no minifl/course/settings.json" in err
+    code, out, _ = course(capsys, "grade", tmp_path / "class.zip", "--assignment", "hw3")
+    assert code == 0 and "0.0 of 24" in out.splitlines()[-1] and "zoe" in out.splitlines()[-1]

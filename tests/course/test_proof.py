@@ -138,6 +138,14 @@ def test_a_stub_that_does_not_import(failed):
     assert any("stubs import" in what and "NameError" in detail for what, detail in found.items())
 
 
+def test_a_process_that_cannot_try_anything_proves_nothing(failed, monkeypatch):
+    monkeypatch.setattr(proof, "_trial", lambda folder, submissions: ["no module named numpy"] * len(submissions))
+    found = failed()
+    assert found["scale=thrice: the published solution is none"] == "loses no module named numpy"
+    for label in ("published", "scale=thrice"):
+        assert {f"{label}: stubs import", f"{label}: with the reference all pass"} <= set(found)
+
+
 def test_mutants_keep_the_reference_for_its_own_calls():
     """feature norm's mutant must not spoil mv_norm_backward, which calls feature_norm_backward."""
     from minifl.course import assignments

@@ -111,7 +111,7 @@ def install(monkeypatch, folder, *, source=SOURCE, sheet=SHEET, tests=TESTS, ass
     """A repository in `folder` whose only assignment is the toy; returns the assignment."""
     root, package = Path(folder), Path(assignments.__file__).parent
     for name in ("__init__.py", "running.py"):
-        write(root / "minifl/course" / name, (package / name).read_text())
+        write(root / "minifl/course" / name, (package / name).read_text(encoding="utf-8"))
     write(root / "minifl/__init__.py", "")
     write(root / "minifl/toy.py", source)
     write(root / "minifl/course/hw1/sheet.md", sheet)
@@ -129,4 +129,4 @@ def install(monkeypatch, folder, *, source=SOURCE, sheet=SHEET, tests=TESTS, ass
 
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")

@@ -23,17 +23,17 @@ def put(folder, settings, client_means, *, every=10, status="finished", rounds=N
     path = Path(folder) / (name or run_name(settings))
     path.mkdir(parents=True)
     held = asdict(settings) | ({"rounds": rounds} if rounds else {})
-    (path / "config.json").write_text(json.dumps({"settings": held, "partition": {}, "data": {}}))
+    (path / "config.json").write_text(json.dumps({"settings": held, "partition": {}, "data": {}}), encoding="utf-8")
     lines = []
     for i, mean in enumerate(client_means, start=1):
         number = min(i * every, held["rounds"])
         lines += [{"round": r, "train_loss": 1.0} for r in range(len(lines) + 1, number)]
         lines.append({"round": number, "train_loss": 1.0, "client_mean_accuracy": mean,
                       "accuracy": mean if accuracies is None else accuracies[i - 1]})
-    (path / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (path / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     if status:
         (path / "end.json").write_text(json.dumps({"status": status, "message": None, "rounds_done": len(lines),
-                                                   "last_evaluation": lines[-1] if lines else None}))
+                                                   "last_evaluation": lines[-1] if lines else None}), encoding="utf-8")
     return path
 
 

@@ -35,6 +35,7 @@ CHOICES = {      # of each some values, the usual ones among them; absent: not c
     "head": st.sampled_from(["linear", "cosine"]),
 }
 LOOKS = {"eval_every": st.sampled_from([1, 10]), "local_eval_every": st.sampled_from([0, 50]),
+         "local_eval_clients": st.sampled_from([2, 50]),
          "diagnose": st.booleans()}
 
 

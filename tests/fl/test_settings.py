@@ -15,7 +15,7 @@ from minifl.fl.settings import (BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES,
                                 settings_for)
 
 COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps", "local_epochs",
-          "clients_per_round", "lr_step_rounds", "batch_size", "patch_size")
+          "clients_per_round", "lr_step_rounds", "batch_size", "patch_size", "local_eval_clients")
 FROM_ZERO = ("min_size", "seed", "data_seed", "local_eval_every")
 POSITIVE = ("lr", "width", "dirichlet_alpha", "server_lr", "server_tau")
 NOT_NEGATIVE = ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon", "weight_decay",

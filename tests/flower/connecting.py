@@ -26,7 +26,7 @@ def command(*arguments):
 
 def run(*arguments, cwd):
     """Run the command line to its end: (exit code, stdout, stderr)."""
-    done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=LONGEST)
+    done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, encoding="utf-8", timeout=LONGEST)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -70,4 +70,4 @@ def kill_session(pid):
 def log(out, name):
     """The log of a process of Flower."""
     file = Path(out) / "federation" / f"{name}.log"
-    return file.read_text(errors="replace") if file.exists() else ""
+    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""

@@ -45,7 +45,7 @@ def start(name, folder, log, *command, **extra):
 
 def call(script):
     done = subprocess.run([script], cwd="/", env=environment() | {"PYTHON": sys.executable}, capture_output=True,
-                          text=True, stdin=subprocess.DEVNULL, timeout=120)
+                          encoding="utf-8", stdin=subprocess.DEVNULL, timeout=120)
     for line in (done.stdout + done.stderr).strip().splitlines():
         say(f"  {script.name}: {line}")
     return done.returncode
@@ -88,7 +88,7 @@ def trial(options, more, folder):
         [sys.executable, "-m", "minifl", "federate", "--data", "embedded", "--width", "0.1", "--norm", "fn",
          "--num-clients", str(NODES), "--setting", "disjoint", "--rounds", "2", *more, "--emit", emitted,
          "--address", f"{host}:{port}"],
-        check=True, env=environment(), capture_output=True, text=True).stdout)
+        check=True, env=environment(), capture_output=True, encoding="utf-8").stdout)
     shutil.copytree(emitted / "server", server)
     nodes = [Path(shutil.copytree(emitted / f"node-{i}", folder / f"machine {i}" / f"node-{i}")) for i in range(NODES)]
     shutil.rmtree(emitted)
@@ -104,7 +104,7 @@ def trial(options, more, folder):
     if call(server / "start-run.sh"):
         return "start-run.sh failed"
     rounds = server / "run" / "rounds.jsonl"
-    if (options.crash or options.lose) and not wait_for(lambda: rounds.read_text().count("\n"), 120):
+    if (options.crash or options.lose) and not wait_for(lambda: rounds.read_text(encoding="utf-8").count("\n"), 120):
         return "no round"
     if options.lose:
         for pid, name in ours(nodes[1]):
@@ -117,7 +117,7 @@ def trial(options, more, folder):
             say(f"killed {name}")
             os.kill(pid, signal.SIGKILL)
         superlink.wait()
-        say(f"{rounds.read_text().count(chr(10))} rounds are in the record")
+        say(f"{len(rounds.read_bytes().splitlines())} rounds are in the record")
         start("superlink", server, folder, server / "start-superlink.sh")
         if call(server / "register-nodes.sh"):
             return "register-nodes.sh failed"
@@ -126,13 +126,13 @@ def trial(options, more, folder):
     end = server / "run" / "end.json"
     if not wait_for(end.exists, LIMIT):
         return "no end.json"
-    say(f"end.json: {json.loads(end.read_text())['status']}")
-    for line in rounds.read_text().splitlines():
+    say(f"end.json: {json.loads(end.read_bytes())['status']}")
+    for line in rounds.read_text(encoding="utf-8").splitlines():
         line = json.loads(line)
         say(f"round {line['round']}: accuracy {line.get('accuracy')}, absent {line.get('absent', 'nobody')}")
     say(f"start-run.sh after the end: exit code {call(server / 'start-run.sh')}")
     replayed = subprocess.run([sys.executable, "-m", "minifl", "replay", server / "run"], env=environment(),
-                              capture_output=True, text=True, timeout=120)
+                              capture_output=True, encoding="utf-8", timeout=120)
     say(f"replay: exit code {replayed.returncode}")
     for line in (replayed.stdout + replayed.stderr).strip().splitlines():
         say(f"  replay: {line}")
@@ -144,7 +144,7 @@ def trial(options, more, folder):
     say(f"stopped by a signal in {time.monotonic() - before:.1f} s, exit codes {codes}")
     wait_for(lambda: not ours(folder), 15)
     say(f"left of it: {ours(folder) or 'nothing'}")
-    return replayed.returncode or json.loads(end.read_text())["status"] != "finished"
+    return replayed.returncode or json.loads(end.read_text(encoding="utf-8"))["status"] != "finished"
 
 
 def main():
@@ -170,7 +170,7 @@ def main():
             os.kill(pid, signal.SIGKILL)
         if failed:
             for log in sorted(folder.glob("*.log")):
-                print(f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-25:], sep="\n")
+                print(f"--- {log.name}", *log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:], sep="\n")
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
     say(f"FAILED: {failed}" if failed else "It worked.")

@@ -106,7 +106,7 @@ def served(out, data_dir, grid=None, **changed):
 
 def same(one, other):
     """Whether two run directories hold the same rounds, byte for byte, and the same model."""
-    assert (one / record.ROUNDS).read_text() == (other / record.ROUNDS).read_text()
+    assert (one / record.ROUNDS).read_text(encoding="utf-8") == (other / record.ROUNDS).read_text(encoding="utf-8")
     a, b = np.load(one / record.MODEL), np.load(other / record.MODEL)
     assert a.files == b.files
     for name in a.files:

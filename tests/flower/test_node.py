@@ -50,7 +50,7 @@ def test_the_work_is_that_of_the_loop_and_does_not_depend_on_the_process(data_di
     settings, task = task_of(data_dir, algorithm="scaffold")
     here = node.come_in(task, None, data_dir, tmp_path, 2)
     state = first_state(settings, here.model)
-    job = node.Job(0, [1, 4], [0, 0], 0, True)
+    job = node.Job(0, [1, 4], [0, 0], 0, [1, 4])
     first = node.train(here, job, state.w, state.server, state.statistics)
     again = node.train(node.come_in(task, None, data_dir, tmp_path / "elsewhere", 1), job, state.w, state.server,
                        state.statistics)
@@ -69,12 +69,12 @@ def test_the_next_round_begins_with_what_was_kept(data_dir, tmp_path):
     settings, task = task_of(data_dir, algorithm="scaffold")
     here = node.come_in(task, None, data_dir, tmp_path, 1)
     state = first_state(settings, here.model)
-    kept = node.train(here, node.Job(0, [2], [0], 0, False), state.w, state.server, state.statistics).replies[2].kept
-    second = node.train(here, node.Job(1, [2], [1], 0, False), state.w, state.server, state.statistics).replies[2]
+    kept = node.train(here, node.Job(0, [2], [0], 0, []), state.w, state.server, state.statistics).replies[2].kept
+    second = node.train(here, node.Job(1, [2], [1], 0, []), state.w, state.server, state.statistics).replies[2]
     expected = local_work(settings, here.model, here.method, here.dataset, here.partition,
                           State(1, state.w, state.server, {2: kept}, state.statistics), [2])[2]
     np.testing.assert_array_equal(second.message["update"], expected["update"][0])
-    forgetful = node.train(here, node.Job(1, [2], [0], 0, False), state.w, state.server, state.statistics).replies[2]
+    forgetful = node.train(here, node.Job(1, [2], [0], 0, []), state.w, state.server, state.statistics).replies[2]
     assert (forgetful.message["update"] != expected["update"][0]).any()
 
 
@@ -82,7 +82,7 @@ def test_one_clients_trouble_is_not_the_others(data_dir, tmp_path):
     settings, task = task_of(data_dir, algorithm="scaffold")
     here = node.come_in(task, None, data_dir, tmp_path, 1)
     state = first_state(settings, here.model)
-    outcome = node.train(here, node.Job(4, [0, 1], [3, 0], 0, False), state.w, state.server, state.statistics)
+    outcome = node.train(here, node.Job(4, [0, 1], [3, 0], 0, []), state.w, state.server, state.statistics)
     assert list(outcome.replies) == [1] and list(outcome.trouble) == [0] and not outcome.diverged
     assert "what client 0 keeps was lost" in outcome.trouble[0]
 
@@ -91,5 +91,5 @@ def test_a_loss_that_is_not_finite_is_said(data_dir, tmp_path):
     settings, task = task_of(data_dir, norm="none")
     here = node.come_in(task, None, data_dir, tmp_path, 1)
     state = first_state(settings, here.model)
-    outcome = node.train(here, node.Job(0, [0, 1], [0, 0], 0, False), state.w + np.float32(1e30), {}, state.statistics)
+    outcome = node.train(here, node.Job(0, [0, 1], [0, 0], 0, []), state.w + np.float32(1e30), {}, state.statistics)
     assert not outcome.replies and outcome.diverged == [0, 1] and "round 1" in outcome.trouble[1]

@@ -34,6 +34,8 @@ CASES = {name: {"algorithm": name} for name in ALGORITHMS} | {
                       "local_epochs": 1, "batch_size": 16},
     "dropouts": {"algorithm": "scaffold", "dropout_rate": 0.5, "num_clients": 4, "rounds": 4},
     "a client without examples": {"num_clients": 12, "setting": "oneclass"},
+    "own models of a sample": {"num_clients": 5, "local_eval_clients": 2, "participation": 0.8, "dropout_rate": 0.2},
+    "batch norm that stays, a sample tested": {"norm": "bn", "bn_stats": "local", "num_clients": 5, "local_eval_clients": 2},
     "mlp": {"model": "mlp", "norm": "ln"}, "resnet8": {"model": "resnet8", "width": 0.25, "norm": "gn"},
     "vit": {"model": "vit", "width": 0.1, "norm": "ln", "rounds": 2},
 }

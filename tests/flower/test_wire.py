@@ -81,7 +81,7 @@ def test_a_header_that_claims_terabytes_costs_nothing():
 
 
 def test_fields_come_back():
-    job, task = Job(3, [1, 2], [0, 3], 2, True), Task("{}", "run", "data", "partition")
+    job, task = Job(3, [1, 2], [0, 3], 2, [2]), Task("{}", "run", "data", "partition")
     assert wire.unpack_job(wire.pack_fields(job)) == job
-    assert wire.unpack_job(wire.pack_fields(Job(0, [], [], 0, False))) == Job(0, [], [], 0, False)
+    assert wire.unpack_job(wire.pack_fields(Job(0, [], [], 0, []))) == Job(0, [], [], 0, [])
     assert wire.unpack_task(wire.pack_fields(task)) == task

@@ -53,13 +53,13 @@ def in_round(folder, number, act):
 def resumed(folder):
     code, output, errors = run("federate", "--resume", "run", cwd=folder)
     assert code == 0, output + errors
-    times = [json.loads(line) for line in (folder / "run" / record.TIMES).read_text().splitlines()]
+    times = [json.loads(line) for line in (folder / "run" / record.TIMES).read_text(encoding="utf-8").splitlines()]
     return f"resumed after round {next(line['resumed_after'] for line in times if 'resumed_after' in line)}"
 
 
 def interrupted(folder):
     process = in_round(folder, 2, lambda process: os.kill(process.pid, signal.SIGINT))
-    assert process.returncode == 130, (folder / "output").read_text()
+    assert process.returncode == 130, (folder / "output").read_text(encoding="utf-8")
     assert record.read_end(folder / "run")["status"] == "interrupted"
     return resumed(folder)
 
@@ -71,7 +71,7 @@ def all_killed(folder):
 
 def superlink_killed(folder):
     process = in_round(folder, 3, lambda _: kill_session(of_kind(folder, b"minifl.flower.closed superlink")))
-    assert process.returncode == 1 and "the SuperLink ended" in (folder / "output").read_text()
+    assert process.returncode == 1 and "the SuperLink ended" in (folder / "output").read_text(encoding="utf-8")
     return resumed(folder)
 
 
@@ -86,7 +86,7 @@ def of_kind(folder, *words):
 
 def serverapp_killed(folder):
     process = in_round(folder, 3, lambda _: os.kill(of_kind(folder, b"flwr-serverapp"), signal.SIGKILL))
-    assert process.returncode == 1, (folder / "output").read_text()
+    assert process.returncode == 1, (folder / "output").read_text(encoding="utf-8")
     return resumed(folder)
 
 
@@ -100,8 +100,9 @@ def node_killed(*arguments):
             wait_for(lambda: process.poll() is not None, "the end", 600)
         finally:
             kill_session(process.pid)
-        assert process.returncode == 0, (folder / "output").read_text()
-        times = [json.loads(line)["seconds"] for line in (folder / "run" / record.TIMES).read_text().splitlines()]
+        assert process.returncode == 0, (folder / "output").read_text(encoding="utf-8")
+        times = [json.loads(line)["seconds"]
+                 for line in (folder / "run" / record.TIMES).read_text(encoding="utf-8").splitlines()]
         absent = [line["round"] for line in record.read_rounds(folder / "run") if "absent" in line]
         assert absent[0] == 2 and absent[-1] < len(times), absent
         reason = record.read_rounds(folder / "run")[1]["absent"][0]["reason"]
@@ -150,7 +151,7 @@ def try_one(trial):
 def main(names):
     signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell has background jobs ignore it
     os.environ["MINIFL_DATA"] = str(data_folder()[0].resolve())
-    found = json.loads(RECORD.read_text())["trials"] if names and RECORD.exists() else {}
+    found = json.loads(RECORD.read_text(encoding="utf-8"))["trials"] if names and RECORD.exists() else {}
     for name in names or TRIALS:
         passed, said, seconds = try_one(TRIALS[name])
         print(f"{'passed' if passed else 'FAILED'}  {seconds:5.0f} s  {name}  {said}", flush=True)

@@ -69,7 +69,7 @@ def same_files(out):
 
 def times_of(out, what):
     """The values of that name in what TIMES says of rounds and resumptions."""
-    lines = [json.loads(line) for line in (out / record.TIMES).read_text().splitlines()]
+    lines = [json.loads(line) for line in (out / record.TIMES).read_text(encoding="utf-8").splitlines()]
     return [line[what] for line in lines if what in line]
 
 

@@ -1,0 +1,88 @@
+"""The course where the package is not a checkout: beside its dependencies in site-packages, wherever these are."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import click
+import numpy
+import pytest
+import scipy
+
+import minifl
+
+SOUND = """
+from minifl.course import assignments, carve, judge, proof
+import minifl, numpy, sys
+hw1 = assignments.load("hw1")
+published = assignments.variant_of(hw1, "")
+bad = [proof.line(row) for row in proof._one_variant(hw1, "published", published, "") if not row.passed]
+carve.carve(hw1, "solved", reference=True)
+graded = judge.grade(hw1, "solved")
+print(minifl.__file__, numpy.__file__, *bad, f"{graded.earned:g} of {graded.points:g}", sep="\\n")
+"""
+
+
+def virtual_environment(folder):
+    """A virtual environment; returns its Python and where its packages go."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return folder / "bin/python", folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+
+
+def of_conda(folder):
+    """An environment as conda makes them: interpreter, library and packages below one prefix, nothing says where else."""
+    library = folder / "lib" / f"python{sysconfig.get_python_version()}"
+    shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=shutil.ignore_patterns(
+        "site-packages", "dist-packages", "test", "config-*", "ensurepip", "idlelib", "__pycache__"))
+    (folder / "bin").mkdir()
+    return shutil.copy(Path(sys.executable).resolve(), folder / "bin/python3"), library / "site-packages"
+
+
+def install(site, *packages):
+    """Put packages into a folder, as wheels do."""
+    for package in packages:
+        folder = Path(package.__file__).resolve().parent
+        for found in (folder, folder.with_name(f"{folder.name}.libs")):
+            if found.exists():
+                shutil.copytree(found, site / found.name, copy_function=_link,
+                                ignore=shutil.ignore_patterns("__pycache__", "tests"))     # ours has tests.py, no tests/
+
+
+def _link(source, target):
+    try:
+        os.link(source, target)
+    except OSError:      # another file system
+        shutil.copy2(source, target)
+
+
+def said(python, tmp_path, **environment):
+    """What SOUND says there, run from another folder: where minifl and NumPy are, what does not hold, the mark."""
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run([python, "-B", "-c", SOUND], cwd=tmp_path / "elsewhere", capture_output=True, encoding="utf-8",
+                          env={"PATH": "/usr/bin:/bin", **environment})
+    assert done.returncode == 0, done.stderr
+    where, numpy_, *rest = done.stdout.splitlines()
+    return where, numpy_, rest
+
+
+@pytest.mark.parametrize("make", [virtual_environment, of_conda])
+def test_the_course_is_sound_where_it_is_installed(tmp_path, make):
+    python, site = make(tmp_path / "some-packages")      # a name that is no site-packages
+    install(site, minifl, numpy, scipy, click)
+    where, _, rest = said(python, tmp_path)
+    assert where == str(site / "minifl/__init__.py") and rest == ["24 of 24"]
+
+
+def test_packages_in_different_places(tmp_path):
+    """Ours where PYTHONPATH says, the others in the environment; and another NumPy, which is not the first that is found."""
+    python, site = virtual_environment(tmp_path / "b-environment")
+    first = tmp_path / "z-first"
+    install(first, minifl, numpy)
+    install(site, scipy, click)
+    (site / "numpy").mkdir()
+    (site / "numpy/__init__.py").write_text("raise ImportError('the other NumPy')", encoding="utf-8")
+    where, _, rest = said(python, tmp_path, PYTHONPATH=str(first))
+    assert where == str(first / "minifl/__init__.py") and rest == ["24 of 24"]
