@@ -44,6 +44,8 @@ def merge(from_file, from_line):
     for pair in ((name, other) for name, (other, _) in EITHER.items()):
         if any(name in given for name in pair):
             from_file = {name: value for name, value in from_file.items() if name not in pair}
+    if "local_steps" in given:      # without epochs there is no last batch of them
+        from_file.pop("last_batch", None)
     return {**from_file, **given}
 
 

@@ -45,7 +45,7 @@ class Rounds(Strategy):
         self.task, self.settings, self.model, self.method = task, settings, model, settings.method()
         self.state, self.dataset, self.partition = state, dataset, partition
         self.keep, self.terms, self.folder, self.pool_map = keep, terms, folder, pool_map
-        self.trained, self.sizes = trained_on(partition)
+        self.trained, self.weights = trained_on(settings, partition)
         self.form = rules.expected(settings, model, self.method, state, dataset.num_classes)
         self.keeps = bool(statistics.kept_sizes(settings, model, self.method))
         self.nodes = Nodes(terms, self.said(), say)
@@ -76,7 +76,7 @@ class Rounds(Strategy):
         if not found and self.asked and set(diverged) == set(self.asked):
             raise Diverged(f"{self.absent[diverged[0]]} (all {len(diverged)} clients that were asked say so)")
         answered = sorted(found)
-        self.state, self.tested, _ = take(self.method, self.model, self.state, self.sizes, answered,
+        self.state, self.tested, _ = take(self.method, self.model, self.state, self.weights, answered,
                                           [found[k] for k in answered], self.record, self.absent)
         return self.broadcast(), None
 

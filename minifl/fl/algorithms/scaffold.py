@@ -21,8 +21,11 @@ the clients away from the minimum: it converges to that of sum_k F_k / N instead
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
+from minifl.errors import unknown
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.models import loss_and_grad
+
+SCAFFOLD_OPTIONS = ("II", "I")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Scaffold(FedAvg):
     server_lr: float = 1.0
 
     kept = broadcast = ("control",)
+
+    def __post_init__(self):
+        if self.scaffold_option not in SCAFFOLD_OPTIONS:
+            raise unknown("--scaffold-option", self.scaffold_option, SCAFFOLD_OPTIONS)
 
     def server_state(self, w):
         return {"control": get_xp(w).zeros_like(w)}
@@ -87,12 +94,12 @@ class Scaffold(FedAvg):
 def _mean_gradient_at_server(work):
     """(K, P): each client's gradient at w, averaged over the batches of its steps."""
     # course: hw5, SCAFFOLD, 2 points
-    # task: work.x (K, E, N, ...) and work.y (K, E, N) are the batches; work.active (K, E) says which of the steps a
-    # task: client does: a batch of a step that it does not do is no batch of its.
+    # task: work.batch(step) are x and y of each of the E steps; work.active (K, E) says which of the steps a client
+    # task: does: a batch of a step that it does not do is no batch of its.
     xp = get_xp(work.w)
     total = xp.zeros_like(work.w)
     for step in range(work.x.shape[1]):
-        _, g, _ = loss_and_grad(work.model, work.w, work.x[:, step], work.y[:, step])
+        _, g, _ = loss_and_grad(work.model, work.w, *work.batch(step))
         total += xp.where(work.active[:, step, None], g, xp.zeros_like(g))
     return total / work.active.sum(axis=1, keepdims=True).astype(work.w.dtype)
     # course: end
