@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from minifl.errors import InputError
+from minifl.errors import InputError, unknown
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "tf32")
@@ -80,7 +80,7 @@ def choose_precision(xp, name):
     Nothing but products changes. Raises InputError if the name is unknown or xp's device has no such products.
     """
     if name not in PRECISIONS:
-        raise InputError(f"--precision {name!r} is unknown; valid are {', '.join(PRECISIONS)}.")
+        raise unknown("--precision", name, PRECISIONS)
     if xp is np:
         if name == "tf32":
             raise InputError("--precision tf32 is of NVIDIA's tensor cores, and this runs on the CPU, which has fp32 "
@@ -105,7 +105,7 @@ def _set_cublas_mode(xp, mode):
 def _choose(name):
     """(xp, description) of the device of that name."""
     if name not in DEVICES:
-        raise InputError(f"--device {name!r} is unknown; valid are {', '.join(DEVICES)}.")
+        raise unknown("--device", name, DEVICES)
     if name == "cpu":
         return np, "cpu (NumPy)"
     cupy, problem = _working_cupy()

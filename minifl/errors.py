@@ -3,3 +3,8 @@
 
 class InputError(ValueError):
     """What the user gave cannot be used: the message names it, what was found and what would be valid."""
+
+
+def unknown(what, value, valid):
+    """The InputError at the end of a choice between names: none of them is `value`."""
+    return InputError(f"{what} {value!r} is unknown; valid are {', '.join(valid)}.")

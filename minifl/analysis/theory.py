@@ -8,7 +8,7 @@ import zlib
 
 from minifl.analysis import claims_errors, claims_jacobians, claims_norms, claims_theorem1, claims_training
 from minifl.analysis.theory_rows import FAILED, HOLDS
-from minifl.errors import InputError
+from minifl.errors import unknown
 from minifl.rng import CHECK, address
 
 CLAIMS = {
@@ -41,7 +41,7 @@ def rows(seed=0, claim=None):
     Raises InputError for an unknown claim.
     """
     if claim is not None and claim not in CLAIMS:
-        raise InputError(f"--claim {claim!r} is unknown; valid are {', '.join(CLAIMS)}.")
+        raise unknown("--claim", claim, CLAIMS)
     for name in CLAIMS if claim is None else [claim]:
         for row in CLAIMS[name](address(seed, CHECK, zlib.crc32(name.encode()))):
             yield row._replace(claim=name)

@@ -5,7 +5,7 @@ import sys
 import click
 
 from minifl.commands.options import FileName
-from minifl.errors import InputError
+from minifl.errors import InputError, unknown
 from minifl.loading import split
 
 
@@ -35,7 +35,7 @@ def gradcheck_command(file, layer, seed, quick, mutants, checkers, cases, out):
     if len(chosen) > 1:
         raise InputError(f"{' and '.join(chosen)} are different checks; leave out all but one.")
     if layer is not None and layer not in checks.names():
-        raise InputError(f"--layer {layer!r} is unknown; valid are {', '.join(checks.names())}.")
+        raise unknown("--layer", layer, checks.names())
     if out is not None and not (checkers or cases):
         raise InputError("--out is for the record of --checkers or --cases; give one of them, or leave it out.")
     if checkers:

@@ -14,8 +14,9 @@ from minifl.data.counts import SETTINGS
 from minifl.data.partition import NATURAL
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS
-from minifl.fl.settings import (ACTIVATION, BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES, OTHERS, SCAFFOLD_OPTIONS,
-                                Settings)
+from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
+from minifl.fl.settings import (ACTIVATION, BELONGS, COMMON, DECORR_FORMS, DEFAULTS, EITHER, LR_SCHEDULES, OTHERS,
+                                SCAFFOLD_OPTIONS, Settings)
 from minifl.fl.statistics import POLICIES
 from minifl.fl.sweep import MOST_RUNS
 from minifl.models import MODELS, TOKENS
@@ -189,13 +190,14 @@ model_options = group(
     setting("head", HEADS, "cosine: the classifier's weight vectors have length 1."),
 )
 partition_options = group(
-    setting("setting", (*SETTINGS, NATURAL), "How labels are spread over the clients; quantity: sizes differ, labels do "
-                                             "not; natural: a client for each user (domain) of the data."),
+    setting("setting", (*SETTINGS, NATURAL), "How labels are spread over the clients; dirichlet-balanced: as NIID-Bench and, "
+                                             "by default, Flower do it; quantity: sizes differ, labels do not; natural: a "
+                                             "client for each user (domain) of the data."),
     setting("num_clients", int),
     setting("classes_per_client", int, "Of --setting nclass."),
-    setting("dirichlet_alpha", float, "Of --setting dirichlet and quantity."),
+    setting("dirichlet_alpha", float, "Of --setting dirichlet, dirichlet-balanced and quantity."),
     setting("by_domain", bool, "Split each domain over clients of its own, as many for each."),
-    setting("min_size", int, "Of --setting dirichlet and quantity: fewest training examples of a client."),
+    setting("min_size", int, "Of the same three: fewest training examples of a client."),
     click.option("--partition", "table_file", type=FileName(),
                  help="Instead of --setting: a table of label counts (CSV, as of `partition --csv`), or the examples of "
                       "each client (JSON, as of `partition --json`)."),
@@ -206,6 +208,9 @@ algorithm_options = group(
     setting("mu", float, "Proximal term."),
     setting("scaffold_option", SCAFFOLD_OPTIONS, "How controls are renewed: II from the steps, I by a gradient."),
     setting("decorr_weight", float, "Weight of the decorrelation penalty."),
+    setting("decorr_form", DECORR_FORMS, "published: the formula, ||K||²/d²; released: as its authors' code has it, the mean "
+                                         "of the squared off-diagonal entries over N, about N times as large (30.19 for "
+                                         "32 examples and 192 features): its 0.5 is 15.1 of the formula."),
     setting("fedlc_tau", float, "Size of the margins."),
     setting("fedrs_alpha", float, "Factor of the logits of absent classes."),
     setting("server_lr", float, "Learning rate of the server."),
@@ -221,9 +226,14 @@ algorithm_options = group(
 training_options = group(
     setting("rounds", int),
     setting("local_steps", int, "Local SGD steps of a client in a round."),
-    setting("local_epochs", int, "Instead: passes over the client's examples, in full batches."),
+    setting("local_epochs", int, "Instead: passes over the client's examples."),
+    setting("last_batch", LAST_BATCHES, "Of --local-epochs. full: as many full batches as cover them, the rest of the last "
+                                        "from the next pass; partial: the last batch of every epoch has what is left "
+                                        "(McMahan et al. 2017, Algorithm 1)."),
     setting("participation", float, "Part of the clients that a round samples."),
     setting("clients_per_round", int, "Instead: their number."),
+    setting("client_weights", CLIENT_WEIGHTS, "In all means over clients: by training examples (McMahan et al. 2017), or "
+                                              "all alike (SCAFFOLD, FedOpt, FedExP as published)."),
     setting("dropout_rate", float, "Probability that a sampled client fails to answer."),
     setting("batch_size", int),
     setting("lr", float, "Learning rate of the clients."),

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from minifl.backend import get_xp, on_cpu
+from minifl.errors import unknown
 from minifl.rng import AUGMENT, address
 
 AUGMENTATIONS = ("none", "crop", "crop-flip", "resized-crop")
@@ -36,6 +37,8 @@ def augment(name, images, seed, round_, *clients):
     offsets, flips = _join(draw(seed, round_, k, count) for k in clients)
     if name == "crop":
         flips = np.zeros_like(flips)
+    elif name != "crop-flip":
+        raise unknown("--augment", name, AUGMENTATIONS)
     return crop_and_flip(images, xp.asarray(offsets), xp.asarray(flips))
 
 

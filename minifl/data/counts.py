@@ -9,10 +9,11 @@ import math
 
 import numpy as np
 
-from minifl.errors import InputError
+from minifl.errors import InputError, unknown
 from minifl.rng import PARTITION, address
 
-SETTINGS = ("iid", "oneclass", "nclass", "disjoint", "dirichlet", "quantity", "paper-2class", "paper-dir0.1")
+SETTINGS = ("iid", "oneclass", "nclass", "disjoint", "dirichlet", "dirichlet-balanced", "quantity", "paper-2class",
+            "paper-dir0.1")
 MAX_CELLS = 10**8       # of a table of counts: 800 MB
 TRADES = 20             # rounds of trades in `nclass`; in each, every client meets one other
 
@@ -53,8 +54,12 @@ def label_counts(setting, labels_per_class, num_clients, seed, *,
                   one holder, which holds all of it
     dirichlet     each class split by one symmetric Dir(dirichlet_alpha) draw over the clients; then clients
                   below `min_size` examples are topped up from the largest cells
+    dirichlet-balanced   the same, but a client that already holds its even part of all examples, or more, gets nothing
+                  of the classes that follow: the Dirichlet partition of NIID-Bench (Li et al. 2022), and Flower's with
+                  its default self_balancing. Sizes differ less, and clients hold fewer classes. Those draw until every
+                  client has min_size examples, where here they are topped up
     quantity      clients of unequal size with like labels: the number of all examples split by one symmetric
-                  Dir(dirichlet_alpha) draw over the clients, topped up as there; then the examples, whatever their
+                  Dir(dirichlet_alpha) draw over the clients, topped up likewise; then the examples, whatever their
                   class, dealt out at random (Li et al. 2022, "Federated Learning on Non-IID Data Silos",
                   quantity skew)
     paper-2class, paper-dir0.1   the paper's Figure 8, scaled if the classes have other sizes than 5000
@@ -80,11 +85,13 @@ def label_counts(setting, labels_per_class, num_clients, seed, *,
         return apportion(_n_classes(sizes, num_clients, classes_per_client, rng), sizes)
     if setting == "disjoint":
         return apportion(_disjoint(num_classes, num_clients, rng), sizes)
-    if setting == "dirichlet":
-        return _dirichlet(sizes, num_clients, dirichlet_alpha, min_size, rng)
+    if setting in ("dirichlet", "dirichlet-balanced"):
+        return _dirichlet(sizes, num_clients, dirichlet_alpha, min_size, rng, setting == "dirichlet-balanced")
     if setting == "quantity":
         return _quantity(sizes, num_clients, dirichlet_alpha, min_size, rng)
-    return apportion(_preset(setting, num_clients, num_classes), sizes)
+    if setting in ("paper-2class", "paper-dir0.1"):
+        return apportion(_preset(setting, num_clients, num_classes), sizes)
+    raise unknown("--setting", setting, SETTINGS)
 
 
 def apportion(shares, totals):
@@ -169,7 +176,7 @@ def _check_holders(holders, sizes, option):
                          f"here, or --setting iid or dirichlet")
 
 
-def _dirichlet(sizes, num_clients, alpha, min_size, rng):
+def _dirichlet(sizes, num_clients, alpha, min_size, rng, balanced=False):
     if num_clients * min_size > sizes.sum():
         raise InputError(f"--min-size {min_size}: too many for {num_clients} clients and {sizes.sum()} "
                          f"examples; at most {sizes.sum() // num_clients} with --num-clients {num_clients}")
@@ -178,10 +185,20 @@ def _dirichlet(sizes, num_clients, alpha, min_size, rng):
     alpha = min(max(alpha, 1e-300), 1e300)
     shape = len(sizes), num_clients
     logs = np.log(rng.standard_gamma(alpha + 1, shape)) - rng.standard_exponential(shape) / alpha
+    if not balanced:
+        return _top_up(_shared(logs, sizes), min_size)
+    counts = np.zeros((num_clients, len(sizes)), np.int64)
+    for c in np.flatnonzero(sizes):
+        below = counts.sum(axis=1) * num_clients < sizes.sum()      # somebody is, as long as examples are left
+        counts[below, c] = _shared(logs[c:c + 1, below], sizes[c:c + 1])[:, 0]
+    return _top_up(counts, min_size)
+
+
+def _shared(logs, sizes):
+    """Counts (K, C) by the logarithms (C, K) of what each client's part of each class is proportional to."""
     shares = np.exp(logs - logs.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
-    counts = apportion(np.floor(shares.T * 2.0**32), sizes)      # 32 bits: exact arithmetic from here on
-    return _top_up(counts, min_size)
+    return apportion(np.floor(shares.T * 2.0**32), sizes)      # 32 bits: exact arithmetic from here on
 
 
 def _quantity(sizes, num_clients, alpha, min_size, rng):

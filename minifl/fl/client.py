@@ -8,7 +8,7 @@ from minifl.fl import statistics
 from minifl.fl.algorithms.fedavg import Work
 from minifl.fl.batches import joint_batches, local_batches
 from minifl.fl.local import learning_rate, local_sgd, weight_of_steps
-from minifl.fl.participation import steps_of
+from minifl.fl.participation import batch_sizes
 
 
 class Diverged(ArithmeticError):
@@ -24,11 +24,20 @@ def local_work(settings, model, algorithm, data, partition, state, clients, grap
     returns  theta (K, P), running statistics (K, S), message: name -> (K, ...), kept: name -> (K, ...), mean losses
              (K,) on the host
     Raises Diverged when a loss or a parameter is not finite.
+
+    Steps are done together, so that clients with other sizes of batches (--last-batch partial) are called one group after
+    the other; with full batches those with fewer steps wait for the others.
     """
+    groups = _alike(settings, partition, clients)
+    if len(groups) > 1:
+        return _in_order(clients, groups, [local_work(settings, model, algorithm, data, partition, state, group, graphs)
+                                           for group in groups])
     xp, dtype = get_xp(state.w), state.w.dtype.type
-    steps = np.array([steps_of(settings, len(partition.train[k])) for k in clients])
+    sizes = [batch_sizes(settings, len(partition.train[k])) for k in clients]
+    steps = np.array([len(own) for own in sizes])
+    sizes = max(sizes, key=len)
     active = np.arange(steps.max()) < steps[:, None]
-    x, y = _batches(settings, data, partition, state, clients, steps, dtype)
+    x, y = _batches(settings, data, partition, state, clients, steps, sizes, dtype)
     lr = learning_rate(settings, state.round)
     zeros = xp.zeros_like(state.w)
     w, running = statistics.begin(settings, model, state, clients)
@@ -37,19 +46,25 @@ def local_work(settings, model, algorithm, data, partition, state, clients, grap
         own={name: xp.stack([state.own[k][name] if k in state.own else zeros for k in clients])
              for name in algorithm.kept},
         counts=xp.asarray(np.stack([partition.counts[k] for k in clients]).astype(dtype)),
-        x=x, y=y, active=xp.asarray(active), lr=lr,
+        x=x, y=y, active=xp.asarray(active), lr=lr, sizes=sizes,
         steps=xp.asarray(weight_of_steps(steps, settings.momentum).astype(dtype)[:, None]))
 
     def local_steps(work, running):
-        return local_sgd(lambda theta, x, y: algorithm.gradient(work, theta, x, y), work.w, work.x, work.y, lr=work.lr,
-                         running=running, active=None if active.all() else work.active, momentum=settings.momentum,
+        sizes = iter(work.sizes)     # local_sgd asks once for each step, in their order
+
+        def gradient(theta, x, y):
+            n = next(sizes)
+            return algorithm.gradient(work, theta, x[:, :n], y[:, :n])
+
+        return local_sgd(gradient, work.w, work.x, work.y, lr=work.lr, running=running,
+                         active=None if active.all() else work.active, momentum=settings.momentum,
                          weight_decay=settings.weight_decay)
 
     with np.errstate(over="ignore", invalid="ignore"):   # what comes of it is found below
         if graphs is None:
             theta, losses, running = local_steps(work, running)
         else:
-            key = algorithm, model, bool(active.all()), settings.momentum, settings.weight_decay
+            key = algorithm, model, bool(active.all()), settings.momentum, settings.weight_decay, sizes
             theta, losses, running = graphs(local_steps, key, work, running)
         message, kept = statistics.send(settings, model, algorithm, work, theta, running)
         losses = _finite_losses(losses, theta, steps, clients, state.round + 1)
@@ -57,10 +72,33 @@ def local_work(settings, model, algorithm, data, partition, state, clients, grap
     return theta, running, message, kept, np.array([own[:n].sum() for own, n in zip(losses, steps)]) / steps
 
 
-def _batches(settings, data, partition, state, clients, steps, dtype):
+def _alike(settings, partition, clients):
+    """The clients, in their order, in groups whose batches have the same sizes in every step that they do."""
+    if settings.last_batch == "full":
+        return [clients]
+    groups = {}
+    for k in clients:
+        groups.setdefault(batch_sizes(settings, len(partition.train[k])), []).append(k)
+    return list(groups.values())
+
+
+def _in_order(clients, groups, results):
+    """What `local_work` returned for each of the groups, as one result in the order of the clients."""
+    members = [k for group in groups for k in group]
+    order = [members.index(k) for k in clients]
+
+    def joined(parts):
+        return get_xp(parts[0]).concatenate(parts)[order]
+
+    theta, running, message, kept, losses = zip(*results)
+    return (joined(theta), joined(running), *({name: joined([part[name] for part in parts]) for name in parts[0]}
+                                              for parts in (message, kept)), joined(losses))
+
+
+def _batches(settings, data, partition, state, clients, steps, sizes, dtype):
     """x (K, E, N, H, W, C) and y (K, E, N), E the most steps of any client; zeros where a client has fewer."""
     xp = get_xp(state.w)
-    options = {"batch_size": settings.batch_size, "augment": settings.augment, "dtype": dtype}
+    options = {"augment": settings.augment, "dtype": dtype}
 
     def noise(*clients):
         if not settings.feature_noise:
@@ -69,9 +107,9 @@ def _batches(settings, data, partition, state, clients, steps, dtype):
 
     if not on_cpu(state.w) and (steps == steps[0]).all():
         return joint_batches(data.x_train, data.y_train, [partition.train[k] for k in clients], settings.seed,
-                             state.round, clients, steps=int(steps[0]), noise=noise(*clients), **options)
+                             state.round, clients, sizes=sizes, noise=noise(*clients), **options)
     batches = [local_batches(data.x_train, data.y_train, partition.train[k], settings.seed, state.round, k,
-                             steps=int(n), noise=noise(k), **options) for k, n in zip(clients, steps)]
+                             sizes=sizes[:n], noise=noise(k), **options) for k, n in zip(clients, steps)]
 
     def padded(array):
         missing = int(steps.max()) - array.shape[0]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minifl.backend import get_xp
+from minifl.errors import unknown
 from minifl.layers.batchnorm import MOMENTUM
 
 
@@ -69,4 +70,6 @@ def learning_rate(settings, round_):
         return settings.lr * (1 + np.cos(np.pi * round_ / settings.rounds).item()) / 2
     if settings.lr_schedule == "step":
         return settings.lr * settings.lr_decay ** (round_ // settings.lr_step_rounds)
-    return settings.lr
+    if settings.lr_schedule == "constant":
+        return settings.lr
+    raise unknown("--lr-schedule", settings.lr_schedule, ("constant", "cosine", "step"))

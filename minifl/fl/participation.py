@@ -1,7 +1,12 @@
-"""Who takes part in a round, who of them answers, how many steps they do, and whose own models are tested."""
+"""Who takes part in a round, who of them answers, how many steps they do, how much each counts, whose models are tested."""
 
-from minifl.errors import InputError
+import numpy as np
+
+from minifl.errors import InputError, unknown
 from minifl.rng import DROPOUT, LOOK, SAMPLE, address
+
+LAST_BATCHES = ("full", "partial")         # of --local-epochs
+CLIENT_WEIGHTS = ("examples", "uniform")
 
 
 def clients_per_round(settings, available):
@@ -53,8 +58,35 @@ def whose_models(settings, clients):
     return {"tested_clients": tested} if settings.bn_stats == "local" and len(tested) < clients else {}
 
 
-def steps_of(settings, examples):
-    """Local steps of a client with that many examples: local_steps, or enough batches for local_epochs passes."""
+def batch_sizes(settings, examples):
+    """The sizes of the batches of a client with that many examples in a round, one for each local step.
+
+    With local_steps so many full ones. With local_epochs E as many full ones as cover E n examples, ceil(E n / B), or, with
+    last_batch "partial", E times all n examples: ceil(n / B) batches, the last of which has what is left.
+    """
     if settings.local_epochs is None:
-        return settings.local_steps
-    return -(-settings.local_epochs * examples // settings.batch_size)
+        return (settings.batch_size,) * settings.local_steps
+    if settings.last_batch == "full":
+        return (settings.batch_size,) * -(-settings.local_epochs * examples // settings.batch_size)
+    if settings.last_batch == "partial":
+        full, rest = divmod(examples, settings.batch_size)
+        return ((settings.batch_size,) * full + (rest,) * (rest > 0)) * settings.local_epochs
+    raise unknown("--last-batch", settings.last_batch, LAST_BATCHES)
+
+
+def steps_of(settings, examples):
+    """Local steps of a client with that many examples."""
+    return len(batch_sizes(settings, examples))
+
+
+def client_weights(settings, examples):
+    """What each client counts in means over clients, up to a factor: (K,) float; examples: (K,), of each.
+
+    Clients without examples never take part and count nothing.
+    """
+    examples = np.asarray(examples, dtype=float)
+    if settings.client_weights == "examples":
+        return examples
+    if settings.client_weights == "uniform":
+        return (examples > 0).astype(float)
+    raise unknown("--client-weights", settings.client_weights, CLIENT_WEIGHTS)

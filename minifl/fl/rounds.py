@@ -28,7 +28,7 @@ from minifl.fl.evaluate import evaluate, predict
 from minifl.fl.graph import Graphs
 from minifl.fl.local import learning_rate
 from minifl.fl.parallel import in_order
-from minifl.fl.participation import failed, looked_at, sample, whose_models
+from minifl.fl.participation import client_weights, failed, looked_at, sample, whose_models
 
 
 class Reply(NamedTuple):
@@ -61,8 +61,8 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
     state      array module and dtype of its w are those of the whole run
     data       Dataset whose arrays lie on w's device
     partition  Partition: counts, and for each client its train and test indices, on the host
-    record     round (from 1); clients: how many answered; train_loss: mean over the clients that answered weighted by
-               samples, None if none did; sampled: their numbers, unless it is always all; failed: the numbers of those
+    record     round (from 1); clients: how many answered; train_loss: mean over the clients that answered weighted
+               as their messages, None if none did; sampled: their numbers, unless it is always all; failed: the numbers of those
                that did not answer, if dropouts are simulated; lr, unless it is constant; absent, if any were: client
                and reason of each that was asked in vain;
                in rounds divisible by eval_every and in the last one the entries of `evaluate`, in those divisible by
@@ -76,7 +76,7 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
 
     Raises Diverged when a loss, a client's result or the server's is not finite, before that round counts.
     """
-    trained, sizes = trained_on(partition)
+    trained, weights = trained_on(settings, partition)
     on_cpu = get_xp(state.w) is np
     graphs = Graphs() if cuda_graphs and not on_cpu else None
     with in_order(workers if on_cpu else 0, check) as pool_map:
@@ -102,7 +102,7 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             per_call = clients_per_call or (1 if on_cpu else max(1, len(answered)))
             groups = [answered[i:i + per_call] for i in range(0, len(answered), per_call)]
             before, replies = state, chain.from_iterable(pool_map(work, groups))
-            state, tested, ended = take(algorithm, model, state, sizes, answered, replies, record,
+            state, tested, ended = take(algorithm, model, state, weights, answered, replies, record,
                                         {k: missing[k] for k in asked if k in missing})
             record["seconds"] = perf_counter() - begin
 
@@ -118,10 +118,10 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             yield state, record
 
 
-def trained_on(partition):
-    """The clients that hold training examples, and how many of them each client holds (K,)."""
-    sizes = np.array([len(part) for part in partition.train], dtype=float)
-    return np.flatnonzero(sizes).tolist(), sizes
+def trained_on(settings, partition):
+    """The clients that hold training examples, and what each of all clients counts in means over them (K,)."""
+    weights = client_weights(settings, [len(part) for part in partition.train])
+    return np.flatnonzero(weights).tolist(), weights
 
 
 def due(settings, round_):
@@ -145,12 +145,12 @@ def line_up(settings, trained, round_):
     return sorted(set(sampled) - set(missing)), record
 
 
-def take(algorithm, model, state, sizes, answered, replies, record, absent):
+def take(algorithm, model, state, weights, answered, replies, record, absent):
     """What the server does with the replies of a round: the State after it, their `tested` and `ended`.
 
     The record is completed but for the tests.
 
-    sizes     training examples of each client (K,)
+    weights   what each client counts (K,): p_k is its part of those of the clients that answered
     answered  the clients that answered, ascending
     replies   an iterator of the Reply of each, in this order: the messages are added one after the other
     absent    client -> reason, of those that were asked in vain
@@ -161,9 +161,9 @@ def take(algorithm, model, state, sizes, answered, replies, record, absent):
         record["absent"] = [{"client": k, "reason": absent[k]} for k in sorted(absent)]
     if not answered:
         return state._replace(round=state.round + 1), [], []
-    held = sizes[answered].sum()
-    mean, own, record["train_loss"], tested, ended = _collect(answered, replies, sizes[answered] / held)
-    return _server_step(algorithm, model, state, mean, own, (held / sizes.sum()).item()), tested, ended
+    held = weights[answered].sum()
+    mean, own, record["train_loss"], tested, ended = _collect(answered, replies, weights[answered] / held)
+    return _server_step(algorithm, model, state, mean, own, (held / weights.sum()).item()), tested, ended
 
 
 def of_own_models(tested, asked, looked, answered):

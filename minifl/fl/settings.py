@@ -8,11 +8,16 @@ import re
 import sys
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.counts import SETTINGS
 from minifl.data.partition import NATURAL
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS, HYPERPARAMETERS, hyperparameters
+from minifl.fl.algorithms.feddecorr import FORMS as DECORR_FORMS
+from minifl.fl.algorithms.scaffold import SCAFFOLD_OPTIONS
+from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
 from minifl.fl.statistics import POLICIES
 from minifl.models import MODELS, TOKENS, Arrangement, build
 
@@ -49,7 +54,6 @@ BELONGS = {name: ("algorithm", methods) for name, methods in HYPERPARAMETERS.ite
 # Of two ways to say the same, one is chosen; if none is, the first has the paper's value (PAPER section 3).
 EITHER = {"local_steps": ("local_epochs", 10), "participation": ("clients_per_round", 1.0)}
 LR_SCHEDULES = ("constant", "cosine", "step")
-SCAFFOLD_OPTIONS = ("II", "I")
 
 ACTIVATION = dict.fromkeys(MODELS, "relu") | {"vit": "gelu"}   # of the network as its authors describe it
 
@@ -80,6 +84,7 @@ class Settings:
     mu: float = None
     scaffold_option: str = None
     decorr_weight: float = None
+    decorr_form: str = None
     fedlc_tau: float = None
     fedrs_alpha: float = None
     server_lr: float = None
@@ -105,8 +110,10 @@ class Settings:
     min_size: int = 10
     local_steps: int = None
     local_epochs: int = None
+    last_batch: str = "full"
     participation: float = None
     clients_per_round: int = None
+    client_weights: str = "examples"
     dropout_rate: float = 0.0
     lr_schedule: str = "constant"
     lr_step_rounds: int = 100
@@ -123,6 +130,9 @@ class Settings:
     data_seed: int = 0
 
     def __post_init__(self):
+        for name, value in vars(self).copy().items():
+            if isinstance(value, np.generic):      # np.float32(0.1), np.int64(10): a plain number, as JSON has it
+                object.__setattr__(self, name, value.item())
         for name in ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps",
                      "local_epochs", "clients_per_round", "lr_step_rounds", "batch_size", "patch_size",
                      "local_eval_clients"):
@@ -145,7 +155,9 @@ class Settings:
         _check("width", self.width, REAL, lambda v: 0 < v <= MAX_WIDTH, f"a number above 0 and at most {MAX_WIDTH}")
         for name, valid in (("model", MODELS), ("norm_affine", ("static", "learnable")), ("algorithm", ALGORITHMS),
                             ("lr_schedule", LR_SCHEDULES), ("scaffold_option", SCAFFOLD_OPTIONS),
-                            ("augment", AUGMENTATIONS), ("bn_stats", POLICIES), ("vit_token", TOKENS)):
+                            ("augment", AUGMENTATIONS), ("bn_stats", POLICIES), ("vit_token", TOKENS),
+                            ("decorr_form", DECORR_FORMS), ("last_batch", LAST_BATCHES),
+                            ("client_weights", CLIENT_WEIGHTS)):
             _check(name, getattr(self, name), str, tuple(valid).__contains__, f"one of {', '.join(valid)}")
         _check("setting", self.setting, str, (*SETTINGS, NATURAL, *GIVEN).__contains__,
                f"one of {', '.join((*SETTINGS, NATURAL))}")
@@ -175,6 +187,9 @@ class Settings:
                                  f"{getattr(self, other)}: give one of them.")
             if getattr(self, name) is None and getattr(self, other) is None:
                 object.__setattr__(self, name, default)
+        if self.last_batch != "full" and self.local_epochs is None:
+            raise InputError(f"--last-batch {self.last_batch} is about the end of an epoch, and local steps have none; give "
+                             f"--local-epochs, or leave it out.")
         if self.algorithm == "fedaws" and self.bias == "all":
             raise InputError("--bias all with --algorithm fedaws: its classifier has no bias, since it compares "
                              "directions; choose none or hidden.")
@@ -225,6 +240,8 @@ def merge(from_file, from_line):
     for pair in ((name, other) for name, (other, _) in EITHER.items()):
         if any(name in given for name in pair):
             from_file = {name: value for name, value in from_file.items() if name not in pair}
+    if "local_steps" in given:      # without epochs there is no last batch of them
+        from_file.pop("last_batch", None)
     return {**from_file, **given}
 
 

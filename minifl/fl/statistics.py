@@ -21,6 +21,7 @@ A network without batch norm has no statistics, S = 0, and all of this vanishes.
 import numpy as np
 
 from minifl.backend import get_xp, to_host
+from minifl.errors import unknown
 
 POLICIES = ("global", "local", "batch")
 
@@ -40,6 +41,8 @@ def begin(settings, model, state, clients):
 def send(settings, model, algorithm, work, theta, running):
     """What the clients send and keep, as the algorithm's message does, with batch norm's part of it."""
     if settings.bn_stats != "local":
+        if settings.bn_stats not in ("global", "batch", None):
+            raise unknown("--bn-stats", settings.bn_stats, POLICIES)
         message, kept = algorithm.message(work, theta)
         return message | ({"statistics": running} if settings.bn_stats == "global" else {}), kept
     xp = get_xp(theta)

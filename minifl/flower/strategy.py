@@ -46,7 +46,7 @@ class Rounds(Strategy):
         self.task, self.settings, self.model, self.method = task, settings, model, settings.method()
         self.state, self.dataset, self.partition = state, dataset, partition
         self.keep, self.terms, self.folder, self.pool_map = keep, terms, folder, pool_map
-        self.trained, self.sizes = trained_on(partition)
+        self.trained, self.weights = trained_on(settings, partition)
         self.form = rules.expected(settings, model, self.method, state, dataset.num_classes)
         self.keeps = bool(statistics.kept_sizes(settings, model, self.method))
         self.nodes = Nodes(terms, self.said(), say)
@@ -77,7 +77,7 @@ class Rounds(Strategy):
         if not found and self.asked and set(diverged) == set(self.asked):
             raise Diverged(f"{self.absent[diverged[0]]} (all {len(diverged)} clients that were asked say so)")
         self.answered = sorted(found)
-        self.state, self.tested, _ = take(self.method, self.model, self.state, self.sizes, self.answered,
+        self.state, self.tested, _ = take(self.method, self.model, self.state, self.weights, self.answered,
                                           [found[k] for k in self.answered], self.record, self.absent)
         return self.broadcast(), None
 

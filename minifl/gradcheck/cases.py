@@ -104,6 +104,11 @@ def _decorrelation(what, shape, **options):
                 lambda z: decorrelation.decorrelation(z, **options), normal(z=shape))
 
 
+def _decorrelation_released(what, shape, **options):
+    return Case(decorrelation.decorrelation_released_backward, what,
+                lambda z: decorrelation.decorrelation_released(z, **options), normal(z=shape))
+
+
 def _labelled(k, n, d, c):
     """draw: features, a classifier's weight and labels."""
     vectors = normal(feature=(k, n, d), weight=(k, d, c))
@@ -212,12 +217,15 @@ CASES = (
     Case(weights.unit_columns_backward, "below the clamp", lambda weight: weights.unit_columns(weight, eps=1.0),
          _scaled((2, 4, 3), 0.1, "weight")),
     _unit_columns("partly below the clamp", (2, 5, 6), eps=2.0),
-    # with tiny eps the loss of two examples, or of one feature, is 1 whatever they are
+    # without eps the loss of two examples, or of one feature, is 1 whatever they are
     _decorrelation("fewer examples than features", (2, 4, 7)),
     _decorrelation("more examples than features", (3, 9, 4)),
     _decorrelation("as many, 1 client", (1, 5, 5)),
     _decorrelation("2 examples, large eps", (2, 2, 5), eps=0.5),
     _decorrelation("1 feature, large eps", (3, 5, 1), eps=0.5),
+    _decorrelation_released("fewer examples than features", (2, 4, 7)),
+    _decorrelation_released("more examples than features", (3, 9, 4)),
+    _decorrelation_released("2 examples, 2 features, large eps", (1, 2, 2), eps=0.5),
     _positive_hinge("margin 0.9", 2, 4, 5, 3),
     _positive_hinge("margin 0, half beyond it", 2, 9, 6, 3, margin=0.0),
     _positive_hinge("classes that do not occur", 3, 3, 4, 7),

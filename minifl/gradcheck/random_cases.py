@@ -213,6 +213,13 @@ def _decorrelation(rng):
     return lambda z: decorrelation.decorrelation(z, eps=eps), decorrelation.decorrelation_backward, {"z": z}
 
 
+@_layer("decorrelation_released")
+def _decorrelation_released(rng):
+    eps, z = float(rng.choice(EPS)), _array(rng, *_sizes(rng, 3), _at_least(rng, 3, 7), _at_least(rng, 2, 6))
+    return (lambda z: decorrelation.decorrelation_released(z, eps=eps), decorrelation.decorrelation_released_backward,
+            {"z": z})
+
+
 @_layer("positive_hinge")
 def _positive_hinge(rng):
     margin, eps, (k, n, d, c) = float(rng.uniform(0, 1.5)), float(rng.choice(EPS)), _sizes(rng, 3, 5, 6, 5)

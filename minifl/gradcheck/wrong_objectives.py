@@ -67,6 +67,38 @@ def decorrelation_cotangent_ignored(dloss, cache):
     return decorrelation.decorrelation_backward(dloss * 0 + 1, cache)
 
 
+def released_with_diagonal(dloss, cache):
+    """All entries of h'h, the diagonal too."""
+    h, s, gram, q = cache
+    return decorrelation.decorrelation_released_backward(dloss, (h, s, gram, q * 0))
+
+
+def released_diagonal_held_fixed(dloss, cache):
+    """sum(q*q) taken for a constant: with eps 0 it is one."""
+    h, s, gram, q = cache
+    n, d = h.shape[1:]
+    dh = (dloss * 4 / (d * (d - 1) * n))[:, None, None] * (gram @ h)
+    return (dh - h * (dh * h).sum(axis=1, keepdims=True) / (n - 1)) / s
+
+
+def released_biased(dloss, cache):
+    """The radial term of the biased variance, a mean over N and not N - 1."""
+    h, s, gram, q = cache
+    n, d = h.shape[1:]
+    dh = (dloss * 4 / (d * (d - 1) * n))[:, None, None] * (gram @ h - h * q)
+    return (dh - h * (dh * h).mean(axis=1, keepdims=True)) / s
+
+
+def released_divided_by_d_squared(dloss, cache):
+    d = cache[0].shape[2]
+    return decorrelation.decorrelation_released_backward(dloss, cache) * (d - 1) / d
+
+
+def released_is_published(dloss, cache):
+    """The published form's gradient, at this one's h."""
+    return decorrelation.decorrelation_backward(dloss, cache[:3])
+
+
 # --- positive hinge, spreadout -----------------------------------------------------------------------------
 
 def _without_radial(norm_cache):

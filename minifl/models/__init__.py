@@ -1,6 +1,6 @@
 """Networks: a frozen description with `plan`, `forward` and `backward` written out layer by layer."""
 
-from minifl.errors import InputError
+from minifl.errors import unknown
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models.arrangement import Arrangement
 from minifl.models.cnn import CNN, RELEASED, TABLE7
@@ -34,7 +34,7 @@ def build(name, num_classes, image_shape, arrangement=None, *, width=1.0, patch=
         return ResNet(channels=scaled((16, 32, 64)), blocks=((1,) if name == "resnet8" else (3,)) * 3, pool=8, **common)
     if name == "vit":
         return ViT(dim=HEADS * max(1, round(32 * width)), heads=HEADS, patch=patch, token=token, **common)
-    raise InputError(f"--model {name!r} is unknown; valid are {', '.join(MODELS)}.")
+    raise unknown("--model", name, MODELS)
 
 
 def loss_and_grad(model, theta, x, labels):

@@ -23,7 +23,7 @@ Learnable norms carry a gain and a bias for each channel (for vectors: each feat
 
 from dataclasses import dataclass
 
-from minifl.errors import InputError
+from minifl.errors import InputError, unknown
 from minifl.params import Entry
 
 WHERE = {
@@ -39,6 +39,7 @@ WHERE = {
     "rms": ("rms", "rms", "rms"),
     "bn": ("bn", "bn", "bn"),
 }
+KINDS = ("identity", "s", "n", "mv", "gn", "in", "rms", "bn")     # that blocks.normalize has
 POSITIONS = ("after", "before")
 BIASES = ("none", "hidden", "all")
 ACTIVATIONS = ("relu", "leaky-relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid")
@@ -75,7 +76,10 @@ class Arrangement:
                                      ("--activation", self.activation, ACTIVATIONS),
                                      ("--head", self.head, HEADS)):
             if value not in valid:
-                raise InputError(f"{option} {value!r} is unknown; valid are {', '.join(valid)}.")
+                raise unknown(option, value, valid)
+        for kind in WHERE[self.norm]:
+            if kind not in KINDS:
+                raise unknown(f"--norm {self.norm}: the kind of norm", kind, KINDS)
         if self.groups < 1:
             raise InputError(f"--groups {self.groups} is invalid; it must be at least 1.")
 

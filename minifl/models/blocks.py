@@ -6,9 +6,11 @@ p holds them (evaluation mode) and with its batch's own otherwise; then its back
 names into grads, from which running statistics are gathered.
 """
 
+from minifl.errors import unknown
 from minifl.layers import activations, batchnorm, norm, weights
 from minifl.layers.conv import conv2d, conv2d_backward
 from minifl.layers.linear import linear, linear_backward
+from minifl.models.arrangement import KINDS
 
 
 def activate(arrangement, x):
@@ -41,10 +43,12 @@ def normalize(arrangement, x, p, name, kind):
         y, cache = norm.rms_norm(x)
     elif kind == "in":
         y, cache = norm.instance_norm(x)
-    elif f"{name}.mean" in p:
+    elif kind == "bn" and f"{name}.mean" in p:
         y, cache = batchnorm.batch_norm_fixed(x, p[f"{name}.mean"], p[f"{name}.variance"])
-    else:
+    elif kind == "bn":
         y, cache = batchnorm.batch_norm(x)
+    else:
+        raise unknown("the kind of norm", kind, KINDS)
     if not arrangement.learnable:
         return y, cache
     y, affine_cache = norm.affine(y, p[f"{name}.gain"], p[f"{name}.bias"])
@@ -70,6 +74,8 @@ def normalize_backward(arrangement, dy, cache, grads, name, kind):
         return norm.rms_norm_backward(dy, cache)
     if kind == "in":
         return norm.instance_norm_backward(dy, cache)
+    if kind != "bn":
+        raise unknown("the kind of norm", kind, KINDS)
     if not isinstance(cache, tuple):
         return batchnorm.batch_norm_fixed_backward(dy, cache)
     grads[f"{name}.mean"], grads[f"{name}.variance"] = batchnorm.batch_statistics(cache)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from minifl.errors import InputError
+from minifl.errors import InputError, unknown
 from minifl.layers.attention import attention, attention_backward
 from minifl.layers.pool import global_avg_pool, global_avg_pool_backward
 from minifl.layers.tokens import (add_position, add_position_backward, first_token, first_token_backward, prepend_token,
@@ -218,7 +218,7 @@ class ViT(Network):
     def _check(self):
         arr, (height, width) = self.arrangement, self.image_shape[:2]
         if self.token not in TOKENS:
-            raise InputError(f"--vit-token {self.token!r} is unknown; valid are {', '.join(TOKENS)}.")
+            raise unknown("--vit-token", self.token, TOKENS)
         if self.patch < 1 or height % self.patch or width % self.patch:
             raise InputError(f"--patch-size {self.patch} does not tile images of {height}x{width} pixels; it must "
                              "divide both sides.")

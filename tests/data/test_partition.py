@@ -88,7 +88,7 @@ def test_another_seed_draws_other_examples(setting):
     y = labels_of(np.full(10, 50))
     drawn = [make_partition(setting, y, y, 10, 10, seed, min_size=5) for seed in (0, 1)]
     changes = not np.array_equal(drawn[0].counts, drawn[1].counts)
-    assert changes == (setting in ("nclass", "disjoint", "dirichlet", "quantity"))
+    assert changes == (setting in ("nclass", "disjoint", "dirichlet", "dirichlet-balanced", "quantity"))
     if setting != "oneclass":       # there each client holds the whole class, whatever the seed
         assert any(not np.array_equal(a, b) for a, b in zip(drawn[0].train, drawn[1].train))
 
@@ -116,9 +116,9 @@ def test_a_class_is_drawn_alike_whatever_the_order_and_the_other_classes():
 
 def test_a_partial_table_leaves_examples_out_but_no_test_example():
     y_train, y_test = labels_of([10, 10, 10]), labels_of([4, 4, 4])
-    table = [[3, 0, 0], [1, 10, 0]]
+    table = np.array([[3, 0, 0], [1, 10, 0]])
     split = make_partition(table, y_train, y_test, 3, None, 0)
-    assert_split(split.train, np.array(table), y_train)
+    assert_split(split.train, table, y_train)
     np.testing.assert_array_equal(split.test_counts, [[3, 0, 0], [1, 4, 0]])     # no client has class 2
     assert_split(split.test, split.test_counts, y_test)
 
@@ -217,13 +217,22 @@ def test_clients_of_domains():
 def test_tables_and_labels_that_contradict_the_arguments():
     y = labels_of([5, 5])
     with pytest.raises(InputError, match="--num-clients 3: the table of --partition has 2 clients"):
-        make_partition([[1, 2], [3, 3]], y, y, 2, 3, 0)
+        make_partition(np.array([[1, 2], [3, 3]]), y, y, 2, 3, 0)
     with pytest.raises(InputError, match="--data-seed -1"):
-        make_partition([[1, 2], [3, 3]], y, y, 2, 2, -1)
+        make_partition(np.array([[1, 2], [3, 3]]), y, y, 2, 2, -1)
     with pytest.raises(InputError, match="labels from 0 to 1; with 1 classes"):
         make_partition("iid", y, y, 1, 2, 0)
     with pytest.raises(InputError, match="labels from -1 to 3; with 4 classes"):
         make_partition("iid", np.array([-1, 3]), y, 4, 2, 0)
+
+
+@pytest.mark.parametrize("indices", [[[0, 1], [2, 3]], [np.array([0, 1]), np.array([2, 3])], [np.arange(3), np.arange(2)],
+                                     (np.arange(2), np.arange(2))])
+def test_lists_of_examples_are_no_label_counts(indices):
+    """Two clients with two examples each, of two classes, would be a table of 2 x 2 counts."""
+    y = labels_of([5, 5])
+    with pytest.raises(InputError, match=r"--partition: a (list|tuple); label counts are an array \(K, C\)"):
+        make_partition(indices, y, y, 2, 2, 0)
 
 
 def test_what_a_domain_cannot_do_names_it():

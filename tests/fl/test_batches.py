@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from minifl.data.augment import AUGMENTATIONS, crop_and_flip, draw, draw_boxes, resized_crop, to_float
-from minifl.fl.batches import local_batches, stream
+from minifl.fl.batches import joint_batches, local_batches, stream
+from minifl.fl.participation import batch_sizes
+from minifl.fl.settings import settings_for
 
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**40)
@@ -112,3 +114,45 @@ def test_batches_differ_by_round_client_and_seed_and_repeat_at_the_same_address(
     places = [(seed, round_, client) for seed in range(2) for round_ in range(3) for client in range(3)]
     assert len({draw(*place).tobytes() for place in places}) == len(places)
     np.testing.assert_array_equal(draw(1, 2, 0), draw(1, 2, 0))
+
+
+# ---- a smaller last batch in every epoch
+
+def test_every_epoch_is_one_pass_whose_last_batch_has_what_is_left(images):
+    examples, labels = np.array([2, 9, 11, 20, 29, 4, 7]), np.arange(30)
+    seen = []
+    for t in range(3):
+        x, y = local_batches(images[0], labels, examples, 4, t, 1, sizes=(3, 3, 1, 3, 3, 1), augment="none")
+        assert x.shape == (6, 3, 6, 5, 3) and y.shape == (6, 3)
+        seen += [y[e, :n] for e, n in enumerate((3, 3, 1, 3, 3, 1))]
+        assert not x[2::3, 1:].any() and not y[2::3, 1:].any()
+        np.testing.assert_allclose(x[2, 0], images[0][y[2, 0]] / 255, rtol=1e-6)
+    for epoch in np.concatenate(seen).reshape(6, 7):
+        assert sorted(epoch) == sorted(examples)
+    np.testing.assert_array_equal(np.concatenate(seen), stream(examples, 4, 1, 0, 42))
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
+def test_several_clients_with_smaller_batches_at_once(images, augment):
+    examples, sizes = [np.arange(7), np.arange(10, 17)], (4, 3)
+    x, y = joint_batches(*images, examples, 0, 2, [5, 3], sizes=sizes, augment=augment)
+    for i, k in enumerate([5, 3]):
+        alone = local_batches(*images, examples[i], 0, 2, k, sizes=sizes, augment=augment)
+        np.testing.assert_array_equal(x[i], alone[0])
+        np.testing.assert_array_equal(y[i], alone[1])
+
+
+def of(examples, **options):
+    return batch_sizes(settings_for("cifar10", {"batch_size": 32} | options), examples)
+
+
+def test_sizes_of_batches():
+    """33 examples in batches of 32: two full ones are 1.94 passes over them."""
+    assert of(33, local_epochs=1) == (32, 32)
+    assert of(33, local_epochs=1, last_batch="partial") == (32, 1)
+    assert of(33, local_epochs=3) == (32,) * 4 and of(33, local_epochs=3, last_batch="partial") == (32, 1) * 3
+    assert of(5, local_epochs=2, last_batch="partial") == (5, 5) and of(5, local_epochs=2) == (32,)
+    assert of(64, local_epochs=2) == of(64, local_epochs=2, last_batch="partial") == (32,) * 4
+    assert of(5, local_steps=2) == (32, 32)
+    for n in range(1, 100):
+        assert sum(of(n, local_epochs=3, last_batch="partial")) == 3 * n

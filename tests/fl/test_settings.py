@@ -24,7 +24,8 @@ BELOW_ONE = ("momentum", "beta1", "beta2")
 SHARES = ("participation", "lr_decay", "hinge_margin")
 PROBABILITIES = ("dropout_rate", "fedrs_alpha")
 CHOICES = ("model", "norm", "norm_position", "norm_affine", "bias", "activation", "setting", "algorithm",
-           "lr_schedule", "scaffold_option", "augment", "head", "bn_stats", "vit_token")
+           "lr_schedule", "scaffold_option", "augment", "head", "bn_stats", "vit_token", "decorr_form", "last_batch",
+           "client_weights")
 NO_NUMBER = (math.nan, math.inf, -math.inf, 10**400, True, False, "0.1", [0.1])
 
 BAD = {
@@ -74,7 +75,8 @@ def test_bad_values_name_the_option_the_value_and_what_is_valid(name, value):
     *((name, value) for name in PROBABILITIES for value in (0, 0.0, 0.5, 1, 1.0)),
     *(("spreadout_margin", value) for value in (1e-300, 1, 2, 2.0)),
     *(("algorithm", value) for value in ALGORITHMS), *(("lr_schedule", value) for value in LR_SCHEDULES),
-    ("scaffold_option", "I"), ("scaffold_option", "II"),
+    ("scaffold_option", "I"), ("scaffold_option", "II"), ("decorr_form", "released"), ("client_weights", "uniform"),
+    ("setting", "dirichlet-balanced"), ("last_batch", "full"),
     *(("augment", value) for value in AUGMENTATIONS), ("by_domain", True), ("by_domain", False),
     ("setting", TABLE), ("setting", "paper-dir0.1"), ("setting", "disjoint"), ("norm", "ln-reduced"),
     ("norm_position", "before"), ("bias", "hidden"), ("activation", "leaky-relu"), ("model", "mlp"),
@@ -104,7 +106,7 @@ DEFAULTS_OF_METHODS = {
     "fedavg": {},
     "fedprox": {"mu": 0.01},
     "scaffold": {"scaffold_option": "II", "server_lr": 1.0},
-    "feddecorr": {"decorr_weight": 0.5},
+    "feddecorr": {"decorr_weight": 0.5, "decorr_form": "published"},
     "fedlc": {"fedlc_tau": 1.0},
     "fedrs": {"fedrs_alpha": 0.5},
     "fedyogi": {"server_lr": 0.01, "beta1": 0.9, "beta2": 0.99, "server_tau": 1e-3, "server_v0": 1e-6},
@@ -132,7 +134,7 @@ def test_defaults_of_a_method_are_filled_in_and_reach_it(algorithm):
     method = s.method()
     assert type(method) is ALGORITHMS[algorithm] and asdict(method) == expected
     for name, value in expected.items():
-        other = {"II": "I"}.get(value, 0.125)
+        other = {"II": "I", "published": "released"}.get(value, 0.125)
         assert getattr(settings_for("cifar10", {"algorithm": algorithm, name: other}).method(), name) == other
 
 
@@ -255,3 +257,28 @@ def test_the_network_is_the_one_that_was_asked_for():
 def test_groups_must_divide_the_channels():
     with pytest.raises(InputError, match="--groups 5 does not divide the 64 channels of norm1"):
         settings_for("cifar10", {"norm": "gn", "groups": 5}).network(10, (32, 32, 3)).spec.size
+
+
+@pytest.mark.parametrize("name, value, plain", [
+    ("lr", np.float32(0.25), 0.25), ("lr", np.float64(0.1), 0.1), ("lr", np.int64(1), 1), ("rounds", np.int64(10), 10),
+    ("batch_size", np.uint8(8), 8), ("norm", np.str_("fn"), "fn"), ("diagnose", np.bool_(True), True)])
+def test_numbers_of_numpy_are_settings_and_recorded_as_plain_ones(name, value, plain):
+    s = settings_for("cifar10", {name: value})
+    kept = getattr(s, name)
+    assert kept == plain and type(kept) is type(plain)
+    assert settings_for("cifar10", json.loads(json.dumps(asdict(s)))) == s == settings_for("cifar10", {name: plain})
+
+
+@pytest.mark.parametrize("name, value", [("rounds", np.float64(10)), ("rounds", np.int64(0)), ("lr", np.float32("nan")),
+                                         ("lr", np.bool_(True)), ("lr", np.array([0.1]))])
+def test_what_is_no_number_of_the_kind_is_refused_from_numpy_too(name, value):
+    with pytest.raises(InputError, match=f"--{name} "):
+        settings_for("cifar10", {name: value})
+
+
+def test_a_partial_last_batch_is_one_of_epochs():
+    assert settings_for("cifar10", {"local_epochs": 2, "last_batch": "partial"}).last_batch == "partial"
+    assert settings_for("cifar10", {"local_epochs": 2}).last_batch == "full"
+    for steps in ({}, {"local_steps": 5}):
+        with pytest.raises(InputError, match="--last-batch partial is about the end of an epoch.* give --local-epochs"):
+            settings_for("cifar10", {"last_batch": "partial"} | steps)

@@ -66,6 +66,9 @@ def _layers():
     cases |= {
         "decorrelation-few-features": Layer("decorrelation", {"z": (2, 6, 4)}),
         "decorrelation-few-examples": Layer("decorrelation", {"z": (2, 4, 7)}),
+        "decorrelation-released-few-features": Layer("decorrelation_released", {"z": (2, 6, 4)}),
+        "decorrelation-released-few-examples": Layer("decorrelation_released", {"z": (2, 4, 7)}),
+        "decorrelation-released-eps": Layer("decorrelation_released", {"z": (2, 5, 4)}, {"eps": 0.3}),
         "decorrelation-eps": Layer("decorrelation", {"z": (2, 5, 4)}, {"eps": 0.3}),
         "positive-hinge": Layer("positive_hinge", embeddings),
         "positive-hinge-margin": Layer("positive_hinge", embeddings, {"margin": 0.1}),

@@ -129,11 +129,19 @@ def affine(x, gain, bias):
     return per_channel(x, gain, bias) if x.ndim == 2 else nhwc(per_channel(nchw(x), gain, bias))
 
 
-def decorrelation(z, *, eps=1e-8):
+def decorrelation(z, *, eps=0.0):
     """The correlations are products of features that layer norm has standardized over the examples."""
     n, d = z.shape
     h = F.layer_norm(z.T, (n,), eps=eps)
     return ((h @ h.T / n) ** 2).sum() / d**2
+
+
+def decorrelation_released(z, *, eps=1e-8):
+    """As FedDecorr's code has it: variance with N - 1, off-diagonal entries alone, their mean over N."""
+    n, d = z.shape
+    h = (z - z.mean(dim=0)) / torch.sqrt(eps + z.var(dim=0))
+    off_diagonal = ~torch.eye(d, dtype=torch.bool)
+    return (h.T @ h)[off_diagonal].pow(2).mean() / n
 
 
 def positive_hinge(feature, weight, labels, *, margin=0.9):
@@ -180,6 +188,7 @@ LAYER = {
     "layer_norm": layer_norm,
     "affine": affine,
     "decorrelation": decorrelation,
+    "decorrelation_released": decorrelation_released,
     "positive_hinge": positive_hinge,
     "spreadout": spreadout,
     "attention": attention,

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minifl.layers.decorrelation import decorrelation, decorrelation_backward
+from minifl.layers.decorrelation import (decorrelation, decorrelation_backward, decorrelation_released,
+                                         decorrelation_released_backward)
 
 
 def loss_and_gradient(z, **options):
@@ -81,6 +82,55 @@ def test_the_released_code_minimizes_n_times_as_much():
     h = (z - z.mean(axis=1, keepdims=True)) / np.sqrt(1e-8 + z.var(axis=1, ddof=1, keepdims=True))
     released = [(c[~np.eye(d, dtype=bool)]**2).mean() / n for c in h.transpose(0, 2, 1) @ h]
     np.testing.assert_allclose(released, (n - 1)**2 / n * d / (d - 1) * (loss - 1 / d), rtol=1e-7)
+    np.testing.assert_allclose(decorrelation_released(z)[0], released, rtol=1e-12)
+
+
+def test_the_factor_between_the_two_forms():
+    """30.19 for the paper's 32 examples and 192 features, as --help says, and --decorr-weight 0.5 is 15.1 or 0.0166."""
+    z = drawn(1, 32, 192)
+    loss, gradient = loss_and_gradient(z)
+    released, cache = decorrelation_released(z, eps=0)
+    factor = 31**2 / 32 * 192 / 191
+    assert round(factor, 2) == 30.19 and round(0.5 * factor, 1) == 15.1 and round(0.5 / factor, 4) == 0.0166
+    np.testing.assert_allclose(released, factor * (loss - 1 / 192), rtol=1e-12)
+    np.testing.assert_allclose(decorrelation_released_backward(np.ones(1), cache), factor * gradient, atol=1e-15)
+
+
+def test_the_published_form_does_not_see_the_scale_of_a_feature():
+    """With 1e-8 in the root, as the released code has it, features of 1e-4 would count half."""
+    z = drawn(2, 8, 5)
+    loss, gradient = loss_and_gradient(z)
+    for scale in (1e-3, 1e-6, 1e-12, 1e6):
+        scales = np.array([1, scale, 1, scale, 1])
+        small, small_gradient = loss_and_gradient(z * scales)
+        np.testing.assert_allclose(small, loss, rtol=1e-13)
+        np.testing.assert_allclose(small_gradient * scales, gradient, rtol=1e-10, atol=1e-14)
+    released = decorrelation_released(z)[0]
+    assert (decorrelation_released(1e-4 * z)[0] < 0.5 * released).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("form, backward", [(decorrelation, decorrelation_backward),
+                                            (decorrelation_released, decorrelation_released_backward)])
+def test_a_feature_that_is_constant_but_for_rounding_contributes_nothing(form, backward, dtype):
+    """The mean of equal numbers is rounded, and what is left of them is no correlation."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((1, 31, 6)).astype(dtype)
+    z[..., 1], z[..., 3], z[..., 4] = 0.7, 1e4 / 3, -1e-9
+    loss, cache = form(z)
+    gradient = backward(np.ones(1, dtype), cache)
+    z[..., [1, 3, 4]] = 0
+    expected, cache = form(z)
+    assert loss.dtype == dtype and loss == expected
+    assert not gradient[..., [1, 3, 4]].any() and np.array_equal(gradient, backward(np.ones(1, dtype), cache))
+
+
+def test_the_released_form_of_one_example_or_one_feature_is_0():
+    """There the released code divides 0 by 0."""
+    for shape in ((2, 1, 5), (2, 4, 1), (1, 1, 1)):
+        loss, cache = decorrelation_released(drawn(*shape))
+        np.testing.assert_allclose(loss, 0, atol=1e-12)
+        np.testing.assert_allclose(decorrelation_released_backward(np.ones(shape[0]), cache), 0, atol=1e-12)
 
 
 # ---- properties

@@ -3,7 +3,8 @@
     client k:  theta <- w, then E times  theta <- theta - lr grad F_k(theta)
     server:    w <- w + sum_k p_k (theta_k - w),      p_k = n_k / sum_j n_j
 
-n_k is the number of client k's training examples, j runs over the clients that answered.
+n_k is the number of client k's training examples, j runs over the clients that answered. With --client-weights uniform
+n_k is 1 for everyone, here and in all other methods: p_k = 1/m for m clients that answered.
 
 Every other method is a subclass that changes some of three things: the `gradient` of a local step, the `message`
 that a client sends, and the step that the `server` makes of the mean of these messages. The server sees the mean
@@ -28,6 +29,12 @@ class Work(NamedTuple):
     active: object   # (K, E) whether a client does this step; those with fewer than E steps do the first ones
     steps: object    # (K, 1) how many times lr*gradient their steps add up to; with momentum more than were done
     lr: float        # of this round
+    sizes: tuple = None    # of the batches of the E steps, the same for all K clients; None: N
+
+    def batch(self, step):
+        """x (K, n, H, W, C) and y (K, n) of one step, without what fills a smaller batch up to N."""
+        n = self.sizes[step] if self.sizes else self.x.shape[2]
+        return self.x[:, step, :n], self.y[:, step, :n]
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ learning"): clients keep their features from collapsing onto a few dimensions.
     client k minimizes  F_k(theta) + decorr_weight ||C||_F^2 / d^2,   C (d, d) the correlations of a batch's features
     server: as FedAvg
 
-The features are what the classifier sees; loss and gradient are in layers/decorrelation.py. The paper's weight is
-0.5 (PAPER section 3). The released code of FedDecorr has another normalization than its equation; see there.
+The features are what the classifier sees; losses and gradients are in layers/decorrelation.py. The paper's weight is
+0.5 (PAPER section 3). decorr_form "released" takes the penalty of FedDecorr's released code instead of the published one:
+about as many times larger as a batch has examples, 30.19 for 32 and 192 features. So that code's 0.5 is that of
+decorr_form released, or a weight of 15.1 here.
 
 A feature that barely varies within a batch is divided by a tiny deviation, so rounding errors can grow to the size of
 the parameters within 20 rounds: between machines compare accuracies of this method, not parameters.
@@ -13,21 +15,34 @@ the parameters within 20 rounds: between machines compare accuracies of this met
 
 from dataclasses import dataclass
 
+from minifl.errors import unknown
 from minifl.fl.algorithms.fedavg import FedAvg
-from minifl.layers.decorrelation import decorrelation, decorrelation_backward
+from minifl.layers.decorrelation import (decorrelation, decorrelation_backward, decorrelation_released,
+                                         decorrelation_released_backward)
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models import flatten
+
+FORMS = ("published", "released")
 
 
 @dataclass(frozen=True)
 class FedDecorr(FedAvg):
     decorr_weight: float = 0.5
+    decorr_form: str = "published"
+
+    def __post_init__(self):
+        if self.decorr_form not in FORMS:
+            raise unknown("--decorr-form", self.decorr_form, FORMS)
 
     def gradient(self, work, theta, x, y):
         logits, cache = work.model.forward(work.model.spec.views(theta), x)
         loss, loss_cache = softmax_cross_entropy(logits, y)
-        penalty, penalty_cache = decorrelation(work.model.feature(cache))
-        one = loss * 0 + 1
-        grads = work.model.backward(softmax_cross_entropy_backward(one, loss_cache), cache,
-                                    dfeature=decorrelation_backward(self.decorr_weight * one, penalty_cache))
+        one, feature = loss * 0 + 1, work.model.feature(cache)
+        if self.decorr_form == "published":
+            penalty, penalty_cache = decorrelation(feature)
+            dfeature = decorrelation_backward(self.decorr_weight * one, penalty_cache)
+        else:
+            penalty, penalty_cache = decorrelation_released(feature)
+            dfeature = decorrelation_released_backward(self.decorr_weight * one, penalty_cache)
+        grads = work.model.backward(softmax_cross_entropy_backward(one, loss_cache), cache, dfeature=dfeature)
         return loss + self.decorr_weight * penalty, *flatten(work.model, grads, theta)

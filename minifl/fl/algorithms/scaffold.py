@@ -21,8 +21,11 @@ the clients away from the minimum: it converges to that of sum_k F_k / N instead
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
+from minifl.errors import unknown
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.models import loss_and_grad
+
+SCAFFOLD_OPTIONS = ("II", "I")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Scaffold(FedAvg):
     server_lr: float = 1.0
 
     kept = broadcast = ("control",)
+
+    def __post_init__(self):
+        if self.scaffold_option not in SCAFFOLD_OPTIONS:
+            raise unknown("--scaffold-option", self.scaffold_option, SCAFFOLD_OPTIONS)
 
     def server_state(self, w):
         return {"control": get_xp(w).zeros_like(w)}
@@ -75,6 +82,6 @@ def _mean_gradient_at_server(work):
     xp = get_xp(work.w)
     total = xp.zeros_like(work.w)
     for step in range(work.x.shape[1]):
-        _, g, _ = loss_and_grad(work.model, work.w, work.x[:, step], work.y[:, step])
+        _, g, _ = loss_and_grad(work.model, work.w, *work.batch(step))
         total += xp.where(work.active[:, step, None], g, xp.zeros_like(g))
     return total / work.active.sum(axis=1, keepdims=True).astype(work.w.dtype)

@@ -17,7 +17,7 @@ from plain_objectives import OBJECTIVES, cosine, cross_entropy
 class Answer(NamedTuple):
     """What one client did in a round."""
     client: int
-    examples: int        # n_k
+    weight: int          # n_k, or 1 for everyone
     counts: list         # n_kc
     theta: np.ndarray    # (P,)
     gradients: list      # (P,) of each step: of the objective, with weight decay, without control variates
@@ -40,15 +40,40 @@ def trajectory(settings, model, data, partition, w):
                 answers.append(answer)
                 losses.append(loss)
         if answers:
-            total = sum(len(part) for part in partition.train)
+            total = sum(weight(settings, part) for part in partition.train)
             server = SERVERS.get(settings.algorithm, fedavg)
             w, state = server(settings, model, w, state, answers, lr, own, total)
             if settings.algorithm == "scaffold":
                 own = own | {answer.client: {"control": answer.control} for answer in answers}
-            n = sum(answer.examples for answer in answers)
-            yield w, state, own, sum(a.examples / n * loss for a, loss in zip(answers, losses))
+            n = sum(answer.weight for answer in answers)
+            yield w, state, own, sum(a.weight / n * loss for a, loss in zip(answers, losses))
         else:
             yield w, state, own, None
+
+
+def weight(settings, examples):
+    """What a client with these examples counts."""
+    return {"examples": len(examples), "uniform": 1}[settings.client_weights]
+
+
+def batches(settings, data, examples, t, k):
+    """The batches (x, y) of client k in round t, one after the other."""
+    steps, size = settings.local_steps, settings.batch_size
+    if settings.last_batch == "partial":
+        n = len(examples)        # the round's epochs, image after image
+        x, y = local_batches(data.x_train, data.y_train, examples, settings.seed, t, k, steps=1,
+                             batch_size=settings.local_epochs * n, augment=settings.augment, dtype=float)
+        for epoch in range(settings.local_epochs):
+            for start in range(0, n, size):
+                part = slice(epoch * n + start, epoch * n + min(start + size, n))
+                yield x[0, part], y[0, part]
+        return
+    if steps is None:
+        steps = 0
+        while steps * size < settings.local_epochs * len(examples):
+            steps += 1
+    yield from zip(*local_batches(data.x_train, data.y_train, examples, settings.seed, t, k, steps=steps,
+                                  batch_size=size, augment=settings.augment, dtype=float))
 
 
 def first_state(settings, size):
@@ -61,21 +86,15 @@ def first_state(settings, size):
 def client(settings, model, data, partition, w, state, own, lr, t, k):
     """The Answer of client k in round t, and its mean loss."""
     examples, counts = partition.train[k], list(partition.counts[k])
-    steps = settings.local_steps
-    if steps is None:
-        steps = 0
-        while steps * settings.batch_size < settings.local_epochs * len(examples):
-            steps += 1
-    x, y = local_batches(data.x_train, data.y_train, examples, settings.seed, t, k, steps=steps,
-                         batch_size=settings.batch_size, augment=settings.augment, dtype=float)
+    steps = list(batches(settings, data, examples, t, k))
     objective = OBJECTIVES.get(settings.algorithm, cross_entropy)
     correction = np.zeros_like(w)
     if settings.algorithm == "scaffold":
         correction = state["control"] - (own[k]["control"] if k in own else 0)
 
     theta, velocity, gradients, losses = w.copy(), np.zeros_like(w), [], []
-    for e in range(steps):
-        loss, gradient = objective(settings, model, theta, x[e], y[e], counts, w)
+    for x, y in steps:
+        loss, gradient = objective(settings, model, theta, x, y, counts, w)
         gradient = gradient + settings.weight_decay * theta
         velocity = settings.momentum * velocity + gradient + correction
         theta = theta - lr * velocity
@@ -84,9 +103,8 @@ def client(settings, model, data, partition, w, state, own, lr, t, k):
 
     control = weighted_mean(gradients, settings.momentum)
     if settings.algorithm == "scaffold" and settings.scaffold_option == "I":
-        at_w = [cross_entropy(settings, model, w, x[e], y[e], counts, w)[1] for e in range(steps)]
-        control = sum(at_w) / steps
-    return Answer(k, len(examples), counts, theta, gradients, control), sum(losses) / steps
+        control = sum(cross_entropy(settings, model, w, x, y, counts, w)[1] for x, y in steps) / len(steps)
+    return Answer(k, weight(settings, examples), counts, theta, gradients, control), sum(losses) / len(steps)
 
 
 def step_weights(steps, momentum):
@@ -102,9 +120,9 @@ def weighted_mean(gradients, momentum):
 # --- the server's step: (settings, model, w, state, answers, lr, own, total) -> w, state -------------------
 
 def average(answers):
-    """The mean of the clients' models, by their examples."""
-    n = sum(answer.examples for answer in answers)
-    return sum(answer.examples / n * answer.theta for answer in answers)
+    """The mean of the clients' models, by their examples or as many alike."""
+    n = sum(answer.weight for answer in answers)
+    return sum(answer.weight / n * answer.theta for answer in answers)
 
 
 def fedavg(settings, model, w, state, answers, lr, own, total):
@@ -135,16 +153,16 @@ def adaptive(settings, model, w, state, answers, lr, own, total):
 
 def fednova(settings, model, w, state, answers, lr, own, total):
     """Wang et al., eq. 9: from the gradients of the steps, not from the models."""
-    n, effective, direction = sum(answer.examples for answer in answers), 0.0, np.zeros_like(w)
+    n, effective, direction = sum(answer.weight for answer in answers), 0.0, np.zeros_like(w)
     for answer in answers:
-        effective += answer.examples / n * sum(step_weights(len(answer.gradients), settings.momentum))
-        direction += answer.examples / n * weighted_mean(answer.gradients, settings.momentum)
+        effective += answer.weight / n * sum(step_weights(len(answer.gradients), settings.momentum))
+        direction += answer.weight / n * weighted_mean(answer.gradients, settings.momentum)
     return w - lr * effective * direction, state
 
 
 def fedexp(settings, model, w, state, answers, lr, own, total):
-    n, update = sum(answer.examples for answer in answers), average(answers) - w
-    squares = sum(answer.examples / n * sum((answer.theta - w) ** 2) for answer in answers)
+    n, update = sum(answer.weight for answer in answers), average(answers) - w
+    squares = sum(answer.weight / n * sum((answer.theta - w) ** 2) for answer in answers)
     return w + max(1.0, squares / (2 * (sum(update ** 2) + settings.fedexp_epsilon))) * update, state
 
 
@@ -152,7 +170,7 @@ def scaffold(settings, model, w, state, answers, lr, own, total):
     control = state["control"]
     for answer in answers:
         before = own[answer.client]["control"] if answer.client in own else 0
-        control = control + answer.examples / total * (answer.control - before)
+        control = control + answer.weight / total * (answer.control - before)
     return w + settings.server_lr * (average(answers) - w), {"control": control}
 
 
@@ -161,11 +179,12 @@ def fedaws(settings, model, w, state, answers, lr, own, total):
     matrix = model.spec.views(new[None])["classifier.weight"][0]
     columns = []
     for c in range(matrix.shape[1]):
-        held = sum(answer.counts[c] for answer in answers)
+        holders = [answer.counts[c] * answer.weight / sum(answer.counts) for answer in answers]    # n_kc, if n_k weighs
+        held = sum(holders)
         column = model.spec.views(w[None])["classifier.weight"][0, :, c]
         if held:
             theirs = [model.spec.views(a.theta[None])["classifier.weight"][0, :, c] for a in answers]
-            column = sum(a.counts[c] / held * own_column for a, own_column in zip(answers, theirs))
+            column = sum(part / held * own_column for part, own_column in zip(holders, theirs))
         columns.append(column)
     for c, column in enumerate(columns):
         slope = np.zeros_like(column)

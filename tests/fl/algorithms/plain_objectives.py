@@ -63,23 +63,37 @@ def fedrs_objective(settings, model, theta, x, y, counts, w):
 
 
 def correlation_penalty(z):
-    """||C||_F^2/D^2 of the D x D correlation matrix of the features z (N, D)."""
+    """||C||_F^2/D^2 of the D x D correlation matrix of the features z (N, D), where constant ones correlate with none."""
     n, d = z.shape
-    centred = z - z.sum(axis=0) / n
+    live = np.ptp(z.real, axis=0) > 1e-14 * np.abs(z).max(axis=0)     # of equal examples a product may differ in rounding
+    centred = (z - z.sum(axis=0) / n)[:, live]
     covariance = centred.T @ centred / n
-    deviation = np.sqrt(np.diag(covariance) + 1e-8)
+    deviation = np.sqrt(np.diag(covariance))
     return ((covariance / np.outer(deviation, deviation)) ** 2).sum() / d ** 2
 
 
+def released_penalty(z):
+    """The same in FedDecorr's code: entry by entry off the diagonal, the variance with N - 1, eps, and 1/N."""
+    n, d = z.shape
+    if n == 1:
+        return 0 * z.sum()
+    centred = z - z.sum(axis=0) / n
+    h = centred / np.sqrt((centred ** 2).sum(axis=0) / (n - 1) + 1e-8)
+    squares = [(h[:, i] @ h[:, j]) ** 2 for i in range(d) for j in range(d) if i != j]
+    return sum(squares) / len(squares) / n
+
+
 def feddecorr_objective(settings, model, theta, x, y, counts, w):
+    of_features = {"published": correlation_penalty, "released": released_penalty}[settings.decorr_form]
+
     def of_outputs(logits, features, embeddings):
         loss, dlogits = softmax_loss(logits, y)
         slope = np.zeros_like(features)
         for place in np.ndindex(features.shape):
             moved = features.astype(complex)
             moved[place] += TINY * 1j
-            slope[place] = correlation_penalty(moved).imag / TINY
-        beta, penalty = settings.decorr_weight, correlation_penalty(features)
+            slope[place] = of_features(moved).imag / TINY
+        beta, penalty = settings.decorr_weight, of_features(features)
         return loss + beta * penalty, dlogits, beta * slope, 0 * embeddings
     return through_network(model, theta, x, of_outputs)
 

@@ -46,5 +46,5 @@ def settings_of(algorithm, **options):
 def run(settings, model, data, partition, w=None, **call):
     """All (state, record) of a run in float64, or in the dtype of w."""
     method = settings.method()
-    state = start(method, model.spec.init(3) if w is None else w)
+    state = start(method, model.spec.init(3) if w is None else w, model.statistics.init(3))
     return list(federated_rounds(settings, model, method, state, data, partition, **{"workers": 0} | call))

@@ -1,0 +1,104 @@
+"""What every method must be equal to under --last-batch and --client-weights; trajectories: test_trajectories.py."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from small_problem import network, problem, run, settings_of                    # noqa: E402
+
+from minifl.fl.algorithms import ALGORITHMS                                     # noqa: E402
+from minifl.fl.batches import stream                                            # noqa: E402
+from minifl.fl.client import local_work                                         # noqa: E402
+from minifl.fl.rounds import start                                              # noqa: E402
+from minifl.models import loss_and_grad                                         # noqa: E402
+
+MOMENTUM = {"momentum": 0.6, "weight_decay": 0.02}
+SAMPLED = {"clients_per_round": 3, "dropout_rate": 0.3, "seed": 2} | MOMENTUM
+UNEQUAL = np.array([[1, 1, 1, 1], [0, 2, 0, 0], [3, 0, 4, 1], [0, 0, 0, 1]])    # sizes 4, 2, 8, 1
+EPOCHS = {"local_epochs": 2, "last_batch": "partial", "rounds": 3, "lr": 0.05} | MOMENTUM
+
+
+@pytest.mark.parametrize("norm", ["ln", "bn"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_clients_with_smaller_last_batches_do_not_see_each_other(algorithm, norm):
+    """Of 17, 3, 10, 8 and 5 examples in batches of 4: whoever goes through the network with whom, not a bit changes."""
+    settings = settings_of(algorithm, norm=norm, **EPOCHS)
+    model = network(norm)
+    runs = [run(settings, model, *problem(), clients_per_call=n, workers=workers) for n, workers in
+            ((1, 0), (2, 2), (5, 0))]
+    for other in runs[1:]:
+        for (a, line), (b, again) in zip(runs[0], other):
+            assert a.w.tobytes() == b.w.tobytes() and line["train_loss"] == again["train_loss"]
+            assert a.statistics.tobytes() == b.statistics.tobytes()
+            for k, kept in a.own.items():
+                assert all(array.tobytes() == b.own[k][name].tobytes() for name, array in kept.items())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_where_batches_divide_the_examples_the_last_one_is_full(algorithm):
+    data, partition = problem([[3, 2, 3, 0], [0, 0, 0, 4], [4, 2, 3, 3]])
+    full, partial = (run(settings_of(algorithm, **EPOCHS | {"last_batch": last}), network(), data, partition)
+                     for last in ("full", "partial"))
+    assert [(s.w.tobytes(), line["train_loss"]) for s, line in full] == \
+           [(s.w.tobytes(), line["train_loss"]) for s, line in partial]
+
+
+def test_an_epoch_of_one_smaller_batch_is_a_step_on_all_examples():
+    """Whose mean over clients, by examples, is the gradient of the union: FedSGD (McMahan et al. 2017)."""
+    data, partition = problem(UNEQUAL)
+    settings = settings_of("fedavg", local_epochs=1, last_batch="partial", batch_size=100, augment="none", rounds=4)
+    model, w = network("none"), network("none").spec.init(3)
+    held = np.concatenate(partition.train)
+    x, y = data.x_train[held][None] / 255, data.y_train[held][None]
+    for state, _ in run(settings, model, data, partition):
+        w = w - 0.1 * loss_and_grad(model, w[None], x, y)[1][0]
+        np.testing.assert_allclose(state.w, w, rtol=0, atol=1e-12)
+
+
+def test_a_batch_norm_sees_the_examples_of_a_smaller_batch_alone():
+    """Of one client with 5 examples in batches of 4, the second batch is one: batch norm makes 0 of it."""
+    data, partition = problem([[5, 0, 0, 0]])
+    settings = settings_of("fedavg", norm="bn", local_epochs=1, last_batch="partial", augment="none", rounds=1)
+    model, w = network("bn"), network("bn").spec.init(3)
+    running = model.statistics.init(3)
+    order = stream(partition.train[0], settings.seed, 0, 0, 5)
+    for part in (order[:4], order[4:]):
+        _, g, seen = loss_and_grad(model, w[None], data.x_train[part][None] / 255, data.y_train[part][None])
+        w, running = w - 0.1 * g[0], running + 0.1 * (seen[0] - running)
+    state, _ = run(settings, model, data, partition)[0]
+    np.testing.assert_allclose(state.w, w, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_equal_clients_are_weighted_alike_by_examples(algorithm):
+    data, partition = problem([[3, 2, 1, 0], [0, 0, 0, 6], [1, 2, 3, 0]])
+    a, b = (run(settings_of(algorithm, client_weights=weights, **SAMPLED), network(), data, partition)
+            for weights in ("examples", "uniform"))
+    for (ours, line), (theirs, again) in zip(a, b):
+        np.testing.assert_allclose(theirs.w, ours.w, rtol=0, atol=1e-13)
+        assert again["train_loss"] == (line["train_loss"] and pytest.approx(line["train_loss"], rel=1e-12))
+
+
+def test_uniform_weights_are_the_plain_mean_of_the_models():
+    """And the training loss is that of the clients, too."""
+    data, partition = problem()
+    settings = settings_of("fedavg", client_weights="uniform", rounds=1)
+    model = network()
+    state, record = run(settings, model, data, partition)[0]
+    work = [local_work(settings, model, settings.method(), data, partition, start(settings.method(), model.spec.init(3)),
+                       [k]) for k in range(5)]
+    np.testing.assert_allclose(state.w, np.mean([theta[0] for theta, *_ in work], axis=0), rtol=0, atol=1e-14)
+    assert record["train_loss"] == pytest.approx(np.mean([losses[0] for *_, losses in work]), rel=1e-14)
+
+
+def test_with_uniform_weights_scaffolds_controls_are_the_algorithms_own():
+    """Karimireddy et al., Algorithm 1, line 17: c is the plain mean of all N controls, whoever took part, sizes unequal."""
+    settings = settings_of("scaffold", client_weights="uniform", local_epochs=1, **SAMPLED)
+    for state, _ in run(settings, network(), *problem()):
+        total = sum(kept["control"] for kept in state.own.values())
+        np.testing.assert_allclose(total / 5, state.server["control"], rtol=0, atol=1e-13)
+    assert np.abs(state.server["control"]).max() > 1e-3
