@@ -126,6 +126,8 @@ MAY_OPEN = {    # file -> the calls, and why they may
     "data/idx.py": ({"gzip.open"}, "of a file that reading.py opened"),
     "data/cifar.py": ({"gzip.open", "tarfile.open"}, "of a file that reading.py opened"),
     "analysis/plots.py": ({"figure.savefig"}, "into memory"),
+    "course/installed.py": ({"read_text"}, "of the kernel"),
+    "course/uploads.py": ({"ZipFile", "zipped.open", "write_bytes"}, "of a file that reading.py opened, to a new folder of ours"),
 }
 OF_THE_COURSE = {   # these open the package's own sources and folders that they have just made, in the worker's limits
     "assignments.py", "carve.py", "gradescope.py", "limits.py", "proof.py", "remote.py", "trial.py", "worker.py",

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from minifl import reading
 from minifl.course.submission import LARGEST
 from minifl.errors import InputError
 
@@ -74,7 +75,7 @@ def _unpack(archive, folder, left, path):
     beyond. Broken for what cannot be read."""
     folder.mkdir(exist_ok=True)
     try:
-        with zipfile.ZipFile(archive) as zipped:
+        with reading.opened(archive) as file, zipfile.ZipFile(file) as zipped:
             members = zipped.infolist()
             left["files"] -= len(members)
             for member in members if left["files"] >= 0 else ():

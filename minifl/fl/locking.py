@@ -72,7 +72,8 @@ def born(pid):
     """When a process began, in the system's ticks since it was started: with the id it names a process for good. None if
     there is no such process, or the system does not say."""
     try:
-        state, *others = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        said = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")     # its name is in it, of any bytes
+        state, *others = said.rpartition(")")[2].split()
         return int(others[18]) if state not in "ZX" else None       # it has ended, but nobody asked for its exit code
     except (OSError, ValueError, IndexError):
         return None
@@ -80,7 +81,7 @@ def born(pid):
 
 def _age(pid):
     """Seconds for which a process has been running."""
-    return float((PROC / "uptime").read_text().split()[0]) - born(pid) / os.sysconf("SC_CLK_TCK")
+    return float((PROC / "uptime").read_bytes().split()[0]) - born(pid) / os.sysconf("SC_CLK_TCK")
 
 
 def _named(pids):

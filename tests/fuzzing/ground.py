@@ -124,8 +124,8 @@ def lay(folder):
     _stopped(folder)
     _done(command(folder, "partition", "--data", "tiny", "--data-dir", "data", "--setting", "iid", "--num-clients", 3,
                   "--csv", "table.csv"))
-    (folder / "settings.json").write_text(json.dumps({"lr": 0.1, "norm": "fn", "seed": 3}))
-    (folder / "metadata.json").write_text(json.dumps({"users": [{"email": "ada@example.org"}]}))
+    (folder / "settings.json").write_text(json.dumps({"lr": 0.1, "norm": "fn", "seed": 3}), encoding="utf-8")
+    (folder / "metadata.json").write_text(json.dumps({"users": [{"email": "ada@example.org"}]}), encoding="utf-8")
     _done(command(folder, "course", "carve", "hw1", "--out", "homework"))
     _idx(folder / "idx", small, gzip.compress, ".gz")
     _idx(folder / "idx-unpacked", small, lambda content: content, "")
@@ -169,7 +169,7 @@ def _cifar(folder, small):
                               small.x_train.transpose(0, 3, 1, 2).reshape(TRAIN, -1)], axis=1)
     for i, name in enumerate((*version.train, version.test)):
         (unpacked / name).write_bytes(records[i * 20:(i + 1) * 20].tobytes())
-    (unpacked / version.labels["fine"].names).write_text("\n".join(embedded.CLASS_NAMES))
+    (unpacked / version.labels["fine"].names).write_text("\n".join(embedded.CLASS_NAMES), encoding="utf-8")
     with gzip.open(folder / "archive.tar.gz", "wb") as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
         for file in sorted(unpacked.iterdir()):
             info, content = tarfile.TarInfo(f"{version.folder}/{file.name}"), file.read_bytes()
