@@ -124,6 +124,10 @@ def lay(folder):
     _stopped(folder)
     _done(command(folder, "partition", "--data", "tiny", "--data-dir", "data", "--setting", "iid", "--num-clients", 3,
                   "--csv", "table.csv"))
+    (folder / "lists.json").write_text(json.dumps({"clients": [
+        {"train": list(range(i, TRAIN, 3)), "test": list(range(i, TEST, 3))} for i in range(3)]}), encoding="utf-8")
+    _done(command(folder, "train", *(part for part in SMALL if part not in ("--setting", "iid")), "--rounds", 2, "--norm",
+                  "bn", "--partition", "lists.json", "--init-from", "finished", "--out", "listed"))
     (folder / "settings.json").write_text(json.dumps({"lr": 0.1, "norm": "fn", "seed": 3}), encoding="utf-8")
     (folder / "metadata.json").write_text(json.dumps({"users": [{"email": "ada@example.org"}]}), encoding="utf-8")
     _done(command(folder, "course", "carve", "hw1", "--out", "homework"))

@@ -15,12 +15,12 @@ LONG, OTHER_BYTES = "n" * 256, os.fsdecode(b"l\xe4uft")
 WHOLE = ("0", "1", "2", "3", "5"), ("-1", "1.5", "x", "", "1" + "0" * 30, "²", "nan")      # valid for most, for none
 REAL = ("1", "0.1", "0.5", "0.99", "1e-3"), ("0", "1e-300", "1e300", "-0.1", "nan", "inf", "x", "", "2")
 SHAPES = ("32x32x3", "8x8x1", "16x16x3"), ("1x1x1", "0x1x1", "axbxc", "", "32x32", "99999x99999x99999", "²x1x1")
-RUNS, TABLES, JSONS = ("finished", "stopped", "other"), ("table.csv", "finished/partition.csv"), ("settings.json",
-                                                                                              "finished/config.json")
+RUNS, TABLES = ("finished", "stopped", "other", "listed"), ("table.csv", "finished/partition.csv", "lists.json")
+JSONS = ("settings.json", "finished/config.json", "listed/config.json")
 SENSIBLE = {"data_dir": ("data",), "table_file": TABLES, "config_file": JSONS, "out": ("new", "new/er", "empty"),
             "resumed": RUNS, "run": RUNS, "runs": RUNS, "figure": ("new.png", "new.svg", "new"), "csv_file": ("new.csv", "-"),
             "emit": ("new",), "pictures": ("new",), "submission": ("homework",), "gradescope": ("metadata.json",),
-            "hidden": ("nothing",), "json_file": ("new.json", "-")}
+            "hidden": ("nothing",), "init_from": (*RUNS, "finished/model.npz"), "json_file": ("new.json", "-")}
 FILES = ("finished", "stopped", "data", "table.csv", "settings.json", "finished/config.json", "pipe", "nothing",
          "nothing/at/all", "table.csv/below", "loop", ".", "/", "/dev/null", "/dev/zero", "-", "/dev/stdout", "", "new",
          "new.png", "é", "e\u0301", "日本語", LONG, "n" * 255, OTHER_BYTES, "a b;'\"", "--out", "finished/model.npz",
@@ -40,7 +40,8 @@ TEXTS = {"data": (("auto", "embedded", "tiny", "cifar10"), ("mnist", "nothing", 
          "num_clients": (("1", "2", "10", "12"), ("0", "x", "1" + "0" * 12)),
          "clients_per_round": (("1", "2"), ("0", "x", "1" + "0" * 12)),
          "seeds": (("0", "0,1", "0-1"), ("x", "0-99999999", "")), "seed": (("0", "7", "1" + "0" * 30), ("-1", "x")),
-         "workers": (("1", "2"), ("0", "x")), "memory": (("512", "2048"), ("1",))}
+         "workers": (("1", "2"), ("0", "x")), "memory": (("512", "2048"), ("1",)),
+         "patch_size": (("4", "8", "16"), ("0", "7", "x"))}
 BASE = {"train": (*ground.SMALL, "--rounds", "2"), "sweep": ("--data", "tiny", "--data-dir", "data", "--device", "cpu", "--model", "mlp", "--width",
                                          "0.02", "--rounds", "1", "--batch-size", "4", "--local-steps", "1", "--jobs", "2",
                                          "--out", "sweep"),
