@@ -244,12 +244,12 @@ PAIRS = {   # two values of each setting that is no choice of names, and what ha
     "local_steps": ([1, 2], {}), "local_epochs": ([1, 2], {}), "participation": ([0.5, 1.0], {}),
     "clients_per_round": ([1, 2], {}), "dropout_rate": ([0.0, 0.5], {}), "lr_step_rounds": ([1, 2], {}),
     "lr_decay": ([0.5, 0.1], {}), "momentum": ([0.0, 0.5], {}), "weight_decay": ([0.0, 0.5], {}),
+    "feature_noise": ([0.0, 0.5], {}),
     "batch_size": ([1, 2], {}), "eval_every": ([1, 2], {}), "seed": ([0, 1], {}), "data_seed": ([0, 1], {}),
     "setting": (["iid", "oneclass"], {}), "model": (["cnn", "mlp"], {}), "algorithm": (["fedavg", "fedprox"], {}),
-    "norm": (["none", "gn"], {}), "feature_noise": ([0.0, 0.5], {}), "last_batch": (["full", "partial"], {"local_epochs": 1}),
+    "norm": (["none", "gn"], {}), "last_batch": (["full", "partial"], {"local_epochs": 1}),
     "decorr_form": (["published", "released"], {"algorithm": "feddecorr"}),
 }
-OF_A_FILE = {"init_from"}       # --init-from names one model for all runs
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def several_of_each():
     """Every field of Settings with two values: those above, or the first two names that are valid."""
     options = {option.name: option for option in training.train_command.params}
     for field in fields(Settings):
-        if field.name in OF_A_FILE:
+        if field.name == "init_from":       # the same model for all runs; tests/command_line/test_given.py
             continue
         kind = options[field.name].type
         if options[field.name].is_flag:

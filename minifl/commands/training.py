@@ -68,7 +68,7 @@ def train_command(data_dir, table_file, config_file, init_file, device, precisio
         given = read_partition(table_file, dataset, chosen)
         settings = settings_for(dataset.name, chosen)
         partition = split(settings, dataset, given)
-        check_fits(settings, dataset, partition, place, start=start)
+        check_fits(settings, dataset, partition, place, 1, start)
         if out is None:
             out = record.new_folder("runs", run_name(settings))
         lines = train(settings, dataset, partition, out, place, force=force,
@@ -174,8 +174,9 @@ def refuse_differences(run, settings, chosen, partition, table_file, dataset):
         same = lists.identity(given) == lists.identity(partition) if isinstance(given, Listed) else \
             np.array_equal(given, partition.counts) and not isinstance(partition, Listed) and settings.setting != NATURAL
         if not same:
-            raise InputError(f"--resume {run}: what --partition {table_file} says differs from the run's; leave it out, "
-                             f"or begin a new run.")
+            what = "lists" if isinstance(given, Listed) else "table"
+            raise InputError(f"--resume {run}: the {what} of --partition {table_file} differs from the run's; leave it "
+                             f"out, or begin a new run.")
 
 
 def check_fits(settings, dataset, partition, place, processes=1, start=None):
