@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from minifl.course import carve, judge, regions
+from minifl.course import carve, judge
 from minifl.course.judge import Limits
 
 spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
 toy = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toy)
 
-REFERENCE = regions.stripped(toy.SOURCE)
+REFERENCE = toy.SOURCE
 SHORT = Limits(seconds=3, total=60, megabytes=1024)
 HOW_TEXT_IS_KEPT = {
     "a coding line": lambda text: ("# -*- coding: latin-1 -*-\n" + text).encode("latin-1"),

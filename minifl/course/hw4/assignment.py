@@ -50,7 +50,9 @@ EQUAL = (
           "    mean = {}\n    for message in messages:\n"),
     Patch(AVERAGING, "+ size / total * sent", "+ sent / len(messages)"),
     Patch(FEDAVG, "p_k = n_k / sum_j n_j\n\nn_k is the number of client k's training examples, j runs over the clients "
-          "that answered.\n", "p_k = 1 / (number of clients that answered)\n\nk runs over those clients.\n"))
+          "that answered. With --client-weights uniform\nn_k is 1 for everyone, here and in all other methods: p_k = 1/m "
+          "for m clients that answered.\n",
+          "p_k = 1 / (number of clients that answered)\n\nk runs over those clients.\n"))
 
 REVERSED = (
     Patch(COUNTS, "iid           every class split evenly; the sizes of two clients differ by at most 1\n",
