@@ -144,7 +144,7 @@ def _block(at, name, numeric, tolerance, rounding, largest, careful, sum_noise):
     size = np.nanmax(np.abs(n), initial=0)
     measured = _tolerance(at.eps, numeric.instrument, rounding, np.nanmax(numeric.errors, initial=0), size)
     allowed = measured if tolerance is None else tolerance
-    error, index, said, on_kink = _compare(at, name, a, n, f, entries, allowed, sum_noise)
+    error, index, said, on_kink = _compare(at, name, a, n, f, entries, allowed, sum_noise, numeric.instrument)
     refuted = (numeric.instrument == "complex step" and allowed < error < np.inf and not on_kink[index] and
                acceptance.refuted(f, entries, at.v.astype(float), name, index, a[index], n[index], sum_noise))
     nothing = _nothing(at, n, size, largest, measured if tolerance is None else 0, numeric)
@@ -190,7 +190,7 @@ def _invisible(at, a, size, numeric):
     return max(size, np.abs(a).max(initial=0)) <= seen
 
 
-def _compare(at, name, a, n, f, entries, allowed, sum_noise):
+def _compare(at, name, a, n, f, entries, allowed, sum_noise, instrument):
     """(error, index of the worst entry, what is likely wrong, which entries sit on a kink) of one block."""
     def said(a, n):
         return hint(name, a, n, {**at.inputs, name: entries[name]}, at.v.shape, allowed, at)
@@ -206,8 +206,11 @@ def _compare(at, name, a, n, f, entries, allowed, sum_noise):
     scale = max(np.abs(a).max(initial=0), np.abs(n).max(initial=0)) or 1.0
     off = np.abs(a - n) / scale
     suspects = unknown | (off > allowed)
-    on_kink, valid = kinks.judge(f, entries, at.v.astype(float), name, a, off, suspects, scale * max(allowed, 1e-5),
-                                 np.finfo(float).eps if at.exact else at.eps, sum_noise)
+    v, eps = at.v.astype(float), np.finfo(float).eps if at.exact else at.eps
+    on_kink, valid = kinks.judge(f, entries, v, name, a, off, suspects, scale * max(allowed, 1e-5), eps, sum_noise)
+    if instrument == "complex step" and not (off[~on_kink] > allowed).any():
+        shared = kinks.shared_wrongly(f, entries, v, name, a, scale * allowed, eps, sum_noise)
+        on_kink, valid = on_kink | shared, valid & ~shared
     off = np.where(on_kink, np.where(valid, 0.0, np.inf), off)
     index = tuple(map(int, np.unravel_index(off.argmax(), off.shape)))
     error = float(off[index])

@@ -120,16 +120,18 @@ def _report(plan, careful):
     used = {block.name: block.instrument for block in found}      # differences, too, where they refuted the complex step
     analytic = plan.analytic and used == plan.chosen
     allowed, careful_here = 4 * max(block.tolerance for block in found), careful
+    compared = [block.name for block in found if not block.inconclusive]
+    right = all(block.passed for block in found)
     careful = careful and all(block.passed or block.inconclusive for block in found)    # else somebody is accused already
     looks = {
         calls.CACHE: lambda: calls.cache_kept(at),
         calls.LINEAR: lambda: calls.linear(at),
         calls.LAYOUT: lambda: calls.any_layout(at, allowed),
         properties.ADJOINT: lambda: properties.adjoint(at, used, one, allowed, rounding, careful) if at.exact else None,
-        properties.ELSEWHERE: lambda: properties.elsewhere(at, used, one, allowed, rounding, careful),
+        properties.ELSEWHERE: lambda: properties.elsewhere(at, used, one, allowed, rounding, right, careful),
         properties.SYMMETRIC: lambda: properties.symmetric(at, one, other, analytic, rng, careful)
             if at.eps == np.finfo(float).eps else None,
-        precisions.FLOAT64: lambda: precisions.kept(at, rounding, careful_here)
+        precisions.FLOAT64: lambda: precisions.kept(at, compared, rounding, careful_here)
             if plan.tolerance is plan.precision is None else None,
     }
     others, left_out = [plan.bits], []

@@ -4,6 +4,7 @@ from itertools import combinations
 
 CLIENTS, EXAMPLES = "K", "N"     # the symbols that every layer of ours has first
 MEANING = {CLIENTS: " (several clients)", EXAMPLES: " (several examples)"}
+NUMBERS = {"large": "large numbers", "small": "small numbers", "float32": "numbers in float32"}   # or "numbers with ..."
 MOST_NAMED = 2                   # conditions that fit equally well
 
 
@@ -25,8 +26,9 @@ def separating(wrong, right, ours=False):
 
 def _conditions(symbols, wrong, meaning):
     """Lists of (words, example -> whether it holds), the plainest first; in one list all are as plain."""
-    yield [(f"numbers with {kind}", lambda e, kind=kind: e.get("special") == kind)
-           for kind in {example.get("special") for example in wrong} - {None, ""}]
+    kinds = sorted({example.get("special") or "" for example in wrong})
+    if all(kinds):
+        yield [(" or ".join(NUMBERS.get(kind, f"numbers with {kind}") for kind in kinds), lambda e: e.get("special") in kinds)]
     yield [(f"{a} > 1{meaning.get(a, '')}", lambda e, a=a: e[a] > 1) for a in symbols]
     yield [(f"{a} = 1", lambda e, a=a: e[a] == 1) for a in symbols]
     yield [(f"{parity} {a}", lambda e, a=a, odd=odd: e[a] % 2 == odd) for a in symbols

@@ -10,8 +10,11 @@ permutation that a sort took.
 import numpy as np
 
 from minifl.gradcheck import noise
+from minifl.gradcheck.instruments import complex_step
+from minifl.gradcheck.pairs import along
 
 ENOUGH = 32
+GROUPS = 64       # of equal numbers
 DIFFERENT = 1e-3  # relative: derivatives of the two sides that are not the same, in float64
 NEAR = 1e-5       # how far apart numbers are moved that tie
 
@@ -34,25 +37,25 @@ def judge(f, inputs, v, name, a, off, suspects, allowed, eps, sum_noise):
         return any(abs(far.sum() - near.sum()) > 10 * different * abs(far.sum()) + 64 * sum_noise / step
                    for far, near in pairs)
 
-    on_kink, valid = np.zeros(a.shape, dtype=bool), np.zeros(a.shape, dtype=bool)
-    places = np.argwhere(suspects)[np.argsort(-off[suspects], kind="stable")]
-    for number, index in enumerate(map(tuple, places)):
-        if number == ENOUGH and not on_kink.any():
-            break
+    def look(index):
+        """Whether an entry sits on a kink, whether a is right there."""
         direction = np.zeros(a.shape)
         direction[index] = 1
         step = eps ** 0.4 * max(1.0, abs(float(inputs[name][index])))
         of_each = sides(f, inputs, v, name, direction, step)
         least, most = np.minimum(*of_each).sum() - allowed, np.maximum(*of_each).sum() + allowed
         rounding = 8 * sum_noise / step     # (3 + 4 + 1)/2 on either side
-        on_kink[index] = _differ(*of_each, different, allowed, rounding)
-        valid[index] = on_kink[index] and (least <= a[index] <= most or unresolved(of_each, direction, step))
-    if on_kink.sum() > 1:
-        step = eps ** 0.4 * max(1.0, float(np.abs(inputs[name][on_kink]).max()))
-        left, right = (side.sum() for side in sides(f, inputs, v, name, on_kink.astype(float), step))
-        slack = different * max(abs(left), abs(right), float(np.abs(a[on_kink]).max())) + 8 * sum_noise / step
-        if abs(left - right) <= slack < abs(float(a[on_kink].sum()) - right):
-            valid[on_kink] = False
+        bent = _differ(*of_each, different, allowed, rounding)
+        return bent, bent and (least <= a[index] <= most or unresolved(of_each, direction, step))
+
+    on_kink, valid = np.zeros(a.shape, dtype=bool), np.zeros(a.shape, dtype=bool)
+    places = np.argwhere(suspects)[np.argsort(-off[suspects], kind="stable")]
+    for number, index in enumerate(map(tuple, places)):
+        if number == ENOUGH and not on_kink.any():
+            break
+        on_kink[index], valid[index] = look(index)
+    if on_kink.sum() > 1 and _off_together(f, inputs, v, name, a, on_kink, different, eps, sum_noise):
+        valid[on_kink] = False
     if not valid[on_kink].all() and eps == np.finfo(float).eps and _limit(f, inputs, v, name, a, on_kink, different):
         valid[on_kink] = True
     return on_kink, valid
@@ -74,6 +77,39 @@ def _limit(f, inputs, v, name, a, places, different):
         else:
             return True
     return False
+
+
+def shared_wrongly(f, inputs, v, name, a, allowed, eps, sum_noise):
+    """Which entries of a belong to equal numbers of the input that do not get their share together. Where two winners of a
+    maximum tie, the complex step says of each that it wins, and so may a backward pass: too much for both together.
+
+    allowed  absolute, how far off an entry may be
+    """
+    different, wrong = max(DIFFERENT, 10 * eps ** 0.6), np.zeros(a.shape, dtype=bool)
+    values, counts = np.unique(inputs[name], return_counts=True)
+    for value in values[np.argsort(-counts, kind="stable")][:min(GROUPS, int((counts > 1).sum()))]:
+        equal = inputs[name] == value
+        on_line = along(f, inputs, {name: equal.astype(float)})
+        together = float(complex_step(on_line, {"t": np.zeros(())}, v, ["t"])["t"])
+        if abs(float(a[equal].sum()) - together) <= 2 * allowed * equal.sum():
+            continue
+        left, right, slack = _together(f, inputs, v, name, a, equal, different, eps, sum_noise)
+        if max(abs(left - together), abs(right - together)) <= slack:      # and so it is smooth there
+            wrong |= equal
+    return wrong
+
+
+def _off_together(f, inputs, v, name, a, entries, different, eps, sum_noise):
+    """Whether a is wrong for some entries together: along the direction that moves them all, if f is smooth there."""
+    left, right, slack = _together(f, inputs, v, name, a, entries, different, eps, sum_noise)
+    return bool(abs(left - right) <= slack < abs(float(a[entries].sum()) - right))
+
+
+def _together(f, inputs, v, name, a, entries, different, eps, sum_noise):
+    """The derivatives of sum(v*f) on the two sides along the direction that moves these entries, and how inexact they are."""
+    step = eps ** 0.4 * max(1.0, float(np.abs(inputs[name][entries]).max()))
+    left, right = (side.sum() for side in sides(f, inputs, v, name, entries.astype(float), step))
+    return left, right, different * max(abs(left), abs(right), float(np.abs(a[entries]).max())) + 8 * sum_noise / step
 
 
 def crossed(on_line, point, mismatch, sum_noise):

@@ -25,19 +25,20 @@ class Layer(NamedTuple):
     keywords: dict      # of the forward pass
 
 
-def layer(shapes, *, fixed=(), sizes=None, values=None, special=None, examples=None, instrument=None, tolerance=None,
-          coordinates=None, **keywords):
+def layer(shapes, *, fixed=(), sizes=None, values=None, special=None, examples=None, also=None, instrument=None,
+          tolerance=None, coordinates=None, precision=None, budget=None, **keywords):
     """A layer that needs more than its shapes.
 
     shapes    name -> symbolic shape; or a function rng -> {name: array}; or a strategy of inputs, as strategies.sweep
               takes it
     fixed     names of inputs without a gradient
     sizes, values, special     of strategies.inputs
-    examples, instrument, tolerance, coordinates     of strategies.sweep and check
+    examples, also, instrument, tolerance, coordinates, precision, budget     of strategies.sweep and check
     keywords  options of the forward pass, copied freshly for each call: layer({"x": "K N D"}, eps=0.1)
     """
     drawn = {"sizes": sizes, "values": values, "special": special}
-    checked = {"examples": examples, "instrument": instrument, "tolerance": tolerance, "coordinates": coordinates}
+    checked = {"examples": examples, "also": also, "instrument": instrument, "tolerance": tolerance,
+               "coordinates": coordinates, "precision": precision, "budget": budget}
     return Layer(shapes, tuple(fixed), _given(drawn), _given(checked), keywords)
 
 

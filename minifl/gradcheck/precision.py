@@ -17,15 +17,17 @@ LARGE = 1e3         # units in the last place of the largest numbers given, of w
 ASKED = "if that is meant, check it with precision='float32'"
 
 
-def kept(point, rounding, careful):
-    """The Property that everything that comes back in float64 was computed in it; None where nothing says it was not."""
+def kept(point, compared, rounding, careful):
+    """The Property that y and the gradients of these inputs, if they come back in float64, were computed in it; None where
+    nothing says they were not."""
     less = [name for name, g in point.analytic.items() if g.dtype.itemsize < 8 <= point.inputs[name].dtype.itemsize]
     if point.y.dtype == np.float64 and less:
         return Property(FLOAT64, np.inf, COARSE, f"the gradient of {', '.join(less)} comes back in "
                                                  f"{point.analytic[less[0]].dtype}, y in float64; {ASKED}")
     if point.eps > np.finfo(float).eps:
         return None
-    coarse = _coarse(point, rounding.gradient(careful) | {"y": rounding.sum(careful)})
+    noises = {name: noise for name, noise in rounding.gradient(careful).items() if name in compared}
+    coarse = _coarse(point, noises | {"y": rounding.sum(careful)})
     if not coarse:
         return None
     what = "forward's y" if "y" in coarse else f"the gradient of {', '.join(coarse)}"
@@ -35,7 +37,7 @@ def kept(point, rounding, careful):
 
 def lowered(point, rounding):
     """The Point held to float32's digits: asked for no more, even if it has float64's dtype."""
-    coarse = point.exact and point.whole and "y" in _coarse(point, {"y": rounding.sum(False)})
+    coarse = point.exact and point.whole and "y" in _coarse(point, {"y": rounding.sum(True)})
     point = point._replace(eps=max(point.eps, float(np.finfo(np.float32).eps)))
     return point._replace(exact=False, wide=point.inputs) if coarse else point
 
@@ -45,9 +47,11 @@ def _coarse(point, noises):
     given."""
     here = point.analytic | {"y": point.v * point.y}
     sizes = {name: float(np.abs(array).max(initial=0)) for name, array in here.items()}
-    least = LARGE * np.finfo(float).eps * float(np.abs(point.v).max(initial=0)) * max(
-        1.0, float(np.abs(point.y).max(initial=0)), *(np.abs(point.inputs[name]).max(initial=0) for name in point.wanted))
-    coarse = {name: noise / sizes[name] for name, noise in noises.items() if noise > max(least, COARSE * sizes[name])}
+    given = {name: float(np.abs(point.inputs[name]).max(initial=0)) for name in point.wanted}
+    y, unit = float(np.abs(point.y).max(initial=0)), np.finfo(float).eps * float(np.abs(point.v).max(initial=0))
+    largest = max(1.0, y, *given.values())
+    coarse = {name: noise / sizes[name] for name, noise in noises.items()     # gradients are of the order of v y/x, too
+              if noise > max(LARGE * unit * max(largest, y / (given.get(name) or 1.0)), COARSE * sizes[name])}
     if not coarse:
         return {}
     rng = np.random.default_rng(point.v.size)

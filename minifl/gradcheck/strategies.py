@@ -1,4 +1,4 @@
-"""Shapes and numbers drawn by hypothesis, and a check on each: `inputs` and `sweep`.
+"""Shapes and numbers drawn by hypothesis, `inputs`, for a check on each, `sweep`.
 
     from minifl.gradcheck.strategies import inputs, sweep
     print(sweep(scale, scale_backward, inputs(x="K N D", gain="K D")))
@@ -7,38 +7,22 @@ A letter is a size, everywhere the same. Whoever needs other sizes or numbers na
 or writes a strategy: of dicts name -> array, or of pairs of such a dict and the keyword options of forward for it.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from minifl.errors import InputError
-from minifl.gradcheck import conditions, raised
-from minifl.gradcheck.adapters import with_options
-from minifl.gradcheck.check import check
-from minifl.gradcheck.findings import Report
-from minifl.gradcheck.hints import ours
+from minifl.gradcheck.special import SPECIAL
+from minifl.gradcheck.sweeps import EXAMPLES, Sweep, st, sweep
 
-try:
-    import hypothesis
-    from hypothesis import strategies as st
-except ImportError as error:
-    raise ImportError("minifl.gradcheck.strategies and minifl.gradcheck.pytest draw shapes by hypothesis, which is not "
-                      "installed: pip install 'minifl[test]'") from error
+__all__ = ["EXAMPLES", "SPECIAL", "Drawn", "Sweep", "inputs", "st", "sweep"]
 
 SIZES = st.integers(1, 5)     # of a letter: 1, odd ones and even ones
 MANY, FEW = 600, 3            # in inputs with an array of more numbers than that, the letters end at 3
-EXAMPLES = 30
-SPECIAL = {                   # what random numbers never hit
-    "zeros": lambda rng, x: x * (rng.random(x.shape) < 0.7),     # kinks at 0
-    "ties": lambda rng, x: np.round(2 * x) / 2,                  # equal numbers, zeros among them
-    "large": lambda rng, x: 1e3 * x,
-    "small": lambda rng, x: 1e-3 * x,
-}
 
 
 class Drawn(dict):
     """name -> array, and what it was drawn as: `sizes`, symbol -> size, with "special" -> the kind of numbers."""
     sizes = {}
+    plain = ()      # names of the standard normal ones, which may as well be special numbers
 
 
 def inputs(shapes=None, /, *, sizes=None, values=None, special=(), **named):
@@ -49,7 +33,8 @@ def inputs(shapes=None, /, *, sizes=None, values=None, special=(), **named):
     sizes    symbol -> a strategy of sizes (st.sampled_from([5, 7])), a number, or a function of the sizes that are drawn
              (lambda sizes: 2 * sizes["D"]). Default 1 to 5
     values   name -> (rng, sizes) -> array, for others than standard normal numbers: labels, variances
-    special  of "zeros", "ties", "large", "small": these kinds of numbers are drawn, too, as often as normal ones
+    special  of "zeros", "ties", "large", "small", "saturation", "rows of zeros": these kinds of numbers are drawn, too, as
+             often as normal ones
     Raises InputError for a shape, size, name or kind that there is not.
     """
     sizes, values = dict(sizes or {}), dict(values or {})
@@ -74,99 +59,10 @@ def inputs(shapes=None, /, *, sizes=None, values=None, special=(), **named):
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         arrays = Drawn((name, _array(name, shape, found, values, kind, rng)) for name, shape in shapes.items())
         arrays.sizes = found | ({"special": kind} if kind else {})
+        arrays.plain = tuple(name for name in shapes if name not in values and not kind)
         return arrays
 
     return drawn()
-
-
-class Sweep(NamedTuple):
-    """What checks on many inputs found; print it to read it."""
-    reports: tuple          # of the examples in which something was compared
-    inconclusive: int       # examples that were discarded: gradients that vanish or are rounding alone
-    smallest: Report        # the failing one with the fewest numbers, with all blocks compared if there is one such
-    hint: str               # for which shapes it is wrong, and what a larger example says
-
-    @property
-    def passed(self):
-        return bool(self.reports) and self.smallest is None
-
-    @property
-    def verdict(self):
-        """What it amounts to if it did not pass: a wrong backward pass, or code that raises."""
-        return raised.verdict(self.smallest) if self.smallest else "nothing was compared"
-
-    def assert_passed(self):
-        """Raise AssertionError with all of it unless everything passed."""
-        if not self.passed:
-            raise AssertionError(f"{self.verdict}\n{self}")
-
-    def __str__(self):
-        wrong = sum(not report.passed for report in self.reports)
-        first = (f"{len(self.reports)} examples, {wrong} of them wrong; in {self.inconclusive} more there was nothing to "
-                 "compare")
-        smallest = [f"the smallest wrong one, {_shapes(self.smallest)}:", str(self.smallest)] if self.smallest else []
-        return "\n".join([first, *smallest, *([self.hint] if self.hint else [])])
-
-
-def sweep(forward, backward, strategy, *, examples=EXAMPLES, fixed=(), seed=0, **options):
-    """`check` on inputs drawn from a strategy, the same ones for the same seed. Returns a Sweep.
-
-    strategy  of dicts name -> array (see `inputs`), or of pairs (such a dict, keyword options of forward), which
-              inputs(...).map(lambda x: (x, {"groups": x["x"].shape[-1]})) makes
-    examples  so many in which there was something to compare, as far as they are to be found
-    fixed, options   as in check, such as instrument, tolerance
-    An example on which forward or backward raises is a wrong one.
-    """
-    found, discarded, refused = [], [], []
-    forward, backward = raised.marked("forward", forward), raised.marked("backward", backward)
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(max_examples=examples, database=None, deadline=None, phases=[hypothesis.Phase.generate],
-                         suppress_health_check=list(hypothesis.HealthCheck))
-    @hypothesis.given(strategy)
-    def each(example):
-        arrays, keywords = example if _is_pair(example) else (example, {})
-        sizes = dict(getattr(arrays, "sizes", {}))
-        try:
-            report = check(with_options(forward, **keywords), backward, arrays, fixed=fixed,
-                           seed=(seed, len(found) + len(discarded)), **options)
-        except InputError as error:     # the pair or the options have another form: no shape makes that right
-            refused.append(error)
-            return
-        except Exception as error:      # whatever forward and backward raise
-            report = raised.raised(arrays, error)
-        if report.inconclusive:
-            discarded.append(report)
-            hypothesis.reject()
-        found.append((report, sizes or conditions.axes(report.shapes)))
-
-    try:
-        each()
-    except hypothesis.errors.Unsatisfiable:     # all were discarded
-        pass
-    if refused:
-        raise refused[0]
-    wrong = [(report, sizes) for report, sizes in found if not report.passed]
-    smallest = min((report for report, _ in wrong), default=None,
-                   key=lambda report: (any(block.inconclusive for block in report.blocks), _numbers(report)))
-    return Sweep(tuple(report for report, _ in found), len(discarded), smallest,
-                 _hint(found, wrong, smallest, discarded, ours(forward)))
-
-
-def _hint(found, wrong, smallest, discarded, is_ours):
-    """What all examples together say."""
-    if not found:
-        why = "; ".join(discarded[-1].hints) if discarded else "the strategy gave no example"
-        return f"nothing was compared in any example: {why}"
-    if not wrong:
-        return ""
-    right = [sizes for report, sizes in found if report.passed]
-    condition = conditions.separating([sizes for _, sizes in wrong], right, is_ours)
-    lines = [f"wrong only for {condition}"] if condition else []
-    telling = max((report for report, _ in wrong), key=lambda report: (_different(report), _numbers(report)))
-    if telling.hints and telling.hints[0] not in smallest.hints:
-        lines.append(f"of a larger example, {_shapes(telling)}: {telling.hints[0]}")
-    return "\n".join(lines)
 
 
 def _symbols(name, text):
@@ -201,20 +97,3 @@ def _array(name, shape, found, values, kind, rng):
     if array.shape != size:
         raise InputError(f"values of {name} have shape {array.shape}, its shape is {size}.")
     return array
-
-
-def _is_pair(example):
-    return isinstance(example, tuple) and len(example) == 2 and all(isinstance(part, dict) for part in example)
-
-
-def _numbers(report):
-    return sum(int(np.prod(shape)) for shape in report.shapes.values())
-
-
-def _different(report):
-    """How many different sizes there are: the more, the less does a factor fit several."""
-    return len({size for shape in report.shapes.values() for size in shape if size > 1})
-
-
-def _shapes(report):
-    return ", ".join(f"{name} {'x'.join(map(str, shape)) or '()'}" for name, shape in report.shapes.items())

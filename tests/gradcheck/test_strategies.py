@@ -64,11 +64,12 @@ def test_large_arrays_have_fewer_of_everything_but_what_was_asked_for():
 
 @pytest.mark.parametrize("kind, holds", [
     ("zeros", lambda x: (x == 0).any()), ("ties", lambda x: len(np.unique(x)) < x.size),
-    ("large", lambda x: abs(x).max() > 100), ("small", lambda x: abs(x).max() < 0.01)])
+    ("large", lambda x: abs(x).max() > 100), ("small", lambda x: abs(x).max() < 0.01),
+    ("saturation", lambda x: (abs(x) == 20).any()), ("rows of zeros", lambda x: (x == 0).all(axis=1).any())])
 def test_special_numbers(kind, holds):
     drawn = find(inputs(x="9 9", special=[kind]), lambda drawn: "special" in drawn.sizes)
     assert drawn.sizes["special"] == kind and holds(drawn["x"])
-    assert not holds(find(inputs(x="9 9"), lambda drawn: True)["x"]) and len(SPECIAL) == 4
+    assert not holds(find(inputs(x="9 9"), lambda drawn: True)["x"]) and len(SPECIAL) == 6
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -95,7 +96,7 @@ def test_without_hypothesis_the_message_says_what_to_install_and_the_rest_works(
 
 def test_a_right_pair_passes_and_the_same_seed_draws_the_same():
     first, again, other = (sweep(scale, scale_backward, inputs(SHAPES), seed=seed) for seed in (0, 0, 1))
-    assert first.passed and len(first.reports) == 30 and first.smallest is None and first.hint == ""
+    assert first.passed and len(first.reports) == 42 and first.smallest is None and first.hint == first.budget == ""
     assert str(first.reports) == str(again.reports) != str(other.reports)
     first.assert_passed()
 
@@ -113,7 +114,7 @@ def test_wrong_only_for_some_shapes(wrong, condition):
     found = sweep(scale, wrong, inputs(SHAPES), examples=60)
     assert not found.passed and f"wrong only for {condition}" in found.hint.split("\n")
     right = sum(report.passed for report in found.reports)
-    assert 0 < right < 60 and f"60 examples, {60 - right} of them wrong" in str(found)
+    assert 0 < right < 60 and f"72 examples, {72 - right} of them wrong" in str(found)
     numbers = [sum(np.prod(shape) for shape in report.shapes.values()) for report in found.reports if not report.passed]
     assert sum(np.prod(shape) for shape in found.smallest.shapes.values()) == min(numbers)
     with pytest.raises(AssertionError, match="wrong only for"):
@@ -170,7 +171,7 @@ def test_special_numbers_can_be_the_condition_and_unknown_symbols_are_axes():
     wrong = sweep(np_relu, lambda dy, mask: dy * (mask >= 0), inputs(x="K N D", special=["zeros"]))
     assert wrong.passed      # 1 at 0 is a subgradient of ReLU
     wrong = sweep(np_relu, lambda dy, x: dy * np.where(x == 0, 2, x > 0), inputs(x="9 9", special=["zeros"]))
-    assert "wrong only for numbers with zeros" in wrong.hint
+    assert "wrong only for numbers with rows of zeros or numbers with ties or numbers with zeros" in wrong.hint
     plain = inputs(SHAPES).map(dict)
     found = sweep(scale, partial(scale_backward, axes=(0, 1)), plain)
     assert "wrong only for axis 0 of x > 1 or for axis 0 of gain > 1" in found.hint
@@ -189,3 +190,89 @@ def test_no_condition_where_none_tells_them_apart():
 
 def test_linear_without_bias_may_return_none_for_it():
     assert sweep(linear.linear, linear.linear_backward, inputs(x="K N D", weight="K D F"), examples=5).passed
+
+
+# ---- what a sweep tries by itself
+
+def pooled(x):
+    """The largest of each row; rows of 1 and more."""
+    return x.max(axis=-1), x
+
+
+def pooled_backward(dy, x, share=lambda winners: winners / winners.sum(axis=-1, keepdims=True)):
+    return dy[..., None] * share((x == x.max(axis=-1, keepdims=True)).astype(x.dtype))
+
+
+def sigmoid(x):
+    s = 1 / (1 + np.exp(-x))
+    return s, (x, s)
+
+
+def lengths(x, gain):
+    length = np.sqrt((x * x).sum(axis=-1, keepdims=True))
+    return gain * x / (length + 1), (x, gain, length)
+
+
+def lengths_backward(dy, cache, eps=0.0):
+    x, gain, length = cache
+    d = dy * gain
+    radial = (d * x).sum(axis=-1, keepdims=True) / (length + eps + (length == 0) * (eps > 0))
+    return d / (length + 1) - x * radial / (length + 1) ** 2, (dy * x / (length + 1)).sum(axis=(0, 1))
+
+
+@pytest.mark.parametrize("forward, backward, strategy, condition", [
+    (pooled, partial(pooled_backward, share=lambda winners: winners), inputs(x="K N D"),
+     "numbers with rows of zeros or numbers with saturation or numbers with ties"),
+    (pooled, pooled_backward, inputs(x="K N D"), ""),
+    (sigmoid, lambda dy, c: dy * c[1] * (1 - c[1]) * (np.abs(c[0]) < 15), inputs(x="K N D"), "numbers with saturation"),
+    (sigmoid, lambda dy, c: dy * c[1] * np.where(c[0] > 15, 1, 1 - c[1]), inputs(x="K N D"), "numbers with saturation"),
+    (lengths, partial(lengths_backward, eps=1e-300), inputs(x="K N D", gain="D"), ""),
+    (lengths, lengths_backward, inputs(x="K N D", gain="D"), "numbers with rows of zeros"),
+    (sigmoid, lambda dy, c: dy * c[1] * (1 - c[1]) * (1.01 if dy.dtype == np.float32 else 1), inputs(x="K N D"),
+     "numbers in float32"),
+    (lambda x: (np.log(x), x), lambda dy, x: dy / x, inputs(x="K N", values={
+        "x": lambda rng, s: rng.uniform(1, 2, (s["K"], s["N"]))}), ""),     # values are left what they are
+])
+def test_what_plain_numbers_never_hit(forward, backward, strategy, condition):
+    with np.errstate(all="ignore"):
+        found = sweep(forward, backward, strategy, examples=10)
+        assert found.passed == (condition == "")
+        assert not condition or f"wrong only for {condition}" in found.hint
+        assert sweep(forward, backward, strategy, examples=10, also=()).passed or "saturation" in condition
+
+
+def test_numbers_for_which_forward_is_not_defined_accuse_nobody():
+    def inverse(x):
+        return np.linalg.inv(x), np.linalg.inv(x)
+
+    def root(x):
+        return x / np.sqrt((x * x).sum(axis=-1, keepdims=True)), x
+
+    def root_backward(dy, x):
+        length = np.sqrt((x * x).sum(axis=-1, keepdims=True))
+        return dy / length - x * (dy * x).sum(axis=-1, keepdims=True) / length**3
+
+    with np.errstate(all="ignore"):
+        assert sweep(inverse, lambda dy, y: -y.T @ dy @ y.T, inputs(x="D D"), examples=5).passed
+        assert sweep(root, root_backward, inputs(x="K N 3"), examples=5).passed
+
+
+def test_other_kinds_than_there_are_are_refused():
+    with pytest.raises(InputError, match="also=.*valid are zeros, ties, large, small, saturation, rows of zeros, float32"):
+        sweep(sigmoid, lambda dy, c: dy, inputs(x="K"), also=("odd",))
+
+
+def test_a_budget_for_all_examples(monkeypatch):
+    from minifl.gradcheck import budget
+    now = [0]
+
+    def tick():
+        now[0] += 1
+        return now[0]
+
+    monkeypatch.setattr(budget, "perf_counter", tick)
+    found = sweep(scale, scale_backward, inputs(SHAPES), budget=1500)
+    assert 0 < len(found.reports) < 42 and found.passed
+    assert found.budget == f"the budget of 1500 s was spent after {len(found.reports)} examples" and found.budget in str(found)
+    nothing = sweep(scale, scale_backward, inputs(SHAPES), budget=1)
+    assert not nothing.passed and nothing.reports == ()
