@@ -17,8 +17,10 @@ from minifl.loading import split
 @click.option("--mutants", is_flag=True, help="Check that every wrong backward pass of the list is caught.")
 @click.option("--checkers", is_flag=True, help="The same wrong and right ones before the rules of other checkers.")
 @click.option("--cases", type=click.IntRange(min=1), metavar="N", help="Count false alarms in N random right cases.")
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="Of a file, for each layer; what was not reached is said.  [default: no end]")
 @click.option("--out", type=FileName(written=True), help="Record of --checkers or --cases, as JSON.")
-def gradcheck_command(file, layer, seed, quick, mutants, checkers, cases, out):
+def gradcheck_command(file, layer, seed, quick, mutants, checkers, cases, budget, out):
     """Check every backward pass against its forward pass; exit code 1 if one is wrong, a mutant survives or a right one
     raises an alarm.
 
@@ -27,8 +29,10 @@ def gradcheck_command(file, layer, seed, quick, mutants, checkers, cases, out):
     """
     if file is not None:
         if layer or quick or mutants or checkers or cases or out:
-            raise InputError("with a file go no options but --seed; leave the others out, or the file.")
-        return _check_file(file, seed)
+            raise InputError("with a file go no options but --seed and --budget; leave the others out, or the file.")
+        return _check_file(file, seed, budget)
+    if budget is not None:
+        raise InputError("--budget is for the layers of a file; name one, or leave it out.")
     from minifl.gradcheck import checks
     chosen = [name for name, given in (("--quick", quick), ("--mutants", mutants), ("--checkers", checkers),
                                        ("--cases", cases)) if given]
@@ -67,14 +71,14 @@ def _check(seed, layer, quick, mutants):
     sys.exit(1 if bad else 0)
 
 
-def _check_file(text, seed):
+def _check_file(text, seed, budget):
     """Check the layers of a user's file."""
     from minifl.gradcheck import files
     path, name = split(text)
     chosen = files.layers(path, name)
     wrong, unseen = [], []
     for each, pair, shapes in chosen:
-        passed, compared, said = files.checked(path, each, pair, shapes, seed)
+        passed, compared, said = files.checked(path, each, pair, shapes, {"seed": seed, "budget": budget})
         click.echo(f"{each}: {said}")
         wrong += [each] if compared and not passed else []
         unseen += [] if compared else [each]

@@ -30,12 +30,12 @@ def layers(path, name=""):
     return [(each, found[each], shapes[each]) for each in chosen]
 
 
-def checked(path, name, pair, shapes, seed):
-    """(whether a pair passed, whether something was compared, what to print). Raises InputError if the file's code that
-    draws inputs raises; what the pair raises is in what to print."""
+def checked(path, name, pair, shapes, options):
+    """(whether a pair passed, whether something was compared, what to print); options: of `strategies.sweep`. What the pair
+    raises is in what to print; InputError if the file's code that draws inputs raises."""
     from minifl.gradcheck import modules
     try:
-        found = modules.swept(pair, shapes, {}, (), {"seed": seed})
+        found = modules.swept(pair, shapes, {}, (), options)
     except InputError as error:
         raise InputError(f"{path}, {name}: {error}") from error
     except Exception as error:
@@ -43,6 +43,7 @@ def checked(path, name, pair, shapes, seed):
             raise
         raise InputError(f"{path}, {name}: drawing its inputs raises {loading.told(path, error)}.") from error
     said = f"{len(found.reports)} examples, all right" if found.passed else modules.verdict(found)
+    said += f"; {found.budget}" if found.passed and found.budget else ""
     return found.passed, bool(found.reports), said
 
 
