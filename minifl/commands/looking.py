@@ -9,6 +9,7 @@ from shutil import get_terminal_size
 
 import click
 
+from minifl.atomic import is_stream
 from minifl.backend import choose_device
 from minifl.commands.choices import data_name, read_partition
 from minifl.commands.display import show_network, show_result
@@ -110,11 +111,16 @@ def partition_command(data_dir, table_file, csv_file, json_file, **chosen):
     if csv_file:
         table.write_csv(csv_file, partition.counts, dataset.class_names)
         flag = {None: "", True: " --by-domain", False: " --no-by-domain"}[chosen["by_domain"]]
-        click.echo(f"Written to {csv_file}; use it with --partition {csv_file}{flag}" + (
-            "" if by_counts else "; clients then get as many examples of each class, but others"))
+        _show_written(csv_file, flag + ("" if by_counts else "; clients then get as many examples of each class, but others"))
     if json_file:
         lists.write(json_file, partition)
-        click.echo(f"Written to {json_file}; use it with --partition {json_file}")
+        _show_written(json_file)
+
+
+def _show_written(file, besides=""):
+    """Where a partition was written and how to use it; nothing if it was printed."""
+    if not is_stream(file):
+        click.echo(f"Written to {file}; use it with --partition {file}{besides}")
 
 
 @click.command("describe")
