@@ -28,7 +28,7 @@ MAY_IMPORT = {                                   # part of the package -> parts 
 }
 ON_TOP = {"__main__.py", "cli.py"}               # with commands/, the command line, which may import everything
 LIBRARIES = {"numpy", "scipy", "cupy", "cupyx"}           # click besides, but only on top
-EXTRAS = {"images.py": {"PIL"}, "plots.py": {"matplotlib"}, "strategies.py": {"hypothesis"}, "pytest.py": {"pytest"},
+EXTRAS = {"images.py": {"PIL"}, "plots.py": {"matplotlib"}, "sweeps.py": {"hypothesis"}, "pytest.py": {"pytest"},
           "worker.py": {"wire"},   # where it says what is missing; and the worker has a copy of wire.py beside it
           **dict.fromkeys(("client.py", "server.py", "strategy.py", "nodes.py", "wire.py"), {"flwr"}),
           "closed.py": {"flwr", "starlette"},

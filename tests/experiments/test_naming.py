@@ -78,11 +78,13 @@ def test_every_setting_that_is_not_looking_is_in_the_name():
         "bn_stats": "local", "patch_size": 8, "vit_token": "mean", "min_size": 3, "local_steps": 3, "local_epochs": 3,
         "participation": 0.3, "clients_per_round": 3, "dropout_rate": 0.3, "lr_schedule": "cosine",
         "lr_step_rounds": 3, "lr_decay": 0.3, "momentum": 0.3, "weight_decay": 0.3, "batch_size": 3, "seed": 3,
-        "data_seed": 3, "feature_noise": 0.3, "init_from": "ab" * 32}
+        "data_seed": 3, "feature_noise": 0.3, "init_from": "ab" * 32, "decorr_form": "released", "last_batch": "partial",
+        "client_weights": "uniform"}
     assert {field.name for field in fields(Settings)} == others.keys() | set(LOOKING)
     for name, value in others.items():
         owner, choices = BELONGS.get(name, (None, {}))
         beside = {owner: next(iter(choices))} if owner else {"norm": "ln"} if name.startswith("norm_") else {}
+        beside |= {"local_epochs": 1} if name == "last_batch" else {}
         data = value if name == "data" else "cifar10"
         changed = settings_for(data, beside | ({name: value} if name != "data" else {}))
         assert getattr(changed, name) == value
