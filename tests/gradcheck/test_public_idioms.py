@@ -1,6 +1,7 @@
 """Layers as people write them: each right one is accepted, three wrong versions of each are refused."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from minifl.gradcheck import check
 from minifl.gradcheck.pairs import call
+from minifl.gradcheck.strategies import inputs, sweep
+from minifl.gradcheck.sweeps import ALSO
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,6 +29,16 @@ def named(entry):
 @pytest.mark.parametrize("idiom", LAYERS, ids=named)
 def test_a_right_layer_is_accepted(idiom):
     check(*idiom.right(), idiom.inputs, fixed=idiom.fixed).assert_passed()
+
+
+@pytest.mark.parametrize("idiom", LAYERS, ids=named)
+def test_a_right_layer_is_accepted_in_a_sweep(idiom):
+    """Other numbers, ties, saturation, rows of zeros, float32."""
+    values = {name: partial(lambda array, rng, sizes: array, array) for name, array in idiom.inputs.items()
+              if array.dtype.kind != "f" or name in idiom.given}
+    strategy = inputs({name: array.shape for name, array in idiom.inputs.items()}, values=values)
+    also = [kind for kind in ALSO if kind not in idiom.without]
+    sweep(*idiom.right(), strategy, examples=3, also=also, fixed=idiom.fixed).assert_passed()
 
 
 @pytest.mark.parametrize("idiom, what", WRONG, ids=named)

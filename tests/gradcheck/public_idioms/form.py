@@ -16,6 +16,8 @@ class Idiom(NamedTuple):
     wrong: dict                  # what is wrong -> (text that the parts contain once, text in its place)
     pair: object = lambda *parts: parts      # the parts -> forward, backward
     fixed: tuple = ()
+    given: tuple = ()            # inputs that are what they are: probabilities, rows of 0 and 1; so are whole numbers
+    without: tuple = ()          # special numbers at which its gradient is not finite
 
     def right(self):
         """(forward, backward)."""

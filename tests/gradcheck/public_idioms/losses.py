@@ -164,7 +164,7 @@ LAYERS = [
         "not divided by the batch": (" / len(self.t)", ""),
         "the sign": ("(self.y - self.t)", "(self.t - self.y)"),
         "of a square": ("(self.y - self.t)", "self.y * (self.y - self.t)"),
-    }, from_object, ("t",)),
+    }, from_object, ("t",), ("t",)),
     Idiom("class MeanSquaredError, backward()", (MeanSquaredError,), normal(5, prediction=(4, 3), target=(4, 3)), {
         "no 2": ("2 * self.difference /", "self.difference /"),
         "divided by the batch alone": ("/ self.difference.size", "/ len(self.difference)"),
@@ -175,7 +175,7 @@ LAYERS = [
         "of the logits": (" / (p * (1 - p))", ""),
         "a sum": (" / p.size", ""),
         "the other sign": ("(p - t)", "(t - p)"),
-    }, from_vjp),
+    }, from_vjp, (), ("p",)),
     Idiom("Huber loss", (huber_forward, huber_backward), normal(7, x=(3, 4), t=(3, 4)), {
         "the quadratic part everywhere": ("np.where(small, r, np.sign(r))", "r"),
         "no gradient outside": ("np.where(small, r, np.sign(r))", "np.where(small, r, 0)"),
