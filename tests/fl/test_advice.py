@@ -27,7 +27,8 @@ def settings(**options):
 def split(partition, **options):
     """A partition by the name of its setting or by its table."""
     clients = 4 if isinstance(partition, str) else None
-    return make_partition(partition, TRAIN, TEST, C, clients, 0, **options)
+    table = partition if isinstance(partition, str) else np.array(partition)
+    return make_partition(table, TRAIN, TEST, C, clients, 0, **options)
 
 
 def said(partition, **options):

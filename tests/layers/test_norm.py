@@ -208,3 +208,44 @@ def test_float64_carries_1e20_and_float32_becomes_zero_there(forward, backward, 
 def test_groups_that_do_not_divide_the_channels_are_an_error():
     with pytest.raises(ValueError, match="3 groups do not divide 8 channels"):
         group_norm(np.ones((1, 2, 8)), groups=3)
+
+
+@DTYPES
+@pytest.mark.parametrize("value", [0.7, 1 / 3, -1e4 / 3, 10.0, 1e-20, 0.0])
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32, 3), (2, 3, 7, 5, 4), (2, 3, 100)])
+def test_constant_examples_become_exactly_0_among_others(shape, value, dtype):
+    """The mean of so many numbers is rounded; n_MV would stretch what is left to 0.66, and of -3333s to -1."""
+    x = drawn(shape, dtype=dtype)
+    x[0, 1] = value
+    for forward, backward in (NORMS["mv_norm"], NORMS["group_norm"], (instance_norm, instance_norm_backward))[:len(shape) - 2]:
+        if x.shape[-1] % 2 and forward is NORMS["group_norm"][0]:
+            continue
+        y, cache = forward(x)
+        dy = drawn(y.shape, dtype=dtype) + 1
+        dx = backward(dy, cache)
+        assert y.dtype == dx.dtype == dtype and not y[0, 1].any() and np.isfinite(dx).all()
+        exact, cache = forward(x.astype(float))
+        np.testing.assert_allclose(y, exact, rtol=0, atol=1e-4 if dtype == np.float32 else 0)
+        expected = backward(dy.astype(float), cache)
+        for ours, theirs in zip(dx.reshape(-1, *shape[2:]), expected.reshape(-1, *shape[2:])):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * (1 + abs(theirs).max()))
+
+
+def test_a_constant_example_changes_no_bit_of_the_others():
+    x = drawn((1, 4, 6, 6, 3), dtype=np.float32) + 1
+    y, _ = mv_norm(x)
+    other = x.copy()
+    other[0, 2] = 0.7
+    assert np.array_equal(mv_norm(other)[0][0, [0, 1, 3]], y[0, [0, 1, 3]])
+    v = x.reshape(1, 4, -1)
+    assert np.array_equal(shift(x)[0], (v - v.mean(axis=2, keepdims=True)).reshape(x.shape))
+
+
+@pytest.mark.parametrize("value", [0.7, 0.0])
+def test_the_complex_step_is_right_at_constant_examples(value):
+    """n_MV is linear there: sqrt(d)/eps (dx - mean(dx))."""
+    x, dx = np.full((1, 2, 5, 3, 2), value), drawn((1, 2, 5, 3, 2))
+    y, cache = mv_norm(x + 1e-30j * dx)
+    np.testing.assert_allclose(y.imag / 1e-30, np.sqrt(30) / EPS * shift(dx)[0], rtol=1e-12, atol=1e-6)
+    assert not y.real.any()
+    np.testing.assert_allclose(mv_norm_backward(dx, cache).real, np.sqrt(30) / EPS * shift(dx)[0], rtol=1e-12, atol=1e-6)

@@ -19,7 +19,7 @@ ASSIGNMENT = Assignment(
                 "    return feature_norm(centred, eps=eps)\n",
                 "    y, cache = feature_norm(x, eps=eps)\n    return shift(y)[0], cache\n"),
         Mistake("MV norm", "the mean of each client", NORM,
-                "    return (v - v.mean(axis=2, keepdims=True)).reshape(x.shape), None\n",
+                "    return (v - _mean(v)).reshape(x.shape), None\n",
                 "    return (v - v.mean(axis=(1, 2), keepdims=True)).reshape(x.shape), None\n"),
         Mistake("layer norm", "eps outside of the root", NORM,
                 "sigma = xp.sqrt((xc * xc).mean(axis=2, keepdims=True) + eps)",
