@@ -1,5 +1,6 @@
 """Reading what a user names: regular files only, no more than a limit, and nothing that unpacks to more than it is."""
 
+import gzip
 import io
 import json
 import os
@@ -69,6 +70,35 @@ def test_what_unpacks_without_end_is_left_at_the_limit():
     file = Endless()
     refused(lambda: reading.rest(file, 5 << 20), "more than 5,242,880 bytes")
     assert file.given <= 7 << 20
+
+
+def test_what_gzip_packed_in_any_parts():
+    content = np.random.default_rng(0).bytes(300_000) + bytes(300_000)
+    for packed in (gzip.compress(content), gzip.compress(content[:7]) + gzip.compress(b"") + gzip.compress(content[7:]),
+                   gzip.compress(content) + bytes(200_000)):
+        for size in (1 << 10, 1 << 20):
+            file, found = reading.Unpacking(io.BytesIO(packed)), b""
+            while part := file.read(size):
+                assert len(part) <= size
+                found += part
+            assert found == content
+    assert reading.Unpacking(io.BytesIO(b"")).read(5) == b""
+    for i in (5, 100, len(packed) - 200_001, len(packed) - 200_009):
+        refused(lambda: reading.rest(reading.Unpacking(io.BytesIO(packed[:i]))), "ends too early")
+    for damaged in (b"no gzip", packed[:1000] + b"!!" + packed[1002:], packed[:-200_002] + b"!", packed + b"x"):
+        refused(lambda: reading.rest(reading.Unpacking(io.BytesIO(damaged))), "it ")
+
+
+def test_zeros_behind_an_archive_are_not_looked_at_one_by_one():
+    class Padded(io.RawIOBase):
+        calls = 0
+
+        def read(self, n):
+            self.calls += 1
+            return packed if self.calls == 1 else bytes(n) if self.calls < 100 else b""
+
+    packed, file = gzip.compress(b"all"), Padded()
+    assert reading.rest(reading.Unpacking(file)) == b"all" and file.calls == 100
 
 
 @pytest.mark.parametrize("begin", ["[", '{"a":', '[{"a":['])

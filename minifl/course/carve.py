@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from minifl.atomic import BEGINNING
 from minifl.course import assignments, running
 from minifl.errors import InputError
 
@@ -52,7 +53,7 @@ def carve(assignment, out, *, student="", variant=None, reference=False):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(f"--out {out}: exists and is not an empty folder; name a new one.")
         out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        building = Path(tempfile.mkdtemp(prefix=f".{out.name[:BEGINNING]}.", dir=out.parent))
         write_tree(assignment, building, student=student, variant=variant, reference=reference)
         if out.exists():
             out.rmdir()

@@ -5,12 +5,10 @@ label byte (CIFAR-10) or two (CIFAR-100: coarse, then fine), then the 32x32 red,
 by row; and text files with a class name per line. The Python version has the same in other files (cifar_python.py).
 """
 
-import gzip
 import hashlib
 import os
 import posixpath
 import tarfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +111,8 @@ def read_archive(version, path):
     """
     files, seen = {}, []
     try:
-        with reading.opened(path) as packed, gzip.open(packed) as stream:
+        with reading.opened(path) as packed:
+            stream = reading.Unpacking(packed)
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Entry) as tar:
                 for member in tar:
                     folder, name = posixpath.split(posixpath.normpath(member.name))
@@ -122,7 +121,7 @@ def read_archive(version, path):
                         files[name] = reading.rest(tar.extractfile(member), LARGEST)
             while stream.read(1 << 20):
                 pass
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a whole .tar.gz archive ({getattr(error, 'strerror', None) or error}); the official "
                          f"one is {version.url} ({version.archive_bytes:,} bytes)") from error
     return _complete(version, files, path, seen)

@@ -4,12 +4,10 @@ Format (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 elements (8: unsigned byte), the number of axes, the length of each axis as four bytes, high byte first; the elements.
 """
 
-import gzip
 import hashlib
 import math
 import os
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +62,8 @@ def read(path):
         with reading.opened(path) as f:
             packed = f.read(2) == b"\x1f\x8b"
             f.seek(0)
-            return reading.rest(gzip.open(f) if packed else f, path=path)
-    except (OSError, EOFError, zlib.error) as error:
+            return reading.rest(reading.Unpacking(f) if packed else f, path=path)
+    except OSError as error:
         raise InputError(f"{path}: cannot be read as a whole ({getattr(error, 'strerror', None) or error})") from error
 
 
