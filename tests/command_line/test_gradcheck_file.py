@@ -142,8 +142,7 @@ def test_a_file_beside_it_can_be_imported_and_nothing_else_changes(layers, tmp_p
 def test_without_hypothesis(layers, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "hypothesis"]:
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("minifl.gradcheck.strategies", "minifl.gradcheck.modules"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.delattr("minifl.gradcheck.modules", raising=False)
-    monkeypatch.delattr("minifl.gradcheck.strategies", raising=False)
+    for name in ("sweeps", "strategies", "modules"):        # which may have been imported with it
+        monkeypatch.delitem(sys.modules, f"minifl.gradcheck.{name}", raising=False)
+        monkeypatch.delattr(f"minifl.gradcheck.{name}", raising=False)
     refused(layers(), "hypothesis", "pip install 'minifl[test]'")
