@@ -81,7 +81,7 @@ def _batch_norm(settings, partition):
 def _small_clients(settings, partition):
     sizes = partition.counts.sum(axis=1)
     small = int(((sizes > 0) & (sizes < settings.batch_size)).sum())
-    if small:
+    if small and settings.last_batch == "full":
         yield (f"{small} of {len(sizes)} clients hold fewer training examples than a batch of {settings.batch_size} "
                f"(the smallest {sizes[sizes > 0].min()}): their batches repeat examples.")
 
