@@ -44,9 +44,9 @@ def make_partition(setting, y_train, y_test, num_classes, num_clients, seed, *, 
     """
     y_train, y_test = np.asarray(y_train), np.asarray(y_test)
     if not isinstance(setting, str):
-        if not isinstance(setting, np.ndarray):      # lists of as many indices as there are classes would pass for counts
-            raise InputError(f"--partition: a {type(setting).__name__}; label counts are an array (K, C) of whole numbers: "
-                             f"how many examples of each class each client holds, and not which ones")
+        if not isinstance(setting, np.ndarray):     # C lists of indices would pass for counts
+            raise InputError(f"--partition: a {type(setting).__name__}; label counts are an array (K, C) of whole "
+                             f"numbers: how many examples of each class each client holds, and not which ones")
         check_counts(setting, class_sizes(y_train, num_classes))
         if num_clients is not None and num_clients != len(setting):
             raise InputError(f"--num-clients {num_clients}: the table of --partition has {len(setting)} clients; "
