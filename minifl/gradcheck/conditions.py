@@ -28,7 +28,8 @@ def _conditions(symbols, wrong, meaning):
     """Lists of (words, example -> whether it holds), the plainest first; in one list all are as plain."""
     kinds = sorted({example.get("special") or "" for example in wrong})
     if all(kinds):
-        yield [(" or ".join(NUMBERS.get(kind, f"numbers with {kind}") for kind in kinds), lambda e: e.get("special") in kinds)]
+        words = " or ".join(NUMBERS.get(kind, f"numbers with {kind}") for kind in kinds)
+        yield [(words, lambda e: e.get("special") in kinds)]
     yield [(f"{a} > 1{meaning.get(a, '')}", lambda e, a=a: e[a] > 1) for a in symbols]
     yield [(f"{a} = 1", lambda e, a=a: e[a] == 1) for a in symbols]
     yield [(f"{parity} {a}", lambda e, a=a, odd=odd: e[a] % 2 == odd) for a in symbols

@@ -106,7 +106,7 @@ def _off_together(f, inputs, v, name, a, entries, different, eps, sum_noise):
 
 
 def _together(f, inputs, v, name, a, entries, different, eps, sum_noise):
-    """The derivatives of sum(v*f) on the two sides along the direction that moves these entries, and how inexact they are."""
+    """The derivatives of sum(v*f) on the two sides along the direction that moves these entries; how inexact they are."""
     step = eps ** 0.4 * max(1.0, float(np.abs(inputs[name][entries]).max()))
     left, right = (side.sum() for side in sides(f, inputs, v, name, entries.astype(float), step))
     return left, right, different * max(abs(left), abs(right), float(np.abs(a[entries]).max())) + 8 * sum_noise / step

@@ -273,6 +273,7 @@ def test_a_budget_for_all_examples(monkeypatch):
     monkeypatch.setattr(budget, "perf_counter", tick)
     found = sweep(scale, scale_backward, inputs(SHAPES), budget=1500)
     assert 0 < len(found.reports) < 42 and found.passed
-    assert found.budget == f"the budget of 1500 s was spent after {len(found.reports)} examples" and found.budget in str(found)
+    assert found.budget == f"the budget of 1500 s was spent after {len(found.reports)} examples"
+    assert found.budget in str(found)
     nothing = sweep(scale, scale_backward, inputs(SHAPES), budget=1)
     assert not nothing.passed and nothing.reports == ()
