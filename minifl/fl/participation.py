@@ -58,25 +58,29 @@ def whose_models(settings, clients):
     return {"tested_clients": tested} if settings.bn_stats == "local" and len(tested) < clients else {}
 
 
-def batch_sizes(settings, examples):
-    """The sizes of the batches of a client with that many examples in a round, one for each local step.
+def steps_of(settings, examples):
+    """Local steps of a client with that many examples n in a round.
 
-    With local_steps so many full ones. With local_epochs E as many full ones as cover E n examples, ceil(E n / B), or, with
-    last_batch "partial", E times all n examples: ceil(n / B) batches, the last of which has what is left.
+    local_steps, or with local_epochs E as many full batches as cover E n examples, ceil(E n / B); with last_batch "partial"
+    E times ceil(n / B).
     """
     if settings.local_epochs is None:
-        return (settings.batch_size,) * settings.local_steps
+        return settings.local_steps
     if settings.last_batch == "full":
-        return (settings.batch_size,) * -(-settings.local_epochs * examples // settings.batch_size)
+        return -(-settings.local_epochs * examples // settings.batch_size)
     if settings.last_batch == "partial":
-        full, rest = divmod(examples, settings.batch_size)
-        return ((settings.batch_size,) * full + (rest,) * (rest > 0)) * settings.local_epochs
+        return settings.local_epochs * -(-examples // settings.batch_size)
     raise unknown("--last-batch", settings.last_batch, LAST_BATCHES)
 
 
-def steps_of(settings, examples):
-    """Local steps of a client with that many examples."""
-    return len(batch_sizes(settings, examples))
+def batch_sizes(settings, examples):
+    """The sizes of the batches of these steps: all full but, with last_batch "partial", the last one of every epoch, which
+    has what is left of the examples."""
+    sizes = (settings.batch_size,) * steps_of(settings, examples)
+    if settings.last_batch == "full":
+        return sizes
+    epoch = sizes[:len(sizes) // settings.local_epochs]
+    return (*epoch[:-1], examples - sum(epoch[:-1])) * settings.local_epochs
 
 
 def client_weights(settings, examples):

@@ -98,3 +98,22 @@ def test_of_two_ways_to_say_the_same_the_one_on_the_command_line_counts(cli, sma
     assert (settings["local_epochs"], settings["local_steps"]) == (2, None)
     assert (settings["clients_per_round"], settings["participation"]) == (4, None)
     assert len(read_rounds("two")[0]["sampled"]) == 4
+
+
+def test_options_of_every_method_are_recorded_and_repeated(cli, small):
+    """Epochs with smaller last batches, clients that count alike, FedDecorr's other form; steps instead of epochs have no
+    last batch."""
+    small = small[:small.index("--local-steps")]
+    assert cli("train", *small, "--model", "mlp", "--algorithm", "feddecorr", "--decorr-form", "released", "--batch-size", 48,
+               "--local-epochs", 1, "--local-eval-every", 0, "--last-batch", "partial", "--client-weights", "uniform", "--setting",
+               "dirichlet-balanced", "--out", "one")[0] == 0
+    chosen = {"decorr_form": "released", "last_batch": "partial", "client_weights": "uniform",
+              "setting": "dirichlet-balanced"}
+    assert read_config("one")["settings"].items() >= chosen.items()
+    assert cli("train", *small, "--config", "one/config.json", "--out", "again")[0] == 0
+    lines = [[{**line, "seconds": 0} for line in read_rounds(run)] for run in ("one", "again")]
+    assert lines[0] == lines[1]
+    assert cli("train", *small, "--config", "one/config.json", "--local-steps", 1, "--out", "steps")[0] == 0
+    settings = read_config("steps")["settings"]
+    assert (settings["last_batch"], settings["local_epochs"], settings["client_weights"]) == ("full", None, "uniform")
+    refused(cli("train", *small, "--last-batch", "partial", "--out", "none"), "--last-batch partial", "--local-epochs")

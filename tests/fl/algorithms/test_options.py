@@ -13,7 +13,7 @@ from small_problem import network, problem, run, settings_of                    
 from minifl.fl.algorithms import ALGORITHMS                                     # noqa: E402
 from minifl.fl.batches import stream                                            # noqa: E402
 from minifl.fl.client import local_work                                         # noqa: E402
-from minifl.fl.rounds import start                                              # noqa: E402
+from minifl.fl.rounds import federated_rounds, start                         # noqa: E402
 from minifl.models import loss_and_grad                                         # noqa: E402
 
 MOMENTUM = {"momentum": 0.6, "weight_decay": 0.02}
@@ -36,6 +36,14 @@ def test_clients_with_smaller_last_batches_do_not_see_each_other(algorithm, norm
             assert a.statistics.tobytes() == b.statistics.tobytes()
             for k, kept in a.own.items():
                 assert all(array.tobytes() == b.own[k][name].tobytes() for name, array in kept.items())
+
+
+def test_rounds_with_smaller_last_batches_go_on_from_any_of_them():
+    settings, model = settings_of("scaffold", client_weights="uniform", **EPOCHS), network()
+    data, partition = problem()
+    whole = run(settings, model, data, partition)
+    rest = federated_rounds(settings, model, settings.method(), whole[0][0], data, partition)
+    assert [s.w.tobytes() for s, _ in rest] == [s.w.tobytes() for s, _ in whole[1:]]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
