@@ -35,8 +35,7 @@ def shift_backward(dy, cache):
 
     Derivation: s is the projection P = I - 11'/d, which is symmetric, so dx = P dy = s(dy).
     """
-    v = _vectors(dy)
-    return (v - v.mean(axis=2, keepdims=True)).reshape(dy.shape)
+    return shift(dy)[0]
 
 
 def feature_norm(x, *, eps=EPS):
