@@ -26,7 +26,7 @@ from minifl.data.registry import load
 from minifl.fl.batches import local_batches
 from minifl.fl.evaluate import predict
 from minifl.fl.parallel import in_order
-from minifl.fl.run import default_workers
+from minifl.runs.run import default_workers
 from round_cpu import Work
 
 IMAGES = 10_000

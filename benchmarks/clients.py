@@ -22,8 +22,8 @@ import measure
 from minifl.data.dataset import make_dataset
 from minifl.data.partition import Partition
 from minifl.fl.rounds import State, federated_rounds, start
-from minifl.fl.settings import settings_for
 from minifl.models import MLP
+from minifl.runs.settings import settings_for
 
 REGISTERED = (100, 1_000, 10_000, 100_000)
 DENSE_LIMIT = 2e9        # bytes of the dense controls that are tried

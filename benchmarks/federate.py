@@ -31,12 +31,12 @@ import numpy as np
 import measure
 from minifl.data.registry import load
 from minifl.errors import InputError
-from minifl.fl import record
-from minifl.fl.run import Placement, default_workers, first_state, split, train
-from minifl.fl.settings import settings_for
 from minifl.flower import federate
 from minifl.flower.loopback import LOOPBACK
 from minifl.flower.replies import expected
+from minifl.runs import record
+from minifl.runs.run import Placement, default_workers, first_state, split, train
+from minifl.runs.settings import settings_for
 
 CLIENTS, STEPS = 8, 10
 SETTINGS = {"data": "embedded", "setting": "disjoint", "num_clients": CLIENTS, "width": 0.25, "norm": "fn",

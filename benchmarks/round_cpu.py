@@ -31,8 +31,8 @@ from minifl.data.partition import make_partition
 from minifl.data.registry import load
 from minifl.fl.parallel import in_order
 from minifl.fl.rounds import federated_rounds, start
-from minifl.fl.run import default_workers
-from minifl.fl.settings import settings_for
+from minifl.runs.run import default_workers
+from minifl.runs.settings import settings_for
 
 TOLERANCE, EXACT = 1e-4, 1e-10   # in float32 and in float64
 MODELS = {"cnn": {"model": "cnn"}, "resnet18": {"model": "resnet18", "width": 0.25}}

@@ -23,7 +23,7 @@ import measure
 from minifl.backend import choose_device, choose_precision, to_host
 from minifl.errors import InputError
 from minifl.fl.rounds import federated_rounds, start
-from minifl.fl.run import on_device
+from minifl.runs.run import on_device
 
 TOLERANCES = {"fp32": 1e-4, "tf32": 1e-2}
 VERIFIED = 3        # rounds before the one that is verified: a graph was recorded in the first, compared in the second

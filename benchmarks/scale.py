@@ -25,8 +25,8 @@ from minifl.data.dataset import make_dataset
 from minifl.data.partition import Partition
 from minifl.errors import InputError
 from minifl.fl.rounds import federated_rounds, start
-from minifl.fl.run import on_device
-from minifl.fl.settings import settings_for
+from minifl.runs.run import on_device
+from minifl.runs.settings import settings_for
 
 CLIENTS, PER_CALL = (10, 30, 100, 300, 1_000), (1, 4, 16)
 REGISTERED, EACH, CLASSES, SHAPE = 1_000, 20, 10, (32, 32, 3)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from minifl.fl.summary import markdown
+from minifl.runs.summary import markdown
 
 BENCH = Path(__file__).resolve().parent.parent / "results" / "bench"
 

@@ -21,10 +21,10 @@ MAY_IMPORT = {                                   # part of the package -> parts 
     "data": BASE,
     "fl": BASE | {"layers", "models", "data"},
     "gradcheck": BASE | {"layers", "models"},
-    "analysis": BASE | {"layers", "models", "data", "fl", "gradcheck"},
-    "flower": BASE | {"models", "data", "fl"},
-    "experiments": BASE | {"layers", "models", "data", "fl", "analysis"},
-    "course": BASE | {"layers", "models", "data", "fl", "gradcheck", "analysis"},
+    "runs": BASE | {"layers", "models", "data", "fl"},
+    "paper": BASE | {"layers", "models", "data", "fl", "gradcheck", "runs"},
+    "flower": BASE | {"models", "data", "fl", "runs"},
+    "course": BASE | {"layers", "models", "data", "fl", "gradcheck", "paper"},
 }
 ON_TOP = {"__main__.py", "cli.py"}               # with commands/, the command line, which may import everything
 LIBRARIES = {"numpy", "scipy", "cupy", "cupyx"}           # click besides, but only on top
@@ -112,9 +112,9 @@ OWNERS = {"load": {"np", "json", "pickle", "tomllib"}, "dump": {"json", "pickle"
           "copy": {"shutil"}, "copy2": {"shutil"}, "open": None}
 MAY_OPEN = {    # file -> the calls, and why they may
     "commands/streams.py": ({"os.open"}, "/dev/null"),
-    "fl/record.py": ({"touch"}, "in a directory that was made or checked to be empty"),
-    "fl/locking.py": ({"os.open", "read_bytes", "read_text"}, "a directory, to lock it; of the kernel"),
-    "fl/memory.py": ({"open"}, "of the kernel, not of a user"),
+    "runs/record.py": ({"touch"}, "in a directory that was made or checked to be empty"),
+    "runs/locking.py": ({"os.open", "read_bytes", "read_text"}, "a directory, to lock it; of the kernel"),
+    "runs/memory.py": ({"open"}, "of the kernel, not of a user"),
     "blas.py": ({"open"}, "of the kernel"),
     "flower/closed.py": ({"read_text"}, "of the kernel"),
     "flower/leftovers.py": ({"read_bytes"}, "of the kernel"),
@@ -124,7 +124,7 @@ MAY_OPEN = {    # file -> the calls, and why they may
     "data/images.py": ({"np.memmap", "Image.open"}, "of a temporary file, and of bytes"),
     "data/tree.py": ({"ZipFile"}, "checked to be a regular file just before, and open as long as the archive"),
     "data/cifar.py": ({"tarfile.open"}, "of a file that reading.py opened"),
-    "analysis/plots.py": ({"figure.savefig"}, "into memory"),
+    "runs/plots.py": ({"figure.savefig"}, "into memory"),
     "course/installed.py": ({"read_text"}, "of the kernel"),
     "course/uploads.py": ({"ZipFile", "zipped.open", "write_bytes"}, "of a file that reading.py opened, to a new folder of ours"),
 }

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minifl.fl import record
-from minifl.fl.settings import settings_for
+from minifl.runs import record
+from minifl.runs.settings import settings_for
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))

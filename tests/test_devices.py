@@ -18,13 +18,13 @@ from minifl.data.partition import Partition   # noqa: E402
 from minifl.fl.algorithms import ALGORITHMS   # noqa: E402
 from minifl.fl.batches import local_batches   # noqa: E402
 from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.fl.run import on_device as on_device_of_run   # noqa: E402
-from minifl.fl.settings import settings_for   # noqa: E402
 from minifl.fl.statistics import POLICIES   # noqa: E402
 from minifl.gradcheck.cases import CASES   # noqa: E402
 from minifl.gradcheck.networks import draw, networks   # noqa: E402
 from minifl.layers.conv import conv2d_backward, conv2d_naive   # noqa: E402
 from minifl.models import MLP, Arrangement, loss_and_grad   # noqa: E402
+from minifl.runs.run import on_device as on_device_of_run   # noqa: E402
+from minifl.runs.settings import settings_for   # noqa: E402
 
 
 def assert_close(found, expected, tolerance):

@@ -15,15 +15,15 @@ import pytest
 
 from minifl.course import assignments
 from minifl.data.registry import load
-from minifl.experiments import STUDIES as STUDIES_OF_PAPER
-from minifl.experiments import claims, collapse, report
-from minifl.experiments.study import cells
-from minifl.fl import summary
 from minifl.fl.algorithms import ALGORITHMS
-from minifl.fl.record import read_config, read_end
 from minifl.gradcheck import comparison
 from minifl.gradcheck.mutants import MUTANTS
 from minifl.models import MODELS, build
+from minifl.paper import STUDIES as STUDIES_OF_PAPER
+from minifl.paper import claims, collapse, report
+from minifl.paper.study import cells
+from minifl.runs import summary
+from minifl.runs.record import read_config, read_end
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

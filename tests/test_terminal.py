@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from minifl.data.registry import load
-from minifl.fl.record import read_rounds
-from minifl.fl.run import Placement, split, train
-from minifl.fl.settings import settings_for
+from minifl.runs.record import read_rounds
+from minifl.runs.run import Placement, split, train
+from minifl.runs.settings import settings_for
 
 CLI = Path(__file__).resolve().parent.parent / "cli.py"
 

@@ -120,7 +120,7 @@ def theory_command(seed, claim):
 
     Of several networks the worst value is printed; of what must fail, such as a negative control, the smallest.
     """
-    from minifl.analysis import theory
+    from minifl.paper import theory
     found = []
     for row in theory.rows(seed, claim):
         if not found:

@@ -9,8 +9,8 @@ from minifl.data import lists, table
 from minifl.data.counts import check_counts
 from minifl.data.partition import NATURAL, Listed, class_sizes
 from minifl.errors import InputError
-from minifl.fl import initial
-from minifl.fl.settings import GIVEN, LISTS, TABLE, Settings
+from minifl.runs import initial
+from minifl.runs.settings import GIVEN, LISTS, TABLE, Settings
 
 
 def read_settings(path):

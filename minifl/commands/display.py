@@ -9,10 +9,10 @@ from time import perf_counter
 import click
 
 from minifl.data import lists
-from minifl.fl import floor
-from minifl.fl.advice import advice
-from minifl.fl.profile import OWN_TESTS, Profile
-from minifl.fl.summary import markdown
+from minifl.runs import floor
+from minifl.runs.advice import advice
+from minifl.runs.profile import OWN_TESTS, Profile
+from minifl.runs.summary import markdown
 
 MOST_CLASSES = 20   # of which each has its line in a result
 HOW_TO_GET_CIFAR10 = "For CIFAR-10: python data_scripts/cifar10.py (or --from FILE_OR_FOLDER), then --data cifar10."

@@ -12,10 +12,10 @@ from minifl.commands.options import (FileName, algorithm_options, data_dir_optio
 from minifl.commands.training import check_fits, pasteable, run_name, settings_of_resumed
 from minifl.data import registry
 from minifl.errors import InputError
-from minifl.fl import record
 from minifl.fl.parallel import Signals
-from minifl.fl.run import Placement, default_workers, reopen, split
-from minifl.fl.settings import merge, settings_for
+from minifl.runs import record
+from minifl.runs.run import Placement, default_workers, reopen, split
+from minifl.runs.settings import merge, settings_for
 
 PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
 

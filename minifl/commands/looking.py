@@ -18,9 +18,9 @@ from minifl.commands.options import (FileName, Several, Shape, data_dir_option, 
 from minifl.data import lists, registry, table
 from minifl.data.partition import NATURAL, Listed, clients_of_domains
 from minifl.errors import InputError
-from minifl.fl import record, summary
-from minifl.fl.run import default_workers, reevaluate, split
-from minifl.fl.settings import settings_for
+from minifl.runs import record, summary
+from minifl.runs.run import default_workers, reevaluate, split
+from minifl.runs.settings import settings_for
 
 
 @click.command("eval")
@@ -52,14 +52,14 @@ def compare_command(runs, mean, reach, curves, figure):
     if reach:
         shown.append(summary.reach_table(runs, reach, mean=mean))
     if curves or figure:
-        from minifl.analysis.curves import accuracy_curves
+        from minifl.runs.curves import accuracy_curves
         lines = accuracy_curves(runs, mean=mean)
     if curves:
-        from minifl.analysis.textplot import draw
+        from minifl.runs.textplot import draw
         width = get_terminal_size().columns if sys.stdout.isatty() else 80
         shown.append(draw([line[:3] for line in lines], width=width, x_name="round", y_name="test accuracy in %"))
     if figure:
-        from minifl.analysis.pictures import accuracy_figure
+        from minifl.runs.pictures import accuracy_figure
         shown.append(_written(accuracy_figure(lines, figure)))
     click.echo("\n\n".join(shown))
 
@@ -76,8 +76,8 @@ def plot_command(runs, out, client):
     rank, margins, what local steps do to each class, drift of clients, cosines between their updates. Of several runs
     also diagnostics-compared, in which they share axes. Needs matplotlib.
     """
-    from minifl.analysis.curves import read_diagnostics
-    from minifl.analysis.pictures import plot_runs
+    from minifl.runs.curves import read_diagnostics
+    from minifl.runs.pictures import plot_runs
     if os.path.lexists(out / record.CONFIG):
         raise InputError(f"--out {out} is a run directory; choose another folder for pictures.")
     click.echo(_written(plot_runs(read_diagnostics(runs), out, client)))

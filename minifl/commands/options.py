@@ -15,12 +15,12 @@ from minifl.data.partition import NATURAL
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
-from minifl.fl.settings import (ACTIVATION, BELONGS, COMMON, DECORR_FORMS, DEFAULTS, EITHER, LR_SCHEDULES, OTHERS,
-                                SCAFFOLD_OPTIONS, Settings)
 from minifl.fl.statistics import POLICIES
-from minifl.fl.sweep import MOST_RUNS
 from minifl.models import MODELS, TOKENS
 from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS, WHERE
+from minifl.runs.settings import (ACTIVATION, BELONGS, COMMON, DECORR_FORMS, DEFAULTS, EITHER, LR_SCHEDULES, OTHERS,
+                                  SCAFFOLD_OPTIONS, Settings)
+from minifl.runs.sweep import MOST_RUNS
 
 
 SETTINGS_NAMES = {field.name for field in fields(Settings)}

@@ -14,9 +14,9 @@ from minifl.data import table
 from minifl.data.counts import label_counts
 from minifl.data.registry import load
 from minifl.errors import InputError
-from minifl.fl import record
-from minifl.fl.run import Placement, default_workers
-from minifl.fl.summary import markdown
+from minifl.runs import record
+from minifl.runs.run import Placement, default_workers
+from minifl.runs.summary import markdown
 
 
 @click.command("reproduce")
@@ -41,8 +41,8 @@ def reproduce_command(name, rounds, seeds, only, plan, data, data_dir, device, p
     paper hold in the runs of --out. Runs there that are complete are not done again, stopped ones resumed, so the same
     command goes on with what is left.
     """
-    from minifl.experiments import STUDIES, claims, cost, records, report
-    from minifl.experiments.study import cells
+    from minifl.paper import STUDIES, claims, cost, records, report
+    from minifl.paper.study import cells
     if name == "claims":
         if not os.path.isdir(out):
             raise InputError(f"--out {out} does not exist; it must be a folder of runs made by `reproduce`.")
@@ -89,7 +89,7 @@ def reproduce_command(name, rounds, seeds, only, plan, data, data_dir, device, p
 
 def _show_closeups(study, cells, folder, data_dir, pictures):
     """Measure what has not been measured yet; a table and a picture for each start."""
-    from minifl.experiments import collapse, report
+    from minifl.paper import collapse, report
     dataset = None
     for label, settings, run, file in collapse.starts(study, cells, folder):
         found = collapse.read(file)
@@ -120,7 +120,7 @@ def _show_partitions(study, cells, path):
 
 def _show_picture(kind, *content, path):
     """Draw it, or say why not: the table is there without it."""
-    from minifl.experiments import pictures
+    from minifl.paper import pictures
     try:
         click.echo("Picture: " + ", ".join(map(str, getattr(pictures, kind)(*content, path))))
     except InputError as error:

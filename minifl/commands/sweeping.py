@@ -8,9 +8,9 @@ from time import perf_counter
 
 import click
 
-from minifl.fl import record
 from minifl.fl.parallel import Signals
-from minifl.fl.sweep import perform
+from minifl.runs import record
+from minifl.runs.sweep import perform
 
 SPARSE = 60      # seconds between reports where no terminal shows them in their place
 BAR = 20         # characters

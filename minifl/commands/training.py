@@ -20,14 +20,14 @@ from minifl.commands.sweeping import show_sweep
 from minifl.data import lists, registry, table
 from minifl.data.partition import NATURAL, Listed
 from minifl.errors import InputError
-from minifl.fl import initial, memory, record, summary
-from minifl.fl.advice import advice
 from minifl.fl.client import Diverged
 from minifl.fl.participation import clients_per_round
-from minifl.fl.resuming import check_rounds, resume
-from minifl.fl.run import Placement, default_workers, reopen, split, train
-from minifl.fl.settings import merge, settings_for
-from minifl.fl.sweep import grid
+from minifl.runs import initial, memory, record, summary
+from minifl.runs.advice import advice
+from minifl.runs.resuming import check_rounds, resume
+from minifl.runs.run import Placement, default_workers, reopen, split, train
+from minifl.runs.settings import merge, settings_for
+from minifl.runs.sweep import grid
 
 
 @click.command("train")

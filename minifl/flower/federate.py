@@ -8,13 +8,14 @@ from importlib import metadata
 from pathlib import Path
 
 from minifl.errors import InputError
-from minifl.fl import checkpoint, initial, record, statistics
-from minifl.fl.locking import locked
-from minifl.fl.resuming import more_rounds, refuse_ended
-from minifl.fl.run import Placement, first_state, given_files, last_test, new_config
-from minifl.fl.settings import settings_for
+from minifl.fl import statistics
 from minifl.flower import certificates, leftovers
 from minifl.flower.loopback import Failed, Federation, Node
+from minifl.runs import checkpoint, initial, record
+from minifl.runs.locking import locked
+from minifl.runs.resuming import more_rounds, refuse_ended
+from minifl.runs.run import Placement, first_state, given_files, last_test, new_config
+from minifl.runs.settings import settings_for
 
 FLOWER = "1.41.0"       # what this is written for and tested with
 FOLDER, CLIENTS = "federation", "clients"      # in the run directory

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from minifl.errors import InputError
-from minifl.fl.locking import PROC, born, described
+from minifl.runs.locking import PROC, born, described
 
 OWNER = "MINIFL_FEDERATE"       # id of a process and when it began
 LONGEST = 10                    # seconds for killed processes to go

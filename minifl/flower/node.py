@@ -16,9 +16,9 @@ from minifl.fl.client import Diverged, local_work
 from minifl.fl.evaluate import predict
 from minifl.fl.parallel import in_order
 from minifl.fl.rounds import Reply, State, own_accuracies
-from minifl.fl.run import split
-from minifl.fl.settings import LISTS, settings_for
 from minifl.flower import kept
+from minifl.runs.run import split
+from minifl.runs.settings import LISTS, settings_for
 
 
 class Task(NamedTuple):

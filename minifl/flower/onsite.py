@@ -10,10 +10,10 @@ import sys
 import time
 
 from minifl.errors import InputError
-from minifl.fl import record
 from minifl.flower import federate
 from minifl.flower.app import write_connection
 from minifl.flower.loopback import STARTING
+from minifl.runs import record
 
 
 def connection(home, address, ca):

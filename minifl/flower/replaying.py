@@ -3,12 +3,13 @@
 import numpy as np
 
 from minifl.errors import InputError
-from minifl.fl import initial, record, statistics
+from minifl.fl import statistics
 from minifl.fl.parallel import Signals
 from minifl.fl.rounds import federated_rounds
-from minifl.fl.run import first_state, reopen
-from minifl.fl.settings import settings_for
 from minifl.flower.federate import absences
+from minifl.runs import initial, record
+from minifl.runs.run import first_state, reopen
+from minifl.runs.settings import settings_for
 
 
 def differences(run, data_dir, workers, show):

@@ -20,17 +20,18 @@ from pathlib import Path
 from flwr.serverapp import ServerApp
 
 from minifl.errors import InputError
-from minifl.fl import initial, record, statistics
-from minifl.fl.locking import locked
+from minifl.fl import statistics
 from minifl.fl.parallel import in_order
-from minifl.fl.resuming import newest_state, refuse_ended
-from minifl.fl.run import first_state, keeping, reopen
-from minifl.fl.settings import settings_for
 from minifl.flower import kept
 from minifl.flower.federate import CLIENTS
 from minifl.flower.node import Task
 from minifl.flower.nodes import Terms
 from minifl.flower.strategy import KNOWN, Rounds
+from minifl.runs import initial, record
+from minifl.runs.locking import locked
+from minifl.runs.resuming import newest_state, refuse_ended
+from minifl.runs.run import first_state, keeping, reopen
+from minifl.runs.settings import settings_for
 
 DEVICE = "cpu (NumPy)"
 

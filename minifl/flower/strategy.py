@@ -17,7 +17,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
 
-from minifl.fl import checkpoint, statistics
+from minifl.fl import statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate, test_record
 from minifl.fl.participation import looked_at, whose_models
@@ -27,6 +27,7 @@ from minifl.flower import wire
 from minifl.flower.node import Job, clients_of
 from minifl.flower.nodes import Nodes
 from minifl.flower.replies import Refused
+from minifl.runs import checkpoint
 
 KNOWN = "round"     # what the server's State has of a client: the last round that counted, (1,) in w's dtype
 

@@ -5,9 +5,9 @@ import io
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord
 
-from minifl.fl.settings import LISTS, TABLE
 from minifl.flower.node import Job, Task
 from minifl.flower.replies import Refused
+from minifl.runs.settings import LISTS, TABLE
 
 ARRAYS, TASK, JOB, PARTITION = "arrays", "task", "job", "partition"     # records of a message to a node
 LOSSES, TROUBLE, DIVERGED, NODE = "losses", "trouble", "diverged", "node"        # and of its reply

@@ -1,7 +1,7 @@
 """Bytes that a network takes on its way forward and back, from the shapes of its plan alone: nothing is allocated.
 
 The numbers are those of minifl/layers and minifl/models as they are written, with arrays of float32;
-tests/fl/test_memory.py measures them. The most of it are the caches: the columns of convolutions, kh times their input
+tests/runs/test_memory.py measures them. The most of it are the caches: the columns of convolutions, kh times their input
 or, filtered, points/m times. On top of all caches comes what the hungriest row of the plan has besides while it computes.
 """
 

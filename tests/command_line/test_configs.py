@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from refusing import refused   # noqa: E402
 
-from minifl.fl.record import read_config, read_rounds   # noqa: E402
+from minifl.runs.record import read_config, read_rounds   # noqa: E402
 
 
 def test_precedence(cli, small):

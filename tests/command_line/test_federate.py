@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from refusing import refused    # noqa: E402
 
-from minifl.fl import record, seals    # noqa: E402
+from minifl.runs import record, seals    # noqa: E402
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from refusing import refused   # noqa: E402
 from minifl.cli import main   # noqa: E402
 from minifl.data.dataset import make_dataset   # noqa: E402
 from minifl.data.files import write_dataset   # noqa: E402
-from minifl.fl import record   # noqa: E402
+from minifl.runs import record   # noqa: E402
 
 CLI = Path(__file__).resolve().parents[2] / "cli.py"
 LONG = "x" * 256

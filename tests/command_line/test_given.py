@@ -14,7 +14,7 @@ from refusing import refused   # noqa: E402
 
 from minifl.data.dataset import make_dataset   # noqa: E402
 from minifl.data.files import write_dataset   # noqa: E402
-from minifl.fl.record import read_config, read_rounds   # noqa: E402
+from minifl.runs.record import read_config, read_rounds   # noqa: E402
 
 
 @pytest.fixture

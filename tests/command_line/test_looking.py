@@ -142,4 +142,4 @@ def test_the_command_line_does_not_wait_for_plots():
     names = subprocess.run([sys.executable, "-c", "import sys, minifl.cli; print(*sys.modules)"], capture_output=True,
                            text=True, check=True).stdout.split()
     assert "minifl.commands.looking" in names
-    assert [name for name in names if name.startswith(("matplotlib", "minifl.analysis"))] == []
+    assert [name for name in names if name.startswith(("matplotlib", "minifl.runs.plots"))] == []

@@ -8,8 +8,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from refusing import refused   # noqa: E402
 
 import minifl.commands.training   # noqa: E402
-from minifl.fl.profile import AROUND   # noqa: E402
-from minifl.fl.record import read_config, read_rounds   # noqa: E402
+from minifl.runs.profile import AROUND   # noqa: E402
+from minifl.runs.record import read_config, read_rounds   # noqa: E402
 
 
 def test_the_command_prints_the_table(cli, small):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "paper"))
 
 import pytest   # noqa: E402
 
@@ -15,12 +15,12 @@ from handmade import TINY, cell_of, put, small_embedded   # noqa: E402
 from refusing import refused   # noqa: E402
 
 from minifl.commands import paper   # noqa: E402
-from minifl.experiments import STUDIES, collapse, cost   # noqa: E402
-from minifl.experiments.naming import run_name   # noqa: E402
-from minifl.experiments.study import cells   # noqa: E402
-from minifl.fl.record import read_config, read_end, read_rounds   # noqa: E402
-from minifl.fl.run import split, train   # noqa: E402
-from minifl.fl.seals import opened, seal   # noqa: E402
+from minifl.paper import STUDIES, collapse, cost   # noqa: E402
+from minifl.paper.naming import run_name   # noqa: E402
+from minifl.paper.study import cells   # noqa: E402
+from minifl.runs.record import read_config, read_end, read_rounds   # noqa: E402
+from minifl.runs.run import split, train   # noqa: E402
+from minifl.runs.seals import opened, seal   # noqa: E402
 
 TWO = TINY._replace(columns={"1 class": {"setting": "oneclass"}}, paper={"plain": (10,), "FN": (30,)})
 ROWS = ("plain", "FN")

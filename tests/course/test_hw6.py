@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minifl.analysis import equivalence, one_class
 from minifl.course import assignments, carve, running
 from minifl.course.hw6 import tests
+from minifl.paper import equivalence, one_class
 
 HW6 = assignments.load("hw6")
 TESTS = running.tests_in(tests)

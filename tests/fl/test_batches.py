@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from minifl.data.augment import AUGMENTATIONS, crop_and_flip, draw, draw_boxes, resized_crop, to_float
 from minifl.fl.batches import joint_batches, local_batches, stream
 from minifl.fl.participation import batch_sizes
-from minifl.fl.settings import settings_for
+from minifl.runs.settings import settings_for
 
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**40)

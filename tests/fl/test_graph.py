@@ -19,8 +19,8 @@ from minifl.fl import graph   # noqa: E402
 from minifl.fl.client import Diverged   # noqa: E402
 from minifl.fl.graph import Graphs   # noqa: E402
 from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.fl.settings import settings_for   # noqa: E402
 from minifl.models import CNN, MLP, Arrangement   # noqa: E402
+from minifl.runs.settings import settings_for   # noqa: E402
 
 SIZES = (20, 7, 8, 3)     # training examples of the clients: with local_epochs they do 10, 4, 4 and 2 steps
 CASES = {

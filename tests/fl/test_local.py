@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from minifl.fl.local import learning_rate, local_sgd, weight_of_steps
-from minifl.fl.settings import settings_for
 from minifl.models import MLP, Arrangement, loss_and_grad
+from minifl.runs.settings import settings_for
 
 MODEL = MLP(3, (3, 2, 2), (6, 5), Arrangement("ln", learnable=True, bias="all"))
 K, E, N = 3, 5, 4

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minifl.errors import InputError
 from minifl.fl.participation import clients_per_round, failed, sample, steps_of
-from minifl.fl.settings import settings_for
+from minifl.runs.settings import settings_for
 
 SIGMAS = 4.5   # a right program exceeds so many once in 150 000 draws; the seeds are fixed, so these do or do not
 

@@ -17,11 +17,11 @@ from flwr.supercore.task_identity import TaskIdentity                          #
 
 from minifl.data.registry import load                  # noqa: E402
 from minifl.data.table import read_csv, write_csv      # noqa: E402
-from minifl.fl import record                           # noqa: E402
-from minifl.fl.run import split, train                 # noqa: E402
-from minifl.fl.settings import settings_for            # noqa: E402
 from minifl.flower import client, federate, server     # noqa: E402
 from minifl.flower.nodes import Terms                  # noqa: E402
+from minifl.runs import record                           # noqa: E402
+from minifl.runs.run import split, train                 # noqa: E402
+from minifl.runs.settings import settings_for            # noqa: E402
 
 NUMBERS = itertools.count(1)
 SMALL = {"data": "cifar10", "rounds": 3, "num_clients": 3, "setting": "disjoint", "norm": "fn", "local_steps": 2,

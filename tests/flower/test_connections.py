@@ -12,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from connecting import OPTIONS, kill_session, log, of_run, processes, run, started, wait_for   # noqa: E402
 from inprocess import federate, load, record, same, settings_for, split     # noqa: E402
 
-from minifl.fl.locking import holders       # noqa: E402
 from minifl.flower import certificates      # noqa: E402
 from minifl.flower.loopback import LOOPBACK, OFF, free_port, node_config, program     # noqa: E402
 from minifl.processes import environment    # noqa: E402
+from minifl.runs.locking import holders       # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look for processes in /proc")
 

@@ -15,9 +15,9 @@ from cryptography import x509   # noqa: E402
 
 from minifl.cli import main     # noqa: E402
 from minifl.errors import InputError    # noqa: E402
-from minifl.fl import record    # noqa: E402
-from minifl.fl.locking import locked    # noqa: E402
 from minifl.flower import deployment, onsite, scripts    # noqa: E402
+from minifl.runs import record    # noqa: E402
+from minifl.runs.locking import locked    # noqa: E402
 
 try:
     import tomllib

@@ -13,10 +13,10 @@ from inprocess import InProcess, begun, federate, record, served, trained     # 
 from flwr.common.config import parse_config_args       # noqa: E402
 
 from minifl.errors import InputError                   # noqa: E402
-from minifl.fl import checkpoint                       # noqa: E402
 from minifl.flower import loopback                      # noqa: E402
 from minifl.flower.app import write_app, write_connection   # noqa: E402
 from minifl.flower.loopback import Failed, Federation       # noqa: E402
+from minifl.runs import checkpoint                       # noqa: E402
 
 
 def test_telemetry_updates_and_installations_are_off(tmp_path):
@@ -153,8 +153,8 @@ def test_force_removes_what_an_earlier_federation_kept(tmp_path, data_dir):
 
 
 def test_a_batch_norm_that_stayed_elsewhere_is_not_in_the_model(tmp_path, data_dir):
-    from minifl.fl.run import reevaluate
     from minifl.flower.replaying import differences
+    from minifl.runs.run import reevaluate
     begun(tmp_path, data_dir, norm="bn", bn_stats="local", rounds=2)
     config = record.read_config(tmp_path)
     config["federation"]["elsewhere"] = True

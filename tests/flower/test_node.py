@@ -11,9 +11,9 @@ from minifl.data.table import partition_hash
 from minifl.errors import InputError
 from minifl.fl.client import local_work
 from minifl.fl.rounds import State
-from minifl.fl.run import first_state, split
-from minifl.fl.settings import settings_for
 from minifl.flower import node
+from minifl.runs.run import first_state, split
+from minifl.runs.settings import settings_for
 
 CHOSEN = {"num_clients": 5, "setting": "disjoint", "norm": "fn", "local_steps": 2, "width": 0.05, "batch_size": 4}
 

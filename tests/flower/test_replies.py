@@ -6,10 +6,10 @@ import pytest
 from minifl.data.registry import load
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.fl.client import local_work
-from minifl.fl.run import first_state, split
-from minifl.fl.settings import settings_for
 from minifl.flower import replies
 from minifl.flower.replies import Refused
+from minifl.runs.run import first_state, split
+from minifl.runs.settings import settings_for
 
 SMALL = {"num_clients": 3, "setting": "disjoint", "local_steps": 2, "width": 0.05, "batch_size": 4}
 CASES = {name: {"algorithm": name} for name in ALGORITHMS} | {

@@ -16,11 +16,11 @@ from inprocess import (SMALL, ArrayRecord, Error, InProcess, Message, begun, cha
 from minifl.data import lists                    # noqa: E402
 from minifl.data.files import write_dataset     # noqa: E402
 from minifl.errors import InputError            # noqa: E402
-from minifl.fl import initial                   # noqa: E402
 from minifl.fl.algorithms import ALGORITHMS     # noqa: E402
 from minifl.fl.client import Diverged           # noqa: E402
-from minifl.fl.settings import settings_for     # noqa: E402
 from minifl.flower.replaying import differences     # noqa: E402
+from minifl.runs import initial                   # noqa: E402
+from minifl.runs.settings import settings_for     # noqa: E402
 
 CASES = {name: {"algorithm": name} for name in ALGORITHMS} | {
     "scaffold, option I": {"algorithm": "scaffold", "scaffold_option": "I"},
@@ -364,7 +364,7 @@ def test_a_lost_state_is_said(tmp_path, data_dir):
 
 
 def test_train_and_federate_do_not_go_on_with_each_others_runs(tmp_path, data_dir):
-    from minifl.fl.resuming import resume
+    from minifl.runs.resuming import resume
     run = begun(tmp_path / "run", data_dir)
     config = json.loads((tmp_path / "run" / record.CONFIG).read_text())
     with pytest.raises(InputError, match="begun by federate"):

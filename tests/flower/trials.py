@@ -21,8 +21,8 @@ from connecting import OPTIONS, kill_session, log, of_run, run, started, wait_fo
 
 from minifl.atomic import replacing                     # noqa: E402
 from minifl.data.registry import data_folder            # noqa: E402
-from minifl.fl import record                            # noqa: E402
 from minifl.fl.algorithms import ALGORITHMS             # noqa: E402
+from minifl.runs import record                            # noqa: E402
 
 RECORD = Path(__file__).resolve().parents[2] / "results" / "federation" / "trials.json"
 EMBEDDED = ("--data", "embedded", *OPTIONS[2:])

@@ -138,8 +138,8 @@ def lay(folder):
 
 def _stopped(folder):
     """A run of five rounds that was interrupted after three."""
-    from minifl.fl.run import Placement, split, train
-    from minifl.fl.settings import settings_for
+    from minifl.runs.run import Placement, split, train
+    from minifl.runs.settings import settings_for
 
     def call():
         dataset = registry.load("tiny", "data")

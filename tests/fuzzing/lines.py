@@ -8,7 +8,7 @@ import click
 import ground
 from minifl.cli import main
 from minifl.commands.options import FileName, Several, Shape
-from minifl.fl.settings import BELONGS
+from minifl.runs.settings import BELONGS
 
 ODD = 0.12      # how often a value is one that no such option, or hardly any, has
 LONG, OTHER_BYTES = "n" * 256, os.fsdecode(b"l\xe4uft")

@@ -2,7 +2,7 @@
 
 from minifl.course.assignments import Assignment, Choice, Mistake, Patch
 
-CHAINS, EQUIVALENCE, ONE_CLASS = (f"minifl/analysis/{name}.py" for name in ("chains", "equivalence", "one_class"))
+CHAINS, EQUIVALENCE, ONE_CLASS = (f"minifl/paper/{name}.py" for name in ("chains", "equivalence", "one_class"))
 HERE = "minifl/course/hw6"
 FN, MV, THEOREM, FLOOR = "proposition 1", "proposition 2", "theorem 1", "floor"
 
@@ -64,7 +64,7 @@ ASSIGNMENT = Assignment(
     name="hw6",
     files=(EQUIVALENCE, ONE_CLASS),
     given=("minifl/__init__.py", CHAINS, "minifl/course/comparing.py", f"{HERE}/expected.py"),
-    withheld=("minifl.analysis.one_class._log_1_plus_sum_exp",),
+    withheld=("minifl.paper.one_class._log_1_plus_sum_exp",),
     choices={
         "position": {
             "after": Choice("networks: norms stand after the activation, a_i = norm_i(rho(z_i))."),

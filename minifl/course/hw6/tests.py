@@ -11,7 +11,7 @@ from minifl.course.hw6.expected import (GELU, LEAKY, SHORTEST, a_client, a_netwo
 from minifl.course.running import expect, graded
 
 FN, MV, THEOREM, FLOOR = "proposition 1", "proposition 2", "theorem 1", "floor"
-EQUIVALENCE, ONE_CLASS = "minifl.analysis.equivalence", "minifl.analysis.one_class"
+EQUIVALENCE, ONE_CLASS = "minifl.paper.equivalence", "minifl.paper.one_class"
 OUTPUT, GRADIENT, TRAINED = 1e-12, 1e-11, 1e-9   # what equal networks may differ by
 MEASURED = 1e-6                                  # to which a difference is right
 NORMS = {True: "n", False: ""}

@@ -5,8 +5,8 @@ import numpy as np
 from minifl.data.dataset import make_dataset
 from minifl.data.partition import Partition
 from minifl.fl.rounds import federated_rounds, start
-from minifl.fl.settings import settings_for
 from minifl.models import MLP, Arrangement
+from minifl.runs.settings import settings_for
 
 SHAPE, CLASSES = (5, 4, 2), 4
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from minifl.data.partition import Partition
 from minifl.fl.rounds import federated_rounds, start
-from minifl.fl.settings import settings_for
+from minifl.runs.settings import settings_for
 
 SHAPE = (5, 4, 2)
 UNEQUAL = (1, 17, 4, 9, 3)    # examples of each client: one alone, one with fewer than a batch

@@ -13,13 +13,13 @@ from looping import assert_same_bits, rounds, run, settings   # noqa: E402
 import minifl.fl.rounds   # noqa: E402
 from minifl.data.registry import load   # noqa: E402
 from minifl.fl import statistics   # noqa: E402
-from minifl.fl.advice import advice   # noqa: E402
 from minifl.fl.evaluate import evaluate, predict   # noqa: E402
 from minifl.fl.participation import looked_at   # noqa: E402
 from minifl.fl.rounds import start   # noqa: E402
-from minifl.fl.run import reevaluate, split, train   # noqa: E402
-from minifl.fl.settings import settings_for   # noqa: E402
 from minifl.models import MLP, Arrangement   # noqa: E402
+from minifl.runs.advice import advice   # noqa: E402
+from minifl.runs.run import reevaluate, split, train   # noqa: E402
+from minifl.runs.settings import settings_for   # noqa: E402
 
 
 def chosen(clients=1000, **options):

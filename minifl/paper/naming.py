@@ -1,0 +1,25 @@
+"""A run's name, made of its settings, so that every table and figure finds the runs that it shares with others."""
+
+from dataclasses import fields
+
+from minifl.runs.settings import LOOKING, settings_for
+
+ALWAYS = ("data", "model", "setting", "algorithm", "norm")
+LAST = ("rounds", "seed")
+
+
+def run_name(settings):
+    """Data, model, setting, method and norm, then whatever is not the default beside these, rounds and seed."""
+    return f"{stem(settings)}-rounds{settings.rounds}-seed{settings.seed}"
+
+
+def stem(settings):
+    """A run's name without rounds and seed."""
+    chosen = {name: getattr(settings, name) for name in ALWAYS}
+    usual = settings_for(settings.data, {name: chosen[name] for name in ALWAYS[1:]})
+    parts = list(chosen.values())
+    for field in fields(settings):
+        name, value = field.name, getattr(settings, field.name)
+        if value is not None and value != getattr(usual, name) and name not in (*LOOKING, *LAST):
+            parts.append(f"{name.replace('_', '-')}{value}")
+    return "-".join(map(str, parts))

@@ -1,0 +1,284 @@
+"""Settings: every bad value of every field is refused with its option, itself and what would be valid."""
+
+import json
+import math
+from dataclasses import MISSING, asdict, fields
+
+import numpy as np
+import pytest
+
+from minifl.data.augment import AUGMENTATIONS
+from minifl.data.counts import label_counts
+from minifl.errors import InputError
+from minifl.fl.algorithms import ALGORITHMS, HYPERPARAMETERS
+from minifl.runs.settings import (BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES, MAX_WIDTH, OTHERS, TABLE, Settings,
+                                  settings_for)
+
+COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps", "local_epochs",
+          "clients_per_round", "lr_step_rounds", "batch_size", "patch_size", "local_eval_clients")
+FROM_ZERO = ("min_size", "seed", "data_seed", "local_eval_every")
+POSITIVE = ("lr", "width", "dirichlet_alpha", "server_lr", "server_tau")
+NOT_NEGATIVE = ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon", "weight_decay",
+                "feature_noise")
+BELOW_ONE = ("momentum", "beta1", "beta2")
+SHARES = ("participation", "lr_decay", "hinge_margin")
+PROBABILITIES = ("dropout_rate", "fedrs_alpha")
+CHOICES = ("model", "norm", "norm_position", "norm_affine", "bias", "activation", "setting", "algorithm",
+           "lr_schedule", "scaffold_option", "augment", "head", "bn_stats", "vit_token", "decorr_form", "last_batch",
+           "client_weights")
+NO_NUMBER = (math.nan, math.inf, -math.inf, 10**400, True, False, "0.1", [0.1])
+
+BAD = {
+    **dict.fromkeys(COUNTS, (0, -1, 2.0, math.nan, math.inf, True, "3", [3], {})),
+    **dict.fromkeys(FROM_ZERO, (-1, 0.0, math.nan, math.inf, False, "0", [0])),
+    **dict.fromkeys(POSITIVE, (0, 0.0, -0.1, *NO_NUMBER)),
+    **dict.fromkeys(NOT_NEGATIVE, (-1e-300, -1, *NO_NUMBER)),
+    **dict.fromkeys(BELOW_ONE, (-0.1, 1, 1.0, 2, *NO_NUMBER)),
+    **dict.fromkeys(SHARES, (0, 0.0, -0.1, 1.0001, 2, *NO_NUMBER)),
+    **dict.fromkeys(PROBABILITIES, (-0.1, 1.0001, 2, *NO_NUMBER)),
+    "init_from": ("", "runs/first", "0" * 63, "0" * 65, "G" * 64, 1, True, ["0" * 64]),
+    "spreadout_margin": (0, 0.0, -0.1, 2.0001, 3, *NO_NUMBER),
+    **dict.fromkeys(CHOICES, ("", "nonsense", "None", 1, True, ["none"], {"cnn": 1})),
+    **dict.fromkeys(("by_domain", "standardize_weights", "diagnose"), (0, 1, "true", "no", [])),
+}
+
+
+def chosen_for(name, value):
+    """What to choose so that this setting is one that has an effect."""
+    if name not in BELONGS:
+        return {name: value}
+    field, values = BELONGS[name]
+    return {field: next(iter(values)), name: value}
+
+
+def test_every_field_has_bad_values():
+    assert set(BAD) | {"data"} == {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize("name, value", [(name, value) for name, values in BAD.items() for value in values])
+def test_bad_values_name_the_option_the_value_and_what_is_valid(name, value):
+    with pytest.raises(InputError) as error:
+        settings_for("cifar10", chosen_for(name, value))
+    message = str(error.value)
+    assert f"--{name.replace('_', '-')} " in message and repr(value) in message
+    assert "must be" in message or "valid are" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name, value", [
+    *((name, value) for name in COUNTS for value in (1, 10**6)),
+    *((name, value) for name in FROM_ZERO for value in (0, 2**70)),
+    *((name, value) for name in POSITIVE for value in (1, 1e-300, 0.5)), ("width", MAX_WIDTH),
+    *((name, value) for name in NOT_NEGATIVE for value in (0, 0.0, 1e-300, 1, 1e300)),
+    *((name, value) for name in BELOW_ONE for value in (0, 0.0, 0.5, 1 - 1e-16)),
+    *((name, value) for name in SHARES for value in (1, 1.0, 0.5, 1e-300)),
+    *((name, value) for name in PROBABILITIES for value in (0, 0.0, 0.5, 1, 1.0)),
+    *(("spreadout_margin", value) for value in (1e-300, 1, 2, 2.0)),
+    *(("algorithm", value) for value in ALGORITHMS), *(("lr_schedule", value) for value in LR_SCHEDULES),
+    ("scaffold_option", "I"), ("scaffold_option", "II"), ("decorr_form", "released"), ("client_weights", "uniform"),
+    ("setting", "dirichlet-balanced"), ("last_batch", "full"),
+    *(("augment", value) for value in AUGMENTATIONS), ("by_domain", True), ("by_domain", False),
+    ("setting", TABLE), ("setting", "paper-dir0.1"), ("setting", "disjoint"), ("norm", "ln-reduced"),
+    ("norm_position", "before"), ("bias", "hidden"), ("activation", "leaky-relu"), ("model", "mlp"),
+])
+def test_good_values_are_kept(name, value):
+    kept = getattr(settings_for("cifar10", chosen_for(name, value)), name)
+    assert kept == value and type(kept) is type(value)
+
+
+def test_width_has_an_upper_end():
+    with pytest.raises(InputError, match="--width 1001 .* at most 1000"):
+        settings_for("cifar10", {"width": MAX_WIDTH + 1})
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Settings)
+                                  if field.default is not None and field.name != "data"])
+def test_what_always_has_a_value_cannot_be_none(name):
+    """In a config file null stands for "not chosen"; Settings itself takes None only where it then finds a value."""
+    values = asdict(settings_for("cifar10", {}))
+    with pytest.raises(InputError, match="None"):
+        Settings(**values | {name: None})
+    assert settings_for("cifar10", {name: None}) == settings_for("cifar10", {})
+
+
+# PAPER section 3, each method's own values; where the paper does not run a method or does not say, those of its source
+DEFAULTS_OF_METHODS = {
+    "fedavg": {},
+    "fedprox": {"mu": 0.01},
+    "scaffold": {"scaffold_option": "II", "server_lr": 1.0},
+    "feddecorr": {"decorr_weight": 0.5, "decorr_form": "published"},
+    "fedlc": {"fedlc_tau": 1.0},
+    "fedrs": {"fedrs_alpha": 0.5},
+    "fedyogi": {"server_lr": 0.01, "beta1": 0.9, "beta2": 0.99, "server_tau": 1e-3, "server_v0": 1e-6},
+    "fedadam": {"server_lr": 0.01, "beta1": 0.9, "beta2": 0.99, "server_tau": 1e-3, "server_v0": 1e-6},
+    "fedadagrad": {"server_lr": 0.01, "beta1": 0.0, "server_tau": 1e-3, "server_v0": 1e-6},
+    "fedavgm": {"server_lr": 1.0, "beta1": 0.9},
+    "fednova": {},
+    "fedaws": {"hinge_margin": 0.9, "spreadout_margin": 1.0, "spreadout_lr": 0.1},
+    "fedexp": {"fedexp_epsilon": 1e-3},
+}
+every_method = pytest.mark.parametrize("algorithm", ALGORITHMS)
+
+
+def test_the_methods_are_known():
+    assert list(DEFAULTS_OF_METHODS) == list(ALGORITHMS)
+    assert set(HYPERPARAMETERS) == {name for values in DEFAULTS_OF_METHODS.values() for name in values}
+    assert set(HYPERPARAMETERS) <= {field.name for field in fields(Settings)}
+
+
+@every_method
+def test_defaults_of_a_method_are_filled_in_and_reach_it(algorithm):
+    s = settings_for("cifar10", {"algorithm": algorithm})
+    expected = DEFAULTS_OF_METHODS[algorithm]
+    assert {name: getattr(s, name) for name in HYPERPARAMETERS if getattr(s, name) is not None} == expected
+    method = s.method()
+    assert type(method) is ALGORITHMS[algorithm] and asdict(method) == expected
+    for name, value in expected.items():
+        other = {"II": "I", "published": "released"}.get(value, 0.125)
+        assert getattr(settings_for("cifar10", {"algorithm": algorithm, name: other}).method(), name) == other
+
+
+@every_method
+def test_hyperparameters_of_other_methods_are_refused_with_those_that_have_them(algorithm):
+    for name in HYPERPARAMETERS.keys() - DEFAULTS_OF_METHODS[algorithm].keys():
+        theirs = [other for other, values in DEFAULTS_OF_METHODS.items() if name in values]
+        with pytest.raises(InputError) as error:
+            settings_for("cifar10", {"algorithm": algorithm, name: DEFAULTS_OF_METHODS[theirs[0]][name]})
+        assert str(error.value).startswith(
+            f"--{name.replace('_', '-')} belongs to --algorithm {', '.join(theirs)}; with {algorithm} it has no effect")
+
+
+@pytest.mark.parametrize("first, second, default", [("local_steps", "local_epochs", 10),
+                                                    ("participation", "clients_per_round", 1.0)])
+def test_of_two_ways_to_say_the_same_one_is_taken(first, second, default):
+    assert EITHER[first] == (second, default) and len(EITHER) == 2
+    s = settings_for("cifar10", {})
+    assert (getattr(s, first), getattr(s, second)) == (default, None)
+    s = settings_for("cifar10", {second: 3})
+    assert (getattr(s, first), getattr(s, second)) == (None, 3)
+    s = settings_for("cifar10", {first: 1})
+    assert (getattr(s, first), getattr(s, second)) == (1, None)
+    with pytest.raises(InputError) as error:
+        settings_for("cifar10", {first: 1, second: 3})
+    assert f"--{first.replace('_', '-')} 1 and --{second.replace('_', '-')} 3: give one" in str(error.value)
+
+
+def test_fedaws_has_no_bias_in_its_classifier():
+    with pytest.raises(InputError, match="--bias all with --algorithm fedaws: .*choose none or hidden"):
+        settings_for("cifar10", {"algorithm": "fedaws", "bias": "all"})
+    for bias in ("none", "hidden"):
+        entries = settings_for("cifar10", {"algorithm": "fedaws", "bias": bias}).network(10, (32, 32, 3)).spec.slices
+        assert "classifier.bias" not in entries and ("dense1.bias" in entries) == (bias == "hidden")
+
+
+@pytest.mark.parametrize("data", ["", None, 3, ["cifar10"]])
+def test_what_is_no_name_of_data(data):
+    with pytest.raises(InputError, match="--data .*must be the name of a data set"):
+        settings_for(data, {})
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(InputError, match="unknown setting 'learning_rate'; valid are .*lr.*rounds"):
+        settings_for("cifar10", {"learning_rate": 0.1, "rounds": 3})
+
+
+@pytest.mark.parametrize("data", DEFAULTS)
+def test_what_is_chosen_goes_before_the_defaults_of_the_data(data):
+    defaults = settings_for(data, {})
+    assert defaults.data == data
+    for name, value in DEFAULTS[data].items():
+        assert getattr(defaults, name) == value
+    assert settings_for(data, {"rounds": None, "lr": None}) == defaults
+    chosen = settings_for(data, {"rounds": 7, "lr": 0.3, "norm": "fn"})
+    assert asdict(chosen) == asdict(defaults) | {"rounds": 7, "lr": 0.3, "norm": "fn"}
+
+
+def test_the_papers_defaults():
+    s = settings_for("cifar10", {})
+    # PAPER section 3: lr 0.01, E = 10 local steps of batch 32, 10 clients of one class each, the released CNN
+    assert (s.lr, s.local_steps, s.batch_size, s.num_clients, s.setting) == (0.01, 10, 32, 10, "oneclass")
+    assert (s.model, s.width, s.bias, s.augment) == ("cnn", 1.0, "none", "crop-flip")
+    # all clients take part and answer; no momentum, no weight decay, one learning rate
+    assert (s.participation, s.dropout_rate, s.lr_schedule, s.momentum, s.weight_decay) == (1.0, 0, "constant", 0, 0)
+    assert s.algorithm == "fedavg" and s.groups == 2
+    assert s.network(10, (32, 32, 3)).spec.size == 797_248
+
+
+@pytest.mark.parametrize("data, expected", [    # PAPER section 3
+    ("cifar100", dict(model="cnn", setting="nclass", classes_per_client=2, num_clients=50, lr=0.01)),
+    ("tinyimagenet", dict(model="resnet18", setting="dirichlet", dirichlet_alpha=0.02, num_clients=200, lr=0.01)),
+    ("pacs", dict(model="resnet18", setting="disjoint", by_domain=True, num_clients=12, lr=0.001,
+                  augment="resized-crop")),
+    ("mnist", dict(augment="crop")),        # a mirrored digit is none
+    ("fashionmnist", dict(augment="crop-flip")),
+])
+def test_defaults_of_other_sets(data, expected):
+    s = settings_for(data, {})
+    assert {name: getattr(s, name) for name in expected} == expected
+    assert (s.by_domain, s.batch_size, s.local_steps) == (data == "pacs", 32, 10)
+
+
+def test_every_set_has_all_that_depends_on_it():
+    names = {"rounds", "lr", "width", "local_eval_every", "model", "augment", "setting", "num_clients",
+             "classes_per_client", "dirichlet_alpha", "by_domain"}
+    assert DEFAULTS.keys() == {"cifar10", "cifar100", "cifar100-coarse", "tinyimagenet", "pacs", "mnist",
+                               "fashionmnist", "embedded"}
+    for values in (COMMON, OTHERS, *DEFAULTS.values()):
+        assert values.keys() == names == {field.name for field in fields(Settings)
+                                          if field.default is MISSING} - {"data"}
+
+
+def test_a_users_own_set():
+    s = settings_for("my flowers", {})
+    assert s.data == "my flowers" and {name: getattr(s, name) for name in OTHERS} == OTHERS
+    for classes in (2, 10, 300):        # however many classes it has, its default partition exists
+        label_counts(s.setting, np.full(classes, 100), s.num_clients, 0, **s.partition_options())
+
+
+@every_method
+@pytest.mark.parametrize("chosen", [{}, {"norm": "gn", "lr": 0.1, "local_epochs": 3, "clients_per_round": 2}])
+def test_settings_survive_json(algorithm, chosen):
+    s = settings_for("embedded", chosen | {"algorithm": algorithm})
+    values = json.loads(json.dumps(asdict(s), allow_nan=False))
+    assert Settings(**values) == s == settings_for("embedded", values)
+    assert settings_for("embedded", {name: value for name, value in values.items() if value is not None}) == s
+
+
+def test_the_network_is_the_one_that_was_asked_for():
+    s = settings_for("cifar10", {"model": "mlp", "width": 0.5, "norm": "ln", "norm_affine": "learnable",
+                                 "norm_position": "before", "bias": "all", "activation": "leaky-relu"})
+    model = s.network(4, (5, 5, 1))
+    assert model.hidden == (100, 100) and model.num_classes == 4
+    a = model.arrangement
+    assert (a.norm, a.learnable, a.position, a.bias) == ("ln", True, "before", "all")
+    assert a.activation == "leaky-relu"
+
+
+def test_groups_must_divide_the_channels():
+    with pytest.raises(InputError, match="--groups 5 does not divide the 64 channels of norm1"):
+        settings_for("cifar10", {"norm": "gn", "groups": 5}).network(10, (32, 32, 3)).spec.size
+
+
+@pytest.mark.parametrize("name, value, plain", [
+    ("lr", np.float32(0.25), 0.25), ("lr", np.float64(0.1), 0.1), ("lr", np.int64(1), 1), ("rounds", np.int64(10), 10),
+    ("batch_size", np.uint8(8), 8), ("norm", np.str_("fn"), "fn"), ("diagnose", np.bool_(True), True)])
+def test_numbers_of_numpy_are_settings_and_recorded_as_plain_ones(name, value, plain):
+    s = settings_for("cifar10", {name: value})
+    kept = getattr(s, name)
+    assert kept == plain and type(kept) is type(plain)
+    assert settings_for("cifar10", json.loads(json.dumps(asdict(s)))) == s == settings_for("cifar10", {name: plain})
+
+
+@pytest.mark.parametrize("name, value", [("rounds", np.float64(10)), ("rounds", np.int64(0)), ("lr", np.float32("nan")),
+                                         ("lr", np.bool_(True)), ("lr", np.array([0.1]))])
+def test_what_is_no_number_of_the_kind_is_refused_from_numpy_too(name, value):
+    with pytest.raises(InputError, match=f"--{name} "):
+        settings_for("cifar10", {name: value})
+
+
+def test_a_partial_last_batch_is_one_of_epochs():
+    assert settings_for("cifar10", {"local_epochs": 2, "last_batch": "partial"}).last_batch == "partial"
+    assert settings_for("cifar10", {"local_epochs": 2}).last_batch == "full"
+    for steps in ({}, {"local_steps": 5}):
+        with pytest.raises(InputError, match="--last-batch partial is about the end of an epoch.* give --local-epochs"):
+            settings_for("cifar10", {"last_batch": "partial"} | steps)
