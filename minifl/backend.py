@@ -14,6 +14,7 @@ from minifl.errors import InputError, unknown
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "tf32")
+Array = np.ndarray      # in annotations: an array of NumPy, or of CuPy, which has the same interface
 
 
 def on_cpu(x):

@@ -72,6 +72,11 @@ def test_dependencies_point_downwards(file):
 def test_layers_take_their_array_library_and_dtype_from_their_arrays(file):
     tree = ast.parse(file.read_text())
     assert {name for name in imports(file) if not name.startswith("minifl")} == set()
+    for node in ast.walk(tree):                     # what is said of types computes nothing
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not names & {"np", "numpy", "cp", "cupy", "float", "complex"}
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
