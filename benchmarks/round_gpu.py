@@ -28,7 +28,7 @@ from minifl.runs.run import on_device
 TOLERANCES = {"fp32": 1e-4, "tf32": 1e-2}
 VERIFIED = 3        # rounds before the one that is verified: a graph was recorded in the first, compared in the second
 ROUNDS = 10_000
-TARGETS = {"usual loop": 0.05, "best": 0.8}     # issue 5: minifl's time / PyTorch's
+TARGETS = {"usual loop": 0.05, "best": 0.8}     # minifl's time / PyTorch's
 USUAL = "loop over clients, default layout"
 
 

@@ -1,6 +1,7 @@
 """The rules of the layout: dependencies point downwards, layers name no array library and no dtype."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,17 @@ def test_the_walk_sees_what_opens_files():
     assert {"open"} < set(opening(PACKAGE / "atomic.py"))
     assert {"open", "np.load", "zipfile.ZipFile"} <= {call for call in opening(PACKAGE / "reading.py")}
     assert "os.open" in set(opening(PACKAGE / "course" / "submission.py"))
+
+
+# ---- what the source speaks of: the mathematics and the paper itself, not the course, no paper that its readers do not have
+
+ROOT = PACKAGE.parent
+OURS = [*FILES, *(file for room in ("tests", "benchmarks", "data_scripts") for file in (ROOT / room).rglob("*.py"))]
+NOT_TO_CITE = re.compile("# (course|task)" + ":|PAPER" + ",? section|PAPER" + r"\.md|PAPER" + "'s")
+
+
+def test_sources_are_cited_as_their_readers_find_them():
+    for wrong in ("# PAPER" + " section 3", "shared/PAPER" + ".md", "# task" + ": hw1", "(PAPER" + ", section 2)"):
+        assert NOT_TO_CITE.search(wrong), wrong
+    assert [f"{file.relative_to(ROOT)}: {line}" for file in OURS for line in file.read_text(encoding="utf-8").splitlines()
+            if NOT_TO_CITE.search(line)] == []

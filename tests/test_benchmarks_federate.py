@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import federate as bench    # noqa: E402
 import tables               # noqa: E402
 
-P = 797_248                 # weights of the released CNN (PAPER section 3)
+P = 797_248                 # weights of the released CNN
 
 
 class Images:

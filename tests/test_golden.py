@@ -217,13 +217,13 @@ def test_every_activation_is_met():
 
 
 def test_resnet_18_has_its_full_size():
-    """PAPER section 3; the number by hand is in tests/models/test_resnet.py."""
+    """The paper's form of it; the number by hand is in tests/models/test_resnet.py."""
     for case in (*RESNET18.values(), *RESNET18_SGD.values()):
         assert case.model.spec.size == 11_164_352
 
 
 def test_the_released_cnn_has_its_full_size():
-    """PAPER section 3; with each of the three norms of its Figure 4."""
+    """Of the paper's released code; with each of the three norms of its Figure 4."""
     released = {case.arrangement["norm"]: case.model.spec.size for cases, _ in GROUPS.values()
                 for name, case in cases.items() if name.startswith("released-full-size")}
     assert released == dict.fromkeys(("none", "fn", "ln"), 797_248)

@@ -63,7 +63,7 @@ LAYERS = [command for command in COMMANDS if "gradcheck scale.py" in command]
 def test_describe_command(tmp_path):
     result = run(DESCRIBE, tmp_path)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"flatten +\| +\| 2048 ", result.stdout)     # PAPER section 3: 2 048 for 64 px
+    assert re.search(r"flatten +\| +\| 2048 ", result.stdout)     # the paper's ResNet-18: 2 048 for 64 px
     assert re.search(r"classifier +\| linear +\| 200 +\| 409,600 ", result.stdout)
 
 

@@ -17,7 +17,7 @@ from minifl.errors import unknown
 from minifl.rng import AUGMENT, address
 
 AUGMENTATIONS = ("none", "crop", "crop-flip", "resized-crop")
-PADDING = 4             # pixels, PAPER section 3
+PADDING = 4             # pixels, the paper's random crop
 AREA = 0.08, 1.0        # of a box, relative to the image (Szegedy et al. 2015, section 6)
 RATIO = 3 / 4, 4 / 3    # of a box, width to height
 BITS = 11               # of a bilinear weight: two of them and a byte fill 30 bits of an int32

@@ -41,7 +41,7 @@ from minifl.fl.evaluate import chunk_count, predict
 from minifl.layers.weights import unit_columns
 from minifl.rng import PROBE, address
 
-PROBE_IMAGES = 20    # of each class, as many as in PAPER's Figure 3
+PROBE_IMAGES = 20    # of each class, as many as in the paper's Figure 3
 MOST_CLIENTS = 20    # bounds the memory, by so many times the parameters
 MOST_VALUES = 100    # singular values in a line
 SLAB = 2 ** 16       # parameters at a time in float64

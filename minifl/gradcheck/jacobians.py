@@ -18,7 +18,7 @@ def shift_jacobian(x):
 def feature_norm_jacobian(x, eps):
     """J of n(x) = sqrt(d) x / max(eps, ||x||).
 
-    Derivation (PAPER, section 2): with c = sqrt(d) and u = x/||x||
+    Derivation: with c = sqrt(d) and u = x/||x||
         J = (c/||x||) (I - uu'),  below the clamp  J = (c/eps) I
     Eigenvalues 0 (along x) and d-1 times c/||x||.
     """
@@ -31,7 +31,7 @@ def feature_norm_jacobian(x, eps):
 def mv_norm_jacobian(x, eps):
     """J of n_MV(x) = n(x - mean(x)).
 
-    Derivation (PAPER, section 2): by the chain rule J = J_n(x - mean(x)) P. Above the clamp, with y = n_MV(x) and
+    Derivation: by the chain rule J = J_n(x - mean(x)) P. Above the clamp, with y = n_MV(x) and
     sigma = ||x - mean(x)||/c,
         J = (P - yy'/c²)/sigma,  rank d-2, null space {1, y}
     """

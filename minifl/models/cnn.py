@@ -1,4 +1,4 @@
-"""The paper's CNN: two 5x5 convolutions with max-pooling, then dense layers (PAPER section 3, its Table 7).
+"""The paper's CNN: two 5x5 convolutions with max-pooling, then dense layers (its Table 7).
 
     conv 5x5 -> C1, activation, max-pool 2
     conv 5x5 -> C2, activation, max-pool 2

@@ -7,9 +7,9 @@
     basic block   y = act(shortcut(x) + conv2(act(conv1(x)))),   both 3x3; the shortcut is x itself, or a 1x1
                   convolution without norm where the shape changes
 
-ResNet-18 (PAPER section 3): 64-128-256-512, two blocks each, pool 4: the feature has 512 numbers for images of 32 px,
-2 048 for 64, 25 088 for 224. ResNet-8 and ResNet-20 (He et al. 2016, section 4.2) have three stages of 16-32-64 with
-one and three blocks and pool 8: 77 thousand and 271 thousand parameters, for machines without a GPU.
+ResNet-18 as the paper has it: 64-128-256-512, two blocks each, pool 4: the feature has 512 numbers for images of 32
+px, 2 048 for 64, 25 088 for 224. ResNet-8 and ResNet-20 (He et al. 2016, section 4.2) have three stages of 16-32-64
+with one and three blocks and pool 8: 77 thousand and 271 thousand parameters, for machines without a GPU.
 
 Norms stand at every activation (stem, inside the block, at its end), as in the paper's eq. 10; n, feature norm, as the
 network's last one stands on the pooled feature, right before the classifier.

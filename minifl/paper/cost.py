@@ -16,7 +16,7 @@ REPEATS = 3             # the fastest counts
 
 
 class Data(NamedTuple):
-    """As published (PAPER section 3): a plan needs no files."""
+    """As published, and split as in the paper's experiments: a plan needs no files."""
     classes: int
     image: tuple
     train: int

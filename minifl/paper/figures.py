@@ -1,4 +1,4 @@
-"""The figures of the paper that show accuracies of runs, as studies (PAPER section 4: read off the pictures, ±0.5).
+"""The figures of the paper that show accuracies of runs, as studies; their numbers are read off the pictures, ±0.5.
 
 Figures 2 and 3 look into a client that begins with the model of a run (collapse.py). The paper's own begins with the
 plain network after one-class FedAvg, 10 000 rounds; where these are too many there are others: a larger learning rate,

@@ -1,6 +1,6 @@
-"""The tables of the paper as studies (PAPER section 4). Its Table 2 is not among the facts that minifl is built on.
+"""The tables of the paper as studies. Its Table 2 is not among the facts that minifl is built on.
 
-Norms are static unless a row says learnable: that is the paper's definition (PAPER section 1), and its Table 6 finds
+Norms are static unless a row says learnable: the paper's n and n_MV have no parameters, and its Table 6 finds
 no difference. FedLN of Table 10 equals the learnable row of Table 6 in its numbers, so it is learnable there. Table 11
 with E = 10 has the numbers of Table 1 in all its rows, so the two share their runs here, too.
 """

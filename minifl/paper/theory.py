@@ -1,4 +1,4 @@
-"""The paper's theory as a program: every row of PAPER section 2 and the Jacobians below its table, in float64.
+"""The paper's theory as a program: its claims, ours beside them, and the norms' Jacobians, in float64.
 
 Each claim is a function of a random generator that yields Rows (theory_rows.py); its docstring says why the claim is
 true, or where it is not. Networks are the package's own, small and random.

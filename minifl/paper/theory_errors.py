@@ -1,4 +1,4 @@
-"""PAPER section 2: Proposition 3 and Corollary 1, what norms do to the 0-1 error a network can reach.
+"""The paper's Proposition 3 and Corollary 1, what norms do to the 0-1 error a network can reach.
 
 An error depends on a network's largest logit only, so it is the same for logits that are c(x) > 0 times each other.
 """
@@ -15,7 +15,7 @@ from minifl.layers.linear import linear
 from minifl.models import CNN, MLP, Arrangement, ResNet, ViT
 from minifl.paper.theory_rows import (control, counterexample, holds, living, logits, only_first_bias, proportion)
 
-SPREAD = 1e-9     # PAPER section 2
+SPREAD = 1e-9     # of logits that should be proportional
 NETWORKS, EXAMPLES = 20, 30
 MEAN = 0.3        # added to weights, whose size is about 1/sqrt(inputs)
 ANY = (MLP(4, (3, 4, 2), (12, 10, 8)), CNN(4, (16, 18, 2), (4, 6), (12, 8)), ResNet(4, (8, 8, 2), (4, 4), (1, 1), 2),

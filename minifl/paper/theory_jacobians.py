@@ -1,4 +1,4 @@
-"""PAPER section 2, the paragraph after its table: the norms' Jacobians.
+"""The Jacobians of the norms: n (FN), n_MV (LN), groups (GN), and with gain and bias.
 
 J is found twice, a row for each unit cotangent given to the backward pass and a column for each unit complex step
 through the forward pass, and compared with closed forms and with what these say: eigenvalues, null space, blocks.

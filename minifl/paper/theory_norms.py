@@ -1,4 +1,4 @@
-"""PAPER section 2: Lemma 1, Propositions 1 and 2, eps inside the root, and what becomes of them in residual networks.
+"""The paper's Lemma 1, Propositions 1 and 2, eps inside the root, and what becomes of them in residual networks.
 
 Scale equivariance is all that the propositions need. Let the network behind its first pre-activation be
     h(a) = rho(U_L ... rho(U_2 rho(a)))           rho(t) = leaky ReLU, no biases: h(lambda a) = lambda h(a), lambda > 0
@@ -25,7 +25,7 @@ from minifl.paper.chains import difference
 from minifl.paper.equivalence import length_ratio
 from minifl.paper.theory_rows import apart, control, counterexample, holds, living, logits, only_first_bias
 
-OUTPUT, GRADIENT, TRAINED = 1e-12, 1e-11, 1e-9   # PAPER section 2
+OUTPUT, GRADIENT, TRAINED = 1e-12, 1e-11, 1e-9   # in float64
 STEPS, RATE = 50, 0.01                           # the paper's rate
 CALM = 1e-12                                     # see _trained
 MEAN = 0.3                                       # added to weights

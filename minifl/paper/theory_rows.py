@@ -10,7 +10,7 @@ import numpy as np
 from minifl.gradcheck.networks import comparable, draw
 from minifl.paper.chains import difference
 
-DIFFERENT = 0.05   # relative: what a negative control must differ by (PAPER section 2)
+DIFFERENT = 0.05   # relative: what a negative control must differ by
 TRIES = 20         # draws for each network that is wanted
 SCALE = 3          # of larger weights
 

@@ -1,4 +1,4 @@
-"""PAPER section 2: Theorem 1, what must grow beyond all bounds for a one-class client's loss to fall to 0; FN's floor.
+"""The paper's Theorem 1, what must grow beyond all bounds for a one-class client's loss to fall to 0; FN's floor.
 
 The loss, the bounds (1) and (2), the ways in which it can fall and FN's floor are functions of one_class.py, with their
 derivations. Here they are held against the package's own loss, networks in training and feature norm.
@@ -15,7 +15,7 @@ from minifl.paper.theory_rows import control, counterexample, holds, living
 
 DRAWS = 4000
 ROUNDING = 1e-12
-FLOOR = 1e-10        # PAPER section 2
+FLOOR = 1e-10        # between FN's floor and the loss that should be there
 SMALL = 1e-20        # a loss that has fallen
 STEPS = 300
 MOST = 600.0         # of a product of lengths: exp(-600) is still a normal number

@@ -1,4 +1,4 @@
-"""PAPER section 2, what concerns training: scale invariance under FN, FedAvg with one local step; and attention."""
+"""What the theory says of training: scale invariance under FN, FedAvg with one local step; and attention."""
 
 from dataclasses import replace
 from itertools import product
@@ -15,7 +15,7 @@ from minifl.paper.theory_norms import SEQUENTIAL
 from minifl.paper.theory_rows import apart, control, difference, holds, living, logits
 from minifl.runs.settings import settings_for
 
-EXACT = 1e-12     # PAPER section 2
+EXACT = 1e-12     # relative, in float64
 EACH = 4          # networks of each kind
 CLIENTS, OWN = 4, 6   # of the federation, and examples of each
 ROUNDS = 3

@@ -21,13 +21,13 @@ from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
 from minifl.fl.statistics import POLICIES
 from minifl.models import MODELS, TOKENS, Arrangement, build
 
-# What depends on the data set, first as it is for CIFAR-10: PAPER section 3 (lr, local steps, batch, width); 400 rounds
+# What depends on the data set, first as it is for CIFAR-10: the paper's (lr, local steps, batch, width); 400 rounds
 # are the first point of its Figure 4, the paper's final numbers take 10 000. Testing the models of 10 clients takes ten
 # times as long as testing the global one: every 50 rounds that is a fifth of the time on CIFAR-10.
 COMMON = {"rounds": 400, "lr": 0.01, "width": 1.0, "local_eval_every": 50, "model": "cnn", "augment": "crop-flip",
           "setting": "oneclass", "num_clients": 10, "classes_per_client": 2, "dirichlet_alpha": 0.1, "by_domain": False}
 
-# What differs from that. CIFAR-100, TinyImageNet, PACS: PAPER section 3; for CIFAR-100 the paper has lr 0.1 in a table
+# What differs from that. CIFAR-100, TinyImageNet, PACS: as in the paper; for CIFAR-100 it has lr 0.1 in a table
 # and 0.01 in its text, which is taken. Digits are not mirrored. Embedded: the learning rate at which the plain and the
 # FN network both do best (results/embedded-lr-grid), and as many rounds as take about a minute on 2 cores.
 DEFAULTS = {data: COMMON | own for data, own in {
@@ -51,7 +51,7 @@ BELONGS = {name: ("algorithm", methods) for name, methods in HYPERPARAMETERS.ite
     "vit_token": ("model", {"vit": "class"}),
 }
 
-# Of two ways to say the same, one is chosen; if none is, the first has the paper's value (PAPER section 3).
+# Of two ways to say the same, one is chosen; if none is, the first has the paper's value.
 EITHER = {"local_steps": ("local_epochs", 10), "participation": ("clients_per_round", 1.0)}
 LR_SCHEDULES = ("constant", "cosine", "step")
 

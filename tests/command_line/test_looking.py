@@ -56,7 +56,7 @@ def test_describe(cli):
 
 
 def test_describe_takes_any_shape_and_refuses_what_does_not_fit(cli):
-    assert "| 25088 " in cli("describe", "--model", "resnet18", "--image-shape", "224x224x3")[1]     # PAPER section 3
+    assert "| 25088 " in cli("describe", "--model", "resnet18", "--image-shape", "224x224x3")[1]     # the paper's, for PACS
     for shape in ("32x32", "0x32x3", "axbxc"):
         refused(cli("describe", "--image-shape", shape), "--image-shape", repr(shape), "32x32x3")
     refused(cli("describe", "--image-shape", "8x8x3"), "--model cnn", "16x16", "8x8")

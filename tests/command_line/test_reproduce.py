@@ -252,7 +252,7 @@ def test_figure_8_needs_neither_data_nor_runs(cli):
     code, drawn, errors = cli("reproduce", "figure8", "--out", "out", "--data-dir", "nowhere")
     assert (code, errors) == (0, "") and drawn == output + "Picture: out/figure8.png, out/figure8.svg\n"
     assert {file.name for file in Path("out").iterdir()} == {"figure8.png", "figure8.svg"}
-    assert drawn.count("(--setting ") == 3 and "4315" in drawn.split("--setting paper-dir0.1)")[1]     # PAPER section 3
+    assert drawn.count("(--setting ") == 3 and "4315" in drawn.split("--setting paper-dir0.1)")[1]     # the paper's Figure 8
 
 
 # ---- Figures 2 and 3

@@ -1,4 +1,4 @@
-"""CNN, MLP and residual network a second time, in PyTorch and NCHW, from the paper's description (PAPER section 3)."""
+"""CNN, MLP and residual network a second time, in PyTorch and NCHW, from the paper's description (Table 7, eq. 10)."""
 
 import torch.nn.functional as F
 from torch import nn

@@ -104,8 +104,8 @@ def test_a_key_bias_is_not_seen_and_its_gradient_vanishes():
 
 
 def test_it_is_not_scale_equivariant():
-    """PAPER section 2: attention(2x) is not 2 attention(x), x being query, key and value at once. It is linear in the
-    values alone."""
+    """So the paper's Propositions 1 and 2 are not about it: attention(2x) is not 2 attention(x), x being query, key
+    and value at once. It is linear in the values alone."""
     x, = drawn(count=1)
     o, _ = attention(x, x, x, heads=2)
     assert difference(attention(2 * x, 2 * x, 2 * x, heads=2)[0], 2 * o) > 0.05

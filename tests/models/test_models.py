@@ -32,7 +32,7 @@ def test_the_released_cnn():
     assert shapes(build("cnn", *CIFAR)) == {
         "conv1.weight": (5, 5, 3, 64), "conv2.weight": (5, 5, 64, 64), "dense1.weight": (1600, 384),
         "dense2.weight": (384, 192), "classifier.weight": (192, 10)}
-    assert build("cnn", *CIFAR).spec.size == 797_248   # PAPER section 3
+    assert build("cnn", *CIFAR).spec.size == 797_248   # of the paper's released code
     assert build("cnn", 100, (32, 32, 3)).spec.size == 797_248 + 90 * 192
 
 

@@ -1,4 +1,4 @@
-"""The paper's Propositions 1 and 2 (PAPER section 2): norms that can be left out without any change.
+"""The paper's Propositions 1 and 2: norms that can be left out without any change.
 
     Proposition 1   n after every activation    =  n after the last one only
     Proposition 2   n_MV after every activation =  s after the inner ones, n_MV after the last

@@ -257,7 +257,7 @@ def test_float32_in_float32_out_and_nothing_given_is_changed(norm, position):
     np.testing.assert_allclose(loss, loss_and_grad(model, theta, x, labels)[0], rtol=1e-4)
 
 
-# ---- scale equivariance (PAPER section 2)
+# ---- scale equivariance, which the paper's Propositions 1 and 2 need
 
 def drawn_for_scales(model):
     """theta whose scores differ: at the usual start they are close to 0, and attention is close to a mean."""

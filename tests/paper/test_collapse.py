@@ -202,6 +202,6 @@ def test_reading(tmp_path):
 
 
 def test_clients_and_steps_of_the_paper():
-    """PAPER section 3: five steps on class 0; client 1 alone; 20 images."""
+    """The paper's Figure 2: five steps on class 0. Figure 3: client 1 alone, 20 images."""
     assert (collapse.STEPS, collapse.CLIENT_OF_2, collapse.CLIENT_OF_3) == (5, 0, 1)
     assert cell_of(STUDIES["figure2"], "one-class FedAvg").settings[0].norm == "none"

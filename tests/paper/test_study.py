@@ -1,4 +1,4 @@
-"""Studies as data: protocols and numbers of PAPER sections 3 and 4, and how they are scaled down."""
+"""Studies as data: protocols and numbers of the paper's tables and figures, and how they are scaled down."""
 
 import sys
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_the_columns_of_a_points_figure_are_numbers():
 
 
 def test_the_protocol_of_the_paper():
-    """PAPER section 3, for every run but those whose study says otherwise."""
+    """The paper's experimental set-up, for every run but those whose study says otherwise."""
     for study in RUN:
         for settings in (settings for cell in cells(study) for settings in cell.settings):
             if study.name != "figure6":
@@ -97,7 +97,7 @@ def test_data_and_clients(study, column, wanted):
         assert getattr(settings, name) == value
 
 
-@pytest.mark.parametrize("row, wanted", [      # PAPER section 3, baselines
+@pytest.mark.parametrize("row, wanted", [      # the paper's baselines, and its values for them
     ("FedAvg", {"algorithm": "fedavg", "norm": "none"}), ("FedProx", {"algorithm": "fedprox", "mu": 0.01}),
     ("SCAFFOLD", {"algorithm": "scaffold", "scaffold_option": "II"}),
     ("FedLC", {"algorithm": "fedlc", "fedlc_tau": 1.0}),

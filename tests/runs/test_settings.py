@@ -101,7 +101,7 @@ def test_what_always_has_a_value_cannot_be_none(name):
     assert settings_for("cifar10", {name: None}) == settings_for("cifar10", {})
 
 
-# PAPER section 3, each method's own values; where the paper does not run a method or does not say, those of its source
+# The paper's set-up, each method's own values; where the paper does not run a method or does not say, those of its source
 DEFAULTS_OF_METHODS = {
     "fedavg": {},
     "fedprox": {"mu": 0.01},
@@ -195,7 +195,7 @@ def test_what_is_chosen_goes_before_the_defaults_of_the_data(data):
 
 def test_the_papers_defaults():
     s = settings_for("cifar10", {})
-    # PAPER section 3: lr 0.01, E = 10 local steps of batch 32, 10 clients of one class each, the released CNN
+    # The paper's set-up: lr 0.01, E = 10 local steps of batch 32, 10 clients of one class each, the released CNN
     assert (s.lr, s.local_steps, s.batch_size, s.num_clients, s.setting) == (0.01, 10, 32, 10, "oneclass")
     assert (s.model, s.width, s.bias, s.augment) == ("cnn", 1.0, "none", "crop-flip")
     # all clients take part and answer; no momentum, no weight decay, one learning rate
@@ -204,7 +204,7 @@ def test_the_papers_defaults():
     assert s.network(10, (32, 32, 3)).spec.size == 797_248
 
 
-@pytest.mark.parametrize("data, expected", [    # PAPER section 3
+@pytest.mark.parametrize("data, expected", [    # the paper's set-up
     ("cifar100", dict(model="cnn", setting="nclass", classes_per_client=2, num_clients=50, lr=0.01)),
     ("tinyimagenet", dict(model="resnet18", setting="dirichlet", dirichlet_alpha=0.02, num_clients=200, lr=0.01)),
     ("pacs", dict(model="resnet18", setting="disjoint", by_domain=True, num_clients=12, lr=0.001,

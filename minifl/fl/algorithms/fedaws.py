@@ -11,7 +11,7 @@ The clients alone would pull all features and embeddings together; the server's 
 the embeddings apart. Both losses are in layers/cosine.py. Embeddings of length 1 make the largest logit that of the
 largest cosine, so the model is tested as all others. The algorithm, the squared hinges and the 0.9 are the source's;
 ours are the cosine distance in the spreadout with margin 1 (orthogonal embeddings), and its step 0.1. The paper
-(PAPER) does not run it.
+does not run it.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ learning"): clients keep their features from collapsing onto a few dimensions.
     server: as FedAvg
 
 The features are what the classifier sees; losses and gradients are in layers/decorrelation.py. The paper's weight is
-0.5 (PAPER section 3). decorr_form "released" takes the penalty of FedDecorr's released code instead of the published one:
+0.5. decorr_form "released" takes the penalty of FedDecorr's released code instead of the published one:
 about as many times larger as a batch has examples, 30.19 for 32 and 192 features. So that code's 0.5 is that of
 decorr_form released, or a weight of 15.1 here.
 

@@ -5,9 +5,9 @@
 
 The margin makes rare classes harder. For a class that the client does not hold it is infinite: that class leaves
 the softmax. So with one class per client the loss is log(exp(z)/exp(z)) = 0 and so is its gradient, at any
-parameters: nothing is learned. That is the method as the paper ran it (PAPER section 5), not an error; a sum over the
+parameters: nothing is learned. That is the method as the paper ran it (its Table 1: 10 %), not an error; a sum over the
 other classes only, as FedLC derives it from pairwise margins, would be another loss. With equal counts every logit
-moves by the same amount, which softmax does not see: FedAvg. The paper's tau is 1 (PAPER section 3).
+moves by the same amount, which softmax does not see: FedAvg. The paper's tau is 1.
 """
 
 from dataclasses import dataclass

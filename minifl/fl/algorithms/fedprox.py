@@ -3,7 +3,7 @@
     client k minimizes  F_k(theta) + mu/2 ||theta - w||^2,  w the server's parameters
     server: as FedAvg
 
-mu = 0 is FedAvg, to the bit. The paper's mu is 0.01 (PAPER section 3).
+mu = 0 is FedAvg, to the bit. The paper's mu is 0.01 (its experimental set-up).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """FedYogi (Reddi et al. 2021, Algorithm 2; fedopt.py has its common part).
 
 v moves towards D^2 by a step of (1 - beta2) D^2, so that it grows as fast as Adam's and falls more slowly.
-The paper's values: server_lr 0.01, beta 0.9 and 0.99, tau 1e-3, v0 1e-6 (PAPER section 3).
+The paper's values: server_lr 0.01, beta 0.9 and 0.99, tau 1e-3, v0 1e-6.
 """
 
 from dataclasses import dataclass

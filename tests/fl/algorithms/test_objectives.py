@@ -144,7 +144,7 @@ ONE_CLASS = [[7, 0, 0, 0], [0, 3, 0, 0], [0, 0, 5, 0], [0, 0, 0, 4]]
 
 
 def test_fedlc_learns_nothing_from_one_class_per_client():
-    """PAPER section 5: loss and gradient are exactly 0, so w keeps every bit."""
+    """The paper's Table 1 has chance for it: loss and gradient are exactly 0, so w keeps every bit."""
     model = network()
     w = model.spec.init(3)
     for state, record in run(settings_of("fedlc", momentum=0.9), model, *problem(ONE_CLASS)):
