@@ -37,7 +37,7 @@ def local_work(settings, model, algorithm, data, partition, state, clients, grap
     steps = np.array([len(own) for own in sizes])
     sizes = max(sizes, key=len)
     active = np.arange(steps.max()) < steps[:, None]
-    x, y = _batches(settings, data, partition, state, clients, steps, sizes, dtype)
+    x, y = round_batches(settings, data, partition, state, clients, steps, sizes, dtype)
     lr = learning_rate(settings, state.round)
     zeros = xp.zeros_like(state.w)
     w, running = statistics.begin(settings, model, state, clients)
@@ -95,7 +95,7 @@ def _in_order(clients, groups, results):
                                               for parts in (message, kept)), joined(losses))
 
 
-def _batches(settings, data, partition, state, clients, steps, sizes, dtype):
+def round_batches(settings, data, partition, state, clients, steps, sizes, dtype):
     """x (K, E, N, H, W, C) and y (K, E, N), E the most steps of any client; zeros where a client has fewer."""
     xp = get_xp(state.w)
     options = {"augment": settings.augment, "dtype": dtype}

@@ -162,8 +162,8 @@ def take(algorithm, model, state, weights, answered, replies, record, absent):
     if not answered:
         return state._replace(round=state.round + 1), [], []
     held = weights[answered].sum()
-    mean, own, record["train_loss"], tested, ended = _collect(answered, replies, weights[answered] / held)
-    return _server_step(algorithm, model, state, mean, own, (held / weights.sum()).item()), tested, ended
+    mean, own, record["train_loss"], tested, ended = collect(answered, replies, weights[answered] / held)
+    return server_step(algorithm, model, state, mean, own, (held / weights.sum()).item()), tested, ended
 
 
 def of_own_models(tested, asked, looked, answered):
@@ -173,7 +173,7 @@ def of_own_models(tested, asked, looked, answered):
     return whose | {"local_accuracy": [both[0] for both in tested], "local_own_accuracy": [both[1] for both in tested]}
 
 
-def _collect(clients, replies, weights):
+def collect(clients, replies, weights):
     """Add up what the clients sent, one after the other: mean message, what each keeps, mean loss, tests, Ended."""
     mean, own, train_loss, tested, ended = {}, {}, 0.0, [], []
     for k, reply, weight in zip(clients, replies, weights.tolist(), strict=True):
@@ -187,7 +187,7 @@ def _collect(clients, replies, weights):
     return mean, own, train_loss, tested, ended
 
 
-def _server_step(algorithm, model, state, mean, own, share):
+def server_step(algorithm, model, state, mean, own, share):
     """The State after the server took the mean of the messages; Diverged if something in it is not finite."""
     gathered = mean.pop("statistics", state.statistics)
     with np.errstate(over="ignore", invalid="ignore"):

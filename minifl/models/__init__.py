@@ -48,9 +48,9 @@ def loss_and_grad(model, theta, x, labels):
     logits, cache = model.forward(model.spec.views(theta), x)
     loss, loss_cache = softmax_cross_entropy(logits, labels)
     dlogits = softmax_cross_entropy_backward(loss * 0 + 1, loss_cache)
-    return loss, *flatten(model, model.backward(dlogits, cache), theta)
+    return loss, *flat_gradient(model, model.backward(dlogits, cache), theta)
 
 
-def flatten(model, blocks, theta):
+def flat_gradient(model, blocks, theta):
     """What `backward` returned as two arrays of theta's dtype: gradient (K, P), what the batch norms saw (K, S)."""
     return model.spec.flatten(blocks, like=theta), model.statistics.flatten(blocks, like=theta)

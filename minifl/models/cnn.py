@@ -46,9 +46,9 @@ class CNN(Network):
             rows.append(conv_row(arr, f"conv{i}", shape, KERNEL, channels))
             rows.append(unit_row(arr, f"norm{i}", rows[-1].shape, arr.main))
             shape = (rows[-1].shape[0] // 2, rows[-1].shape[1] // 2, channels)
-            rows.append(Row(f"pool{i}", "max-pool 2", shape))
+            rows.append(Row(f"pool{i}", "max_pool2d", shape, "max-pool 2"))
         shape = (shape[0] * shape[1] * shape[2],)
-        rows.append(Row("flatten", "", shape))
+        rows.append(Row("flatten", "flatten", shape))
         for i, units in enumerate(self.dense, start=1):
             rows.append(dense_row(arr, f"dense{i}", shape, units))
             shape = rows[-1].shape

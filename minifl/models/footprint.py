@@ -13,15 +13,14 @@ from minifl.layers import filtering
 FLOAT = 4          # bytes of a float32
 MARGIN = 23, 20    # 23/20, in whole numbers: for what is small, and for what is not quite as counted here
 
-# By the words of a row of the plan: bytes that are kept of each number of its output for the backward pass, and bytes
-# that exist of it at the same time while it is computed, forward and backward.
-WORDS = {
+# Of activations and norms: bytes that are kept of each number of the output for the backward pass, and bytes that exist
+# of it at the same time while it is computed, forward and backward.
+STEPS = {
     "relu": (1, 8, 8), "leaky-relu": (1, 16, 16), "elu": (5, 16, 16), "gelu": (8, 12, 20), "silu": (8, 16, 20),
     "softplus": (4, 16, 24), "tanh": (4, 8, 16), "sigmoid": (4, 16, 16),
     "s": (0, 12, 12), "n": (4, 12, 16), "mv": (4, 16, 16), "gn": (4, 20, 24), "in": (4, 20, 24), "rms": (4, 12, 16),
     "bn": (4, 12, 20),
 }
-MAX_POOL = "max-pool 2"
 
 
 class Part(NamedTuple):
@@ -43,31 +42,28 @@ def parts(model, *, on_gpu=False):
     shapes = [model.image_shape, *(row.shape for row in model.plan)]
     found = []
     for i, row in enumerate(model.plan):
-        pooled = model.arrangement.pool_first and i + 1 < len(model.plan) and model.plan[i + 1].what == MAX_POOL
+        pooled = model.arrangement.pool_first and i + 1 < len(model.plan) and model.plan[i + 1].kind == "max_pool2d"
         found.append(_part(model, row, shapes[i], shapes[i + 2] if pooled else row.shape, on_gpu, first=i == 0))
     return found
 
 
 def _part(model, row, before, shape, on_gpu, first):
-    """The Part of one row, from its words, the shape of its input (on a shortcut: of the row before) and the shape at
+    """The Part of one row, from its kind, the shape of its input (on a shortcut: of the row before) and the shape at
     which it is computed."""
     y, x = FLOAT * prod(row.shape), FLOAT * prod(before)
-    words = row.what.split(", ")
-    kernel = next((entry.shape for entry in row.entries if len(entry.shape) == 4), None)
-    if kernel:
-        return _convolution(row, kernel, y, on_gpu, first)
-    if words[0] == "linear":
+    if row.kind == "convolve":
+        return _convolution(row, row.entries[0].shape, y, on_gpu, first)
+    if row.kind in ("dense", "classify"):
         return Part(x, 2 * y, x + 2 * y)
-    if not row.what:     # flatten: a view, or the copy that the linear layer behind it keeps
+    if row.kind == "flatten":     # a view, or the copy that the linear layer behind it keeps
         return Part(0, x, x)
-    if row.what == MAX_POOL:
+    if row.kind == "max_pool2d":
         return Part(x // 8 + x // 16, 2 * x, 2 * x)
-    if row.name.endswith(".attention"):
+    if row.kind == "attention":
         scores = FLOAT * model.heads * row.shape[0] ** 2
         return Part(3 * y + scores, 3 * y + 2 * scores, 6 * y + 3 * scores)
-    found = [WORDS[word] for word in words if word in WORDS]
-    if found:
-        kept, forward, backward = zip(*found)
+    if row.steps:
+        kept, forward, backward = zip(*(STEPS[step] for step in row.steps))
         affine = 4 * any(entry.name.endswith(".gain") for entry in row.entries)
         return Part(*(prod(shape) * size for size in
                       (sum(kept) + affine, max(forward) + affine + FLOAT, max(backward) + affine + FLOAT)))

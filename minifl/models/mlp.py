@@ -27,7 +27,7 @@ class MLP(Network):
             raise InputError("--norm in needs maps, and --model mlp has vectors only; choose another norm or model.")
         if arr.standardize:
             raise InputError("--standardize-weights is for convolutions, and --model mlp has none; leave it out.")
-        rows = [Row("flatten", "", shape)]
+        rows = [Row("flatten", "flatten", shape)]
         for i, units in enumerate(self.hidden, start=1):
             rows.append(dense_row(arr, f"dense{i}", shape, units))
             shape = rows[-1].shape

@@ -11,11 +11,13 @@ from minifl.params import Entry, Spec
 class Row(NamedTuple):
     """One step of a network on one example."""
     name: str
-    what: str             # for people; its words also say what it keeps for the way back (footprint.py)
+    kind: str             # the function that computes it, of minifl/layers or blocks.py
     shape: tuple          # of its output
+    what: str = ""        # for people
     entries: tuple = ()   # its parameter blocks and running statistics
     flops: int = 0        # of its forward pass, see Network.flops
     stride: int = 1       # of a convolution
+    steps: tuple = ()     # of a unit or norm: its activation and its kind of norm, in order
 
 
 class Network:
@@ -72,23 +74,26 @@ def conv_row(arrangement, name, image, kernel, channels, *, stride=1, padding=0)
                          f"{height}x{width} at {name}.")
     entries = weight_entries(name, (kernel, kernel, c, channels), arrangement.has_bias())
     what = f"conv {kernel}x{kernel}" + (f", stride {stride}" if stride > 1 else "")
-    return Row(name, what, shape, entries, 2 * math.prod(shape) * kernel * kernel * c, stride)
+    return Row(name, "convolve", shape, what, entries, 2 * math.prod(shape) * kernel * kernel * c, stride)
 
 
 def dense_row(arrangement, name, shape, units, *, classifier=False):
     """A linear layer on the last axis of an example of that shape."""
     entries = weight_entries(name, (shape[-1], units), arrangement.has_bias(classifier))
     what = "linear" + (", weights of length 1" if classifier and arrangement.head == "cosine" else "")
-    return Row(name, what, (*shape[:-1], units), entries, 2 * math.prod(shape) * units)
+    return Row(name, "classify" if classifier else "dense", (*shape[:-1], units), what, entries,
+               2 * math.prod(shape) * units)
 
 
 def unit_row(arrangement, name, shape, kind):
     """An activation with the norm of that kind."""
-    parts = [arrangement.activation] + ([] if kind == "identity" else [kind])
-    ordered = parts if arrangement.position == "after" else parts[::-1]
-    return Row(name, ", ".join(ordered), shape, arrangement.entries(name, shape[-1], kind))
+    steps = (arrangement.activation, *(() if kind == "identity" else (kind,)))
+    steps = steps if arrangement.position == "after" else steps[::-1]
+    return Row(name, "unit", shape, ", ".join(steps), arrangement.entries(name, shape[-1], kind), steps=steps)
 
 
 def norm_rows(arrangement, name, shape, kind):
     """A norm of that kind that stands alone; no row for the identity."""
-    return () if kind == "identity" else (Row(name, kind, shape, arrangement.entries(name, shape[-1], kind)),)
+    if kind == "identity":
+        return ()
+    return (Row(name, "normalize", shape, kind, arrangement.entries(name, shape[-1], kind), steps=(kind,)),)

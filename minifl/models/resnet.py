@@ -82,9 +82,9 @@ class ResNet(Network):
             rows.append(unit_row(arr, f"{name}.norm2", rows[-1].shape, end))
         height, width, channels = rows[-1].shape
         size = self._window(height, width)
-        rows.append(Row("pool", f"average-pool {size}", (height // size, width // size, channels)))
+        rows.append(Row("pool", "avg_pool2d", (height // size, width // size, channels), f"average-pool {size}"))
         shape = (prod(rows[-1].shape),)
-        rows.append(Row("flatten", "", shape))
+        rows.append(Row("flatten", "flatten", shape))
         rows += norm_rows(arr, "feature.norm", shape, self._feature_norm)
         return (*rows, dense_row(arr, "classifier", shape, self.num_classes, classifier=True))
 

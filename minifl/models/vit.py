@@ -98,13 +98,15 @@ class ViT(Network):
         rows = [conv_row(arr, "patch", self.image_shape, self.patch, self.dim, stride=self.patch)]
         if self.token == "class":
             entry = Entry("class_token", (self.dim,), fan_in=self.dim)
-            rows.append(Row("class_token", "before the others", shape, (entry,)))
-        rows.append(Row("position", "added", shape, (Entry("position", shape, fan_in=self.dim),)))
+            rows.append(Row("class_token", "prepend_token", shape, "before the others", (entry,)))
+        rows.append(Row("position", "add_position", shape, "added", (Entry("position", shape, fan_in=self.dim),)))
         for block in self._blocks:
             rows += self._block_rows(block, shape)
         rows += norm_rows(arr, "tokens.norm", shape, self._tokens_norm)
         shape = (self.dim,)
-        rows.append(Row("pool", "the class token" if self.token == "class" else "mean of the tokens", shape))
+        kind, what = (("first_token", "the class token") if self.token == "class" else
+                      ("global_avg_pool", "mean of the tokens"))
+        rows.append(Row("pool", kind, shape, what))
         rows += norm_rows(arr, "feature.norm", shape, self._feature_norm)
         return (*rows, dense_row(arr, "classifier", shape, self.num_classes, classifier=True))
 
@@ -207,8 +209,8 @@ class ViT(Network):
         query, value, out, mlp1 = (dense_row(arr, f"{name}.{part}", shape, units) for part, units in
                                    (("query", dim), ("value", dim), ("out", dim), ("mlp1", self.ratio * dim)))
         key = query._replace(name=f"{name}.key", entries=weight_entries(f"{name}.key", (dim, dim), bias=False))
-        meet = Row(f"{name}.attention", f"{self.heads} heads", shape, flops=2 * 2 * tokens * tokens * dim)
-        act = unit_row(arr, f"{name}.act", mlp1.shape, "identity")
+        meet = Row(f"{name}.attention", "attention", shape, f"{self.heads} heads", flops=2 * 2 * tokens * tokens * dim)
+        act = unit_row(arr, f"{name}.act", mlp1.shape, "identity")._replace(kind="activate")
         mlp2 = dense_row(arr, f"{name}.mlp2", mlp1.shape, dim)
         return (*norm_rows(arr, f"{name}.norm1", shape, block.before), query, key, value, meet, out,
                 *norm_rows(arr, f"{name}.norm1", shape, block.after1),

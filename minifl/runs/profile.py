@@ -38,11 +38,6 @@ AROUND = {        # rows that are no layer -> what is in them
     SERVER: "sum of the messages, server step",
 }
 OWN_TESTS, _WAITING = "tests of the clients' own models", "waiting"
-NAMELESS = {      # layers that are not told their name -> the last part of their rows' names, without a number
-    "classify": "classifier", "flatten": "flatten", "max_pool2d": "pool", "avg_pool2d": "pool",
-    "global_avg_pool": "pool", "first_token": "pool", "activate": "act", "attention": "attention",
-    "prepend_token": "class_token", "add_position": "position",
-}
 _END = object()
 
 
@@ -84,10 +79,10 @@ class Profile:
         self.spent, self.rounds, self.seconds, self.evaluation = defaultdict(Spent), 0, 0.0, 0.0
         self._every, self._tested = [], 0.0
         self._thread = _Thread(self._every)
-        names = [row.name for row in model.plan]
-        self._names = set(names)
-        self._rows = {function: [name for name in names if name.rpartition(".")[2].rstrip("0123456789") == last]
-                      for function, last in NAMELESS.items()}
+        self._rows = defaultdict(list)      # the function that computes them -> names
+        for row in model.plan:
+            self._rows[row.kind].append(row.name)
+        self._names = {row.name for row in model.plan}
 
     @property
     def steps(self):
@@ -100,7 +95,6 @@ class Profile:
         return self.seconds * self.workers - self.spent[OWN_TESTS, None].seconds
 
     def __enter__(self):
-        gather = models.flatten      # of gradients; networks have a layer of that name
         objectives = {name: sys.modules[name] for name in (models.__name__, *(method.__module__ for method in
                                                                                ALGORITHMS.values()))}
         network = sys.modules[type(self.model).__module__]
@@ -114,13 +108,13 @@ class Profile:
             for module in objectives.values():
                 for name, function in _functions(module, "minifl.layers."):
                     replace(module, name, self._layer(function, LOSS))
-                if vars(module).get("flatten") is gather:
-                    replace(module, "flatten", self._around(gather, FLAT))
-            replace(client, "_batches", self._around(client._batches, BATCHES))
+                if "flat_gradient" in vars(module):
+                    replace(module, "flat_gradient", self._around(module.flat_gradient, FLAT))
+            replace(client, "round_batches", self._around(client.round_batches, BATCHES))
             replace(client, "local_sgd", self._local_sgd(client.local_sgd))
             replace(rounds, "local_work", self._around(rounds.local_work, MESSAGE, leaf=False))
-            replace(rounds, "_collect", self._collect(rounds._collect))
-            replace(rounds, "_server_step", self._around(rounds._server_step, SERVER))
+            replace(rounds, "collect", self._collect(rounds.collect))
+            replace(rounds, "server_step", self._around(rounds.server_step, SERVER))
             replace(rounds, "own_accuracies", self._around(rounds.own_accuracies, OWN_TESTS))
             replace(rounds, "evaluate", self._evaluate(rounds.evaluate))
             replace(run, "federated_rounds", self._federated_rounds(run.federated_rounds))
@@ -164,7 +158,7 @@ class Profile:
         direction = FORWARD if base == function.__name__ else BACKWARD
         parameters = list(signature(function).parameters)
         named = parameters.index("name") if "name" in parameters else None
-        known = self._rows.get(base, [])
+        known = self._rows[base]
         known = known if direction == FORWARD else known[::-1]
 
         @wraps(function)

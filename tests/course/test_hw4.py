@@ -14,7 +14,7 @@ from minifl.course.hw4 import averaging, collapse, tests
 from minifl.data import counts, partition
 from minifl.fl import diagnostics, local
 from minifl.fl.algorithms.fedavg import FedAvg
-from minifl.fl.rounds import Reply, _collect
+from minifl.fl.rounds import Reply, collect
 
 HW4 = assignments.load("hw4")
 PUBLISHED = assignments.variant_of(HW4, "")
@@ -101,7 +101,7 @@ def test_the_mean_is_that_of_the_federated_loop_to_the_bit():
     sizes = [3.0, 11.0, 7.0, 1.0]
     sent = [{"update": rng.standard_normal(9), "square": rng.standard_normal()} for _ in sizes]
     replies = [Reply({name: np.asarray(value) for name, value in own.items()}, 0.0, {}) for own in sent]
-    mean, *_ = _collect(range(4), replies, np.array(sizes) / sum(sizes))
+    mean, *_ = collect(range(4), replies, np.array(sizes) / sum(sizes))
     found = averaging.mean_message(sent, sizes)
     for name in ("update", "square"):
         np.testing.assert_array_equal(found[name], mean[name])

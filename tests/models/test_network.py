@@ -1,12 +1,13 @@
 """Plan and FLOPs: by hand, and against what the forward pass really computes."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
 from minifl.gradcheck.networks import draw, networks
-from minifl.models import CNN, MLP, Arrangement, ResNet, blocks, build, cnn, resnet
+from minifl.models import CNN, MLP, MODELS, Arrangement, ResNet, blocks, build, cnn, resnet
 from minifl.params import Spec
 
 CIFAR = (10, (32, 32, 3))
@@ -93,6 +94,15 @@ def test_norms_biases_and_activations_are_not_counted():
     for arrangement in (Arrangement("ln", learnable=True, bias="all", activation="gelu"), Arrangement("bn", "before"),
                         Arrangement("fn", standardize=True, head="cosine")):
         assert build("resnet8", *CIFAR, arrangement).flops == plain
+
+
+def test_the_kind_of_a_row_is_the_function_that_computes_it():
+    for name in MODELS:
+        for arrangement in (Arrangement(), Arrangement("fn"), Arrangement("ln", "before")):
+            model = build(name, *CIFAR, arrangement)
+            here = vars(sys.modules[type(model).__module__])
+            assert all(callable(here[row.kind]) for row in model.plan)
+            assert all(row.kind in ("unit", "normalize", "activate") for row in model.plan if row.steps)
 
 
 def test_what_a_plan_says():

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from minifl.backend import get_xp
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.cosine import positive_hinge, positive_hinge_backward, spreadout, spreadout_backward
-from minifl.models import flatten
+from minifl.models import flat_gradient
 
 EMBEDDINGS = "classifier.weight"
 
@@ -36,7 +36,7 @@ class FedAwS(FedAvg):
         loss, loss_cache = positive_hinge(work.model.feature(cache), p[EMBEDDINGS], y, margin=self.hinge_margin)
         dfeature, dembeddings = positive_hinge_backward(loss * 0 + 1, loss_cache)
         grads = work.model.backward(logits * 0, cache, dfeature=dfeature)
-        return loss, *flatten(work.model, grads | {EMBEDDINGS: dembeddings}, theta)
+        return loss, *flat_gradient(work.model, grads | {EMBEDDINGS: dembeddings}, theta)
 
     def message(self, work, theta):
         update = theta - work.w

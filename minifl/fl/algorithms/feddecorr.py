@@ -20,7 +20,7 @@ from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.decorrelation import (decorrelation, decorrelation_backward, decorrelation_released,
                                          decorrelation_released_backward)
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
-from minifl.models import flatten
+from minifl.models import flat_gradient
 
 FORMS = ("published", "released")
 
@@ -45,4 +45,4 @@ class FedDecorr(FedAvg):
             penalty, penalty_cache = decorrelation_released(feature)
             dfeature = decorrelation_released_backward(self.decorr_weight * one, penalty_cache)
         grads = work.model.backward(softmax_cross_entropy_backward(one, loss_cache), cache, dfeature=dfeature)
-        return loss + self.decorr_weight * penalty, *flatten(work.model, grads, theta)
+        return loss + self.decorr_weight * penalty, *flat_gradient(work.model, grads, theta)

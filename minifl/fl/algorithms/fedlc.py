@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from minifl.backend import get_xp
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
-from minifl.models import flatten
+from minifl.models import flat_gradient
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FedLC(FedAvg):
         logits, cache = work.model.forward(work.model.spec.views(theta), x)
         loss, loss_cache = softmax_cross_entropy(logits - self.margins(work.counts)[:, None], y)
         grads = work.model.backward(softmax_cross_entropy_backward(loss * 0 + 1, loss_cache), cache)
-        return loss, *flatten(work.model, grads, theta)
+        return loss, *flat_gradient(work.model, grads, theta)
 
     def margins(self, counts):
         """(K, C) counts of the training examples -> what is subtracted from the logits."""

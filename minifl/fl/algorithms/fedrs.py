@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from minifl.backend import get_xp
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
-from minifl.models import flatten
+from minifl.models import flat_gradient
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class FedRS(FedAvg):
         scale = self.scales(work.counts)[:, None]
         loss, loss_cache = softmax_cross_entropy(scale * logits, y)
         dlogits = scale * softmax_cross_entropy_backward(loss * 0 + 1, loss_cache)
-        return loss, *flatten(work.model, work.model.backward(dlogits, cache), theta)
+        return loss, *flat_gradient(work.model, work.model.backward(dlogits, cache), theta)
 
     def scales(self, counts):
         """(K, C) counts of the training examples -> factors of the logits."""
