@@ -6,8 +6,8 @@ A case draws float64 inputs of a size at which each block's gradient is far from
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from minifl.layers import (activations, attention, batchnorm, conv, cosine, decorrelation, linear, loss, norm, pool,
-                           tokens, weights)
+from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
+                           norm, pool, tokens, weights)
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,24 @@ def _statistics(shape, scale):
 
 def _logits(k, n, c, scale):
     return lambda rng: {"logits": scale * rng.standard_normal((k, n, c)), "labels": rng.integers(0, c, (k, n))}
+
+
+def _smoothed(what, k, n, c, scale, smoothing):
+    return Case(loss.smoothed_cross_entropy_backward, what,
+                lambda *inputs: loss.smoothed_cross_entropy(*inputs, smoothing=smoothing), _logits(k, n, c, scale),
+                fixed=("labels",))
+
+
+def _contrastive(what, shape, *, scale=1.0, **options):
+    """scale: of the feature."""
+    vectors = normal(feature=shape, positive=shape, negative=shape)
+
+    def draw(rng):
+        inputs = vectors(rng)
+        return inputs | {"feature": scale * inputs["feature"]}
+
+    return Case(contrastive.model_contrastive_backward, what,
+                lambda *inputs: contrastive.model_contrastive(*inputs, **options), draw, fixed=("positive", "negative"))
 
 
 def _conv(what, x, kernel, *, bias, **options):
@@ -172,6 +190,9 @@ CASES = (
          fixed=("labels",)),
     Case(loss.softmax_cross_entropy_backward, "2 classes, 1 example", loss.softmax_cross_entropy,
          _logits(1, 1, 2, 1.0), fixed=("labels",)),
+    _smoothed("10 classes, 0.1", 2, 4, 10, 1.0, 0.1),
+    _smoothed("large logits, 0.3", 3, 5, 3, 8.0, 0.3),
+    _smoothed("2 classes, 1 example, 0.9", 1, 1, 2, 1.0, 0.9),
     _norm(norm.shift, norm.shift_backward, "vector", (2, 3, 7)),
     _norm(norm.shift, norm.shift_backward, "map", (2, 2, 3, 4, 2)),
     _norm(norm.feature_norm, norm.feature_norm_backward, "vector", (2, 3, 7)),
@@ -226,6 +247,10 @@ CASES = (
     _decorrelation_released("fewer examples than features", (2, 4, 7)),
     _decorrelation_released("more examples than features", (3, 9, 4)),
     _decorrelation_released("2 examples, 2 features, large eps", (1, 2, 2), eps=0.5),
+    _contrastive("tau 0.5", (2, 4, 7)),
+    _contrastive("tau 0.1, long features", (3, 2, 5), scale=20.0, tau=0.1),
+    _contrastive("1 example, 2 features, tau 2", (1, 1, 2), tau=2.0),
+    _contrastive("below the clamp", (2, 3, 5), scale=0.1, eps=1.0),
     _positive_hinge("margin 0.9", 2, 4, 5, 3),
     _positive_hinge("margin 0, half beyond it", 2, 9, 6, 3, margin=0.0),
     _positive_hinge("classes that do not occur", 3, 3, 4, 7),

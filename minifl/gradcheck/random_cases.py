@@ -8,8 +8,8 @@ beyond which its derivatives are 0 in float64.
 import numpy as np
 
 from minifl.gradcheck.cases import Case
-from minifl.layers import (activations, attention, batchnorm, conv, cosine, decorrelation, linear, loss, norm, pool,
-                           tokens, weights)
+from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
+                           norm, pool, tokens, weights)
 
 SMALLEST, LARGEST, SATURATED = 1e-3, 1e3, 10.0
 OFFSET, TIES = 0.2, 0.1              # shares of the arrays with an offset, with ties and zeros
@@ -133,6 +133,13 @@ def _loss(rng):
     return loss.softmax_cross_entropy, loss.softmax_cross_entropy_backward, inputs, "labels"
 
 
+@_layer("smoothed_cross_entropy")
+def _smoothed(rng):
+    smoothing, (_, _, inputs, _) = float(rng.uniform(0, 1)), _loss(rng)
+    return (lambda *a: loss.smoothed_cross_entropy(*a, smoothing=smoothing), loss.smoothed_cross_entropy_backward, inputs,
+            "labels")
+
+
 def _norm(name, module=norm, option="eps"):
     forward, backward = getattr(module, name), getattr(module, f"{name}_backward")
 
@@ -218,6 +225,14 @@ def _decorrelation_released(rng):
     eps, z = float(rng.choice(EPS)), _array(rng, *_sizes(rng, 3), _at_least(rng, 3, 7), _at_least(rng, 2, 6))
     return (lambda z: decorrelation.decorrelation_released(z, eps=eps), decorrelation.decorrelation_released_backward,
             {"z": z})
+
+
+@_layer("model_contrastive")
+def _contrastive(rng):
+    tau, eps, shape = float(rng.uniform(0.1, 2)), float(rng.choice(EPS)), (*_sizes(rng, 3, 5), _at_least(rng, 2, 6))
+    inputs = {name: _array(rng, *shape) for name in ("feature", "positive", "negative")}
+    return (lambda *a: contrastive.model_contrastive(*a, tau=tau, eps=eps), contrastive.model_contrastive_backward, inputs,
+            "positive", "negative")
 
 
 @_layer("positive_hinge")

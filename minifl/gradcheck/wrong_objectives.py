@@ -1,6 +1,88 @@
-"""Wrong backward passes of the losses of federated methods: decorrelation, positive hinge, spreadout."""
+"""Wrong backward passes of the losses of federated methods and options: smoothed labels, contrast, decorrelation,
+positive hinge, spreadout."""
 
-from minifl.layers import cosine, decorrelation
+from minifl.layers import contrastive, cosine, decorrelation, loss
+from minifl.layers.activations import softplus_backward
+
+
+# --- smoothed labels ---------------------------------------------------------------------------------------
+
+def smoothed_not_at_all(dloss, cache):
+    p, labels, smoothing = cache
+    return loss.softmax_cross_entropy_backward(dloss, (p, labels))
+
+
+def smoothed_label_not_reduced(dloss, cache):
+    """q = [c = label] + eps/C, which sums to 1 + eps."""
+    p, labels, smoothing = cache
+    n, classes = p.shape[1:]
+    return smoothed_not_at_all(dloss, cache) - (smoothing / (n * classes) * dloss)[:, None, None]
+
+
+def smoothed_over_the_other_classes(dloss, cache):
+    """eps/(C - 1) to each class but the label's, as some write it: another loss."""
+    p, labels, smoothing = cache
+    classes = p.shape[2]
+    return loss.smoothed_cross_entropy_backward(dloss, (p, labels, smoothing * classes / (classes - 1)))
+
+
+def smoothed_sign(dloss, cache):
+    p, labels, smoothing = cache
+    return loss.smoothed_cross_entropy_backward(dloss, (p, labels, -smoothing))
+
+
+def smoothed_part_not_averaged(dloss, cache):
+    plain = smoothed_not_at_all(dloss, cache)
+    return plain + (loss.smoothed_cross_entropy_backward(dloss, cache) - plain) * cache[0].shape[1]
+
+
+def smoothed_cotangent_ignored(dloss, cache):
+    return loss.smoothed_cross_entropy_backward(dloss * 0 + 1, cache)
+
+
+# --- contrast ----------------------------------------------------------------------------------------------
+
+def contrast_no_radial(dloss, cache):
+    *rest, z_cache = cache
+    return contrastive.model_contrastive_backward(dloss, (*rest, _without_radial(z_cache)))
+
+
+def contrast_radial_below_clamp(dloss, cache):
+    *rest, (y, r, above) = cache
+    return contrastive.model_contrastive_backward(dloss, (*rest, (y, r, above | True)))
+
+
+def contrast_no_temperature(dloss, cache):
+    apart, tau, *rest = cache
+    return contrastive.model_contrastive_backward(dloss, (apart, 1.0, *rest))
+
+
+def contrast_not_averaged(dloss, cache):
+    return contrastive.model_contrastive_backward(dloss, cache) * cache[0].shape[1]
+
+
+def contrast_sign(dloss, cache):
+    return contrastive.model_contrastive_backward(-dloss, cache)
+
+
+def contrast_weight_of_the_positive(dloss, cache):
+    """sigmoid(-a), the softmax of the positive, for sigmoid(a), that of the negative."""
+    apart, tau, a_cache, z_cache = cache
+    return contrastive.model_contrastive_backward(dloss, (apart, tau, -a_cache, z_cache))
+
+
+def contrast_not_saturating(dloss, cache):
+    """As if the loss were a and not softplus(a)."""
+    apart, tau, a_cache, z_cache = cache
+    return contrastive.model_contrastive_backward(dloss, (apart / softplus_backward(a_cache * 0 + 1, a_cache)[:, :, None],
+                                                          tau, a_cache, z_cache))
+
+
+def contrast_raw_feature(dloss, cache):
+    """Products instead of cosines: n's backward left out."""
+    apart, tau, a_cache, z_cache = cache
+    n, d = apart.shape[1:]
+    return softplus_backward(dloss[:, None] / n * (a_cache * 0 + 1), a_cache)[:, :, None] * apart / (d * tau)
 
 
 # --- decorrelation -----------------------------------------------------------------------------------------

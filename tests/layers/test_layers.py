@@ -9,7 +9,8 @@ from minifl.gradcheck.cases import CASES
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.layer}: {case.what}")
 PER_EXAMPLE = ("x", "q", "k", "v", "logits", "labels")   # inputs with an example axis; the others are parameters
-LOSSES = ("softmax_cross_entropy", "decorrelation", "decorrelation_released", "positive_hinge", "spreadout")   # one number a client
+LOSSES = ("softmax_cross_entropy", "smoothed_cross_entropy", "model_contrastive", "decorrelation", "decorrelation_released",
+          "positive_hinge", "spreadout")      # one number a client
 MIXING = ("batch_norm",)                      # whose examples move each other
 OF_WEIGHTS = ("standardize", "unit_columns")  # what they take has no examples
 

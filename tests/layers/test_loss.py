@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from minifl.layers.activations import leaky_relu, leaky_relu_backward, relu, relu_backward
-from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from minifl.layers.loss import (smoothed_cross_entropy, smoothed_cross_entropy_backward, softmax_cross_entropy,
+                                softmax_cross_entropy_backward)
 
 from minifl.layers.cosine import positive_hinge
 
@@ -54,6 +55,47 @@ def test_permuted_examples_and_shifted_logits_change_nothing():
 def test_equal_logits_cost_log_of_the_number_of_classes():
     loss, _ = loss_and_gradient(np.full((2, 3, 7), 4.0), np.zeros((2, 3), int))
     np.testing.assert_allclose(loss, np.log(7), rtol=1e-15)
+
+
+# ---- smoothed labels
+
+def smoothed(logits, labels, smoothing):
+    loss, cache = smoothed_cross_entropy(logits, labels, smoothing=smoothing)
+    return loss, smoothed_cross_entropy_backward(np.ones_like(loss), cache)
+
+
+def test_smoothed_labels_by_hand():
+    """Softmax 3/4, 1/4 and a tenth of the label spread over two classes: q = 0.95, 0.05."""
+    loss, gradient = smoothed(np.log([[[3.0, 1.0]]]), np.array([[0]]), 0.1)
+    np.testing.assert_allclose(loss, -0.95 * np.log(0.75) - 0.05 * np.log(0.25), rtol=1e-14)
+    np.testing.assert_allclose(gradient, [[[0.75 - 0.95, 0.25 - 0.05]]], rtol=1e-14)
+
+
+@pytest.mark.parametrize("smoothing", [0.05, 0.9])
+def test_smoothing_is_the_cross_entropy_to_the_mixed_labels_as_written_down(smoothing):
+    rng = np.random.default_rng(3)
+    logits, labels = 3 * rng.standard_normal((2, 4, 5)), rng.integers(0, 5, (2, 4))
+    loss, gradient = smoothed(logits, labels, smoothing)
+    for k in range(2):
+        expected = 0.0
+        for z, label, g in zip(logits[k], labels[k], gradient[k]):
+            p = np.exp(z) / np.exp(z).sum()
+            q = [(1 - smoothing) * (c == label) + smoothing / 5 for c in range(5)]
+            expected -= sum(q[c] * np.log(p[c]) for c in range(5)) / 4
+            np.testing.assert_allclose(g, (p - q) / 4, rtol=0, atol=1e-15)
+        assert loss[k] == pytest.approx(expected, rel=1e-13)
+
+
+@DTYPES
+def test_smoothing_0_is_the_plain_loss_to_the_bit_and_the_minimum_moves_from_infinity(dtype):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((2, 6, 4)).astype(dtype), rng.integers(0, 4, (2, 6))
+    for plain, own in zip(loss_and_gradient(logits, labels), smoothed(logits, labels, 0.0)):
+        assert plain.tobytes() == own.tobytes()
+    loss, gradient = smoothed(logits, labels, 0.2)
+    assert loss.dtype == gradient.dtype == dtype
+    best = np.log([0.85, 0.05, 0.05, 0.05]).astype(dtype)[None, None]     # where softmax is q the gradient is 0
+    np.testing.assert_allclose(smoothed(best, np.array([[0]]), 0.2)[1], 0, atol=1e-7)
 
 
 @DTYPES
