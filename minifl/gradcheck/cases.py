@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
-                           norm, pool, tokens, weights)
+                           norm, pool, smoothing, tokens, weights)
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def _logits(k, n, c, scale):
     return lambda rng: {"logits": scale * rng.standard_normal((k, n, c)), "labels": rng.integers(0, c, (k, n))}
 
 
-def _smoothed(what, k, n, c, scale, smoothing):
-    return Case(loss.smoothed_cross_entropy_backward, what,
-                lambda *inputs: loss.smoothed_cross_entropy(*inputs, smoothing=smoothing), _logits(k, n, c, scale),
+def _smoothed(what, k, n, c, scale, part):
+    return Case(smoothing.smoothed_cross_entropy_backward, what,
+                lambda *inputs: smoothing.smoothed_cross_entropy(*inputs, smoothing=part), _logits(k, n, c, scale),
                 fixed=("labels",))
 
 

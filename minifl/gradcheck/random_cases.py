@@ -9,7 +9,7 @@ import numpy as np
 
 from minifl.gradcheck.cases import Case
 from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
-                           norm, pool, tokens, weights)
+                           norm, pool, smoothing, tokens, weights)
 
 SMALLEST, LARGEST, SATURATED = 1e-3, 1e3, 10.0
 OFFSET, TIES = 0.2, 0.1              # shares of the arrays with an offset, with ties and zeros
@@ -135,8 +135,8 @@ def _loss(rng):
 
 @_layer("smoothed_cross_entropy")
 def _smoothed(rng):
-    smoothing, (_, _, inputs, _) = float(rng.uniform(0, 1)), _loss(rng)
-    return (lambda *a: loss.smoothed_cross_entropy(*a, smoothing=smoothing), loss.smoothed_cross_entropy_backward, inputs,
+    part, (_, _, inputs, _) = float(rng.uniform(0, 1)), _loss(rng)
+    return (lambda *a: smoothing.smoothed_cross_entropy(*a, smoothing=part), smoothing.smoothed_cross_entropy_backward, inputs,
             "labels")
 
 

@@ -1,43 +1,43 @@
 """Wrong backward passes of the losses of federated methods and options: smoothed labels, contrast, decorrelation,
 positive hinge, spreadout."""
 
-from minifl.layers import contrastive, cosine, decorrelation, loss
+from minifl.layers import contrastive, cosine, decorrelation, loss, smoothing
 from minifl.layers.activations import softplus_backward
 
 
 # --- smoothed labels ---------------------------------------------------------------------------------------
 
 def smoothed_not_at_all(dloss, cache):
-    p, labels, smoothing = cache
+    p, labels, part = cache
     return loss.softmax_cross_entropy_backward(dloss, (p, labels))
 
 
 def smoothed_label_not_reduced(dloss, cache):
     """q = [c = label] + eps/C, which sums to 1 + eps."""
-    p, labels, smoothing = cache
+    p, labels, part = cache
     n, classes = p.shape[1:]
-    return smoothed_not_at_all(dloss, cache) - (smoothing / (n * classes) * dloss)[:, None, None]
+    return smoothed_not_at_all(dloss, cache) - (part / (n * classes) * dloss)[:, None, None]
 
 
 def smoothed_over_the_other_classes(dloss, cache):
     """eps/(C - 1) to each class but the label's, as some write it: another loss."""
-    p, labels, smoothing = cache
+    p, labels, part = cache
     classes = p.shape[2]
-    return loss.smoothed_cross_entropy_backward(dloss, (p, labels, smoothing * classes / (classes - 1)))
+    return smoothing.smoothed_cross_entropy_backward(dloss, (p, labels, part * classes / (classes - 1)))
 
 
 def smoothed_sign(dloss, cache):
-    p, labels, smoothing = cache
-    return loss.smoothed_cross_entropy_backward(dloss, (p, labels, -smoothing))
+    p, labels, part = cache
+    return smoothing.smoothed_cross_entropy_backward(dloss, (p, labels, -part))
 
 
 def smoothed_part_not_averaged(dloss, cache):
     plain = smoothed_not_at_all(dloss, cache)
-    return plain + (loss.smoothed_cross_entropy_backward(dloss, cache) - plain) * cache[0].shape[1]
+    return plain + (smoothing.smoothed_cross_entropy_backward(dloss, cache) - plain) * cache[0].shape[1]
 
 
 def smoothed_cotangent_ignored(dloss, cache):
-    return loss.smoothed_cross_entropy_backward(dloss * 0 + 1, cache)
+    return smoothing.smoothed_cross_entropy_backward(dloss * 0 + 1, cache)
 
 
 # --- contrast ----------------------------------------------------------------------------------------------

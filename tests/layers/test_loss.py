@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from minifl.layers.activations import leaky_relu, leaky_relu_backward, relu, relu_backward
-from minifl.layers.loss import (smoothed_cross_entropy, smoothed_cross_entropy_backward, softmax_cross_entropy,
-                                softmax_cross_entropy_backward)
+from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from minifl.layers.smoothing import smoothed_cross_entropy, smoothed_cross_entropy_backward
 
 from minifl.layers.cosine import positive_hinge
 
