@@ -2,7 +2,6 @@
 becomes Settings."""
 
 import json
-from dataclasses import fields
 
 from minifl import reading
 from minifl.data import lists, table
@@ -10,7 +9,7 @@ from minifl.data.counts import check_counts
 from minifl.data.partition import NATURAL, Listed, class_sizes
 from minifl.errors import InputError
 from minifl.runs import initial
-from minifl.runs.settings import GIVEN, LISTS, TABLE, Settings
+from minifl.runs.settings import GIVEN, LISTS, TABLE, choices
 
 
 def read_settings(path):
@@ -28,7 +27,7 @@ def read_settings(path):
         where = "its settings are" if isinstance(content, dict) else "it holds"
         raise InputError(f"--config {path} is not a JSON object of settings: {where} {json.dumps(settings):.40}; valid "
                          f'is, for example, {{"lr": 0.1, "norm": "fn"}}.')
-    known = sorted(field.name for field in fields(Settings))
+    known = sorted(choices())
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise InputError(f"--config {path}: unknown setting {unknown[0]!r}; valid are {', '.join(known)}.")

@@ -7,6 +7,7 @@ from minifl.rng import DROPOUT, LOOK, SAMPLE, address
 
 LAST_BATCHES = ("full", "partial")         # of --local-epochs
 CLIENT_WEIGHTS = ("examples", "uniform")
+ONE_A_ROUND = "a round has one client only, so there is nothing to weigh against it"     # why a method may be FedAvg
 
 
 def clients_per_round(settings, available):

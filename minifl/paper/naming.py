@@ -1,8 +1,6 @@
 """A run's name, made of its settings, so that every table and figure finds the runs that it shares with others."""
 
-from dataclasses import fields
-
-from minifl.runs.settings import LOOKING, settings_for
+from minifl.runs.settings import LOOKING, choices, settings_for
 
 ALWAYS = ("data", "model", "setting", "algorithm", "norm")
 LAST = ("rounds", "seed")
@@ -18,8 +16,8 @@ def stem(settings):
     chosen = {name: getattr(settings, name) for name in ALWAYS}
     usual = settings_for(settings.data, {name: chosen[name] for name in ALWAYS[1:]})
     parts = list(chosen.values())
-    for field in fields(settings):
-        name, value = field.name, getattr(settings, field.name)
+    for name in choices():
+        value = getattr(settings, name)
         if value is not None and value != getattr(usual, name) and name not in (*LOOKING, *LAST):
             parts.append(f"{name.replace('_', '-')}{value}")
     return "-".join(map(str, parts))

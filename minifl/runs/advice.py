@@ -2,60 +2,19 @@
 
 import numpy as np
 
-from minifl.fl.participation import clients_per_round, looked_at, steps_of
+from minifl.fl.participation import clients_per_round, looked_at
 
 
 def advice(settings, partition):
     """Sentences, each with its reason; none for a run in which nothing is unusual."""
-    return [sentence for rule in (_methods_that_cannot_learn, _methods_that_are_fedavg, _batch_norm, _small_clients,
-                                  _missing_data, _schedules, _samples) for sentence in rule(settings, partition)]
+    return [sentence for rule in (_method, _batch_norm, _small_clients, _missing_data, _schedules, _samples)
+            for sentence in rule(settings, partition)]
 
 
-def _methods_that_cannot_learn(settings, partition):
-    counts = _of_those_who_train(partition)
-    single = int(((counts > 0).sum(axis=1) == 1).sum())
-    everybody = single == len(counts) > 0
-    who = "All clients hold" if everybody else f"{single} of {len(counts)} clients hold"
-    if single and settings.algorithm == "fedlc":
-        yield (f"{who} one class only. FedLC takes absent classes out of the softmax, so their loss and gradient are "
-               f"identically 0" + (": nothing will be learned, accuracy stays at chance." if everybody else
-                                   " and they learn nothing."))
-    if everybody and settings.algorithm == "fedrs" and settings.fedrs_alpha < 1:
-        yield ("All clients hold one class only. FedRS weakens what pushes their features apart: the paper reports "
-               "10 %, chance, for it.")
-    if settings.algorithm == "feddecorr" and settings.batch_size < 3:
-        yield (f"FedDecorr with batches of {settings.batch_size}: standardized over so few examples all features are "
-               f"+1, -1 or 0, so their correlations say nothing.")
-
-
-def _methods_that_are_fedavg(settings, partition):
-    counts = _of_those_who_train(partition)
-    steps = {steps_of(settings, n) for n in counts.sum(axis=1).tolist()}
-    all_classes = bool((counts > 0).all())
-    one_a_round = "a round has one client only, so there is nothing to weigh against it"
-    alone = clients_per_round(settings, len(counts)) == 1
-    reasons = {
-        "fedprox": {
-            "--mu 0: there is no proximal term": settings.mu == 0,
-            "the only local step begins at the server's parameters, where the proximal term is 0": steps == {1}},
-        "scaffold": {
-            "with one client in all, its control equals the server's": len(counts) == 1 and settings.server_lr == 1},
-        "feddecorr": {"--decorr-weight 0: there is no penalty": settings.decorr_weight == 0},
-        "fedlc": {
-            "--fedlc-tau 0: there are no margins, and no class is absent": settings.fedlc_tau == 0 and all_classes,
-            "each client holds as many examples of every class: the margins are equal, and softmax does not see a "
-            "constant": bool((counts == counts[:, :1]).all())},
-        "fedrs": {
-            "--fedrs-alpha 1: no logit is scaled": settings.fedrs_alpha == 1,
-            "each client holds every class: no logit is scaled": all_classes},
-        "fedavgm": {"--beta1 0 and --server-lr 1: no momentum": settings.beta1 == 0 and settings.server_lr == 1},
-        "fednova": {
-            "all clients do the same number of steps, so normalizing by it changes nothing; see --local-epochs":
-                len(steps) == 1,
-            one_a_round: alone},
-        "fedexp": {one_a_round: alone},
-    }
-    for reason, applies in reasons.get(settings.algorithm, {}).items():
+def _method(settings, partition):
+    method, counts = settings.method(), _of_those_who_train(partition)
+    yield from method.advice(settings, counts)
+    for reason, applies in method.is_fedavg(settings, counts).items():
         if applies:
             yield f"This {settings.algorithm} equals FedAvg: {reason}."
             return

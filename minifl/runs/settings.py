@@ -5,21 +5,22 @@ what is computed (a GPU rounds differently, which the record's device entry show
 """
 
 import re
-import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, make_dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.counts import SETTINGS
 from minifl.data.partition import NATURAL
+from minifl.declared import Choice, choices_of, declared
 from minifl.errors import InputError
-from minifl.fl.algorithms import ALGORITHMS, HYPERPARAMETERS, hyperparameters
-from minifl.fl.algorithms.feddecorr import FORMS as DECORR_FORMS
-from minifl.fl.algorithms.scaffold import SCAFFOLD_OPTIONS
+from minifl.fl.algorithms import ALGORITHMS, hyperparameters
 from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
 from minifl.fl.statistics import POLICIES
 from minifl.models import MODELS, TOKENS, Arrangement, build
+from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS, WHERE
 
 # What depends on the data set, first as it is for CIFAR-10: the paper's (lr, local steps, batch, width); 400 rounds
 # are the first point of its Figure 4, the paper's final numbers take 10 000. Testing the models of 10 clients takes ten
@@ -44,8 +45,8 @@ DEFAULTS = {data: COMMON | own for data, own in {
 }.items()}
 OTHERS = COMMON | {"setting": "dirichlet"}      # a user's own set: it fits any number of classes
 
-# Choices that belong to a value of another choice: name -> (the other's field, {its value: the default then}).
-BELONGS = {name: ("algorithm", methods) for name, methods in HYPERPARAMETERS.items()} | {
+# Choices that belong to a value of another choice, beside a method's hyperparameters: `belongs`.
+BELONGS = {
     "bn_stats": ("norm", {"bn": "global"}),
     "patch_size": ("model", {"vit": 4}),
     "vit_token": ("model", {"vit": "class"}),
@@ -61,118 +62,117 @@ ACTIVATION = dict.fromkeys(MODELS, "relu") | {"vit": "gelu"}   # of the network 
 LOOKING = ("eval_every", "local_eval_every", "local_eval_clients", "diagnose")
 
 TABLE, LISTS = GIVEN = "table", "lists"     # the settings of runs whose label counts, or examples, were read from a file
-REAL, LARGEST = (int, float), sys.float_info.max
 MAX_WIDTH = 1000    # beyond it no network fits into any memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settings:
-    """The choices of a run; each field is the command-line option of the same name."""
-    data: str
-    rounds: int
-    lr: float
-    width: float
-    local_eval_every: int
-    model: str
-    augment: str
-    setting: str
-    num_clients: int
-    classes_per_client: int
-    dirichlet_alpha: float
-    by_domain: bool
-    algorithm: str = "fedavg"
-    mu: float = None
-    scaffold_option: str = None
-    decorr_weight: float = None
-    decorr_form: str = None
-    fedlc_tau: float = None
-    fedrs_alpha: float = None
-    server_lr: float = None
-    beta1: float = None
-    beta2: float = None
-    server_tau: float = None
-    server_v0: float = None
-    hinge_margin: float = None
-    spreadout_margin: float = None
-    spreadout_lr: float = None
-    fedexp_epsilon: float = None
-    norm: str = "none"
-    norm_position: str = "after"
-    norm_affine: str = "static"
-    groups: int = 2
-    bias: str = "none"
-    activation: str = None
-    standardize_weights: bool = False
-    head: str = "linear"
-    bn_stats: str = None
-    patch_size: int = None
-    vit_token: str = None
-    min_size: int = 10
-    local_steps: int = None
-    local_epochs: int = None
-    last_batch: str = "full"
-    participation: float = None
-    clients_per_round: int = None
-    client_weights: str = "examples"
-    dropout_rate: float = 0.0
-    lr_schedule: str = "constant"
-    lr_step_rounds: int = 100
-    lr_decay: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    batch_size: int = 32
-    eval_every: int = 10
-    local_eval_clients: int = 50    # CIFAR-100's: with more, testing each one's model takes longer than the training
-    diagnose: bool = False
-    feature_noise: float = 0.0
-    init_from: str = None       # sha256 of the model that the run starts from (initial.py); None: drawn by the seed
-    seed: int = 0
-    data_seed: int = 0
+    """The choices of a run, each declared once: options and checks are made from it. Those without a default here have one
+    for each data set.
+
+    Besides there is a field for each hyperparameter of a method, None where the method has none of that name: `Settings(...)`
+    makes an object of the class that has them.
+    """
+    data: str = declared(wanted="the name of a data set")
+    rounds: int = declared(at_least=1)
+    lr: float = declared(above=0, help="Learning rate of the clients.")
+    width: float = declared(above=0, at_most=MAX_WIDTH, help="Multiplies channels and hidden units.")
+    local_eval_every: int = declared(
+        at_least=0, help="Rounds between tests of the clients' own models before averaging; 0: none.")
+    model: str = declared(choices=MODELS, help="cnn: as the authors released it; cnn-table7: as they printed it; vit: small.")
+    augment: str = declared(choices=AUGMENTATIONS, help="crop: shifted by up to 4 pixels; flip: mirrored or not; "
+                                                        "resized-crop: a random part, stretched, mirrored or not.")
+    setting: str = declared(choices=lambda: (*SETTINGS, NATURAL), help=(
+        "How labels are spread over the clients; dirichlet-balanced: as NIID-Bench and, by default, Flower do it; quantity: "
+        "sizes differ, labels do not; natural: a client for each user (domain) of the data."))
+    num_clients: int = declared(at_least=1)
+    classes_per_client: int = declared(at_least=1, help="Of --setting nclass.")
+    dirichlet_alpha: float = declared(above=0, help="Of --setting dirichlet, dirichlet-balanced and quantity.")
+    by_domain: bool = declared(help="Split each domain over clients of its own, as many for each.")
+    algorithm: str = declared("fedavg", choices=ALGORITHMS, help="The federated method.")
+    norm: str = declared("none", choices=WHERE, help=(
+        "none: plain; fn: feature norm last; fn-all: everywhere; fn-inside, fn-mv-inside: fn and n or MV in residual "
+        "blocks; ln: MV (layer) norm everywhere; ln-reduced: shift inside, MV last; gn, in, rms, bn: group, instance, RMS, "
+        "batch norm everywhere."))
+    norm_position: str = declared(
+        "after", choices=POSITIONS, help="The norm stands after or before the activation (vit: the sublayer).")
+    norm_affine: str = declared(
+        "static", choices=("static", "learnable"), help="Norms without or with trained gain and bias.")
+    groups: int = declared(2, at_least=1, help="Of --norm gn.")
+    bias: str = declared("none", choices=BIASES, help="Which layers have biases.")
+    activation: str | None = declared(None, choices=ACTIVATIONS)
+    standardize_weights: bool = declared(False, help="Convolutions use standardized weights.")
+    head: str = declared("linear", choices=HEADS, help="cosine: the classifier's weight vectors have length 1.")
+    bn_stats: str | None = declared(None, choices=POLICIES, help=(
+        "Running statistics of batch norm: averaged over the clients (FedAvg + BN), kept by each with its gain and bias "
+        "(FedBN), or none: those of each test batch."))
+    patch_size: int | None = declared(None, at_least=1, help="Of --model vit: pixels.")
+    vit_token: str | None = declared(
+        None, choices=TOKENS, help="Of --model vit: what is classified, a token of its own or the mean of all.")
+    min_size: int = declared(10, at_least=0, help="Of the same three: fewest training examples of a client.")
+    local_steps: int | None = declared(None, at_least=1, help="Local SGD steps of a client in a round.")
+    local_epochs: int | None = declared(None, at_least=1, help="Instead: passes over the client's examples.")
+    last_batch: str = declared("full", choices=LAST_BATCHES, help=(
+        "Of --local-epochs. full: as many full batches as cover them, the rest of the last from the next pass; partial: the "
+        "last batch of every epoch has what is left (McMahan et al. 2017, Algorithm 1)."))
+    participation: float | None = declared(None, above=0, at_most=1, help="Part of the clients that a round samples.")
+    clients_per_round: int | None = declared(None, at_least=1, help="Instead: their number.")
+    client_weights: str = declared("examples", choices=CLIENT_WEIGHTS, help=(
+        "In all means over clients: by training examples (McMahan et al. 2017), or all alike (SCAFFOLD, FedOpt, FedExP as "
+        "published)."))
+    dropout_rate: float = declared(
+        0.0, at_least=0, at_most=1, help="Probability that a sampled client fails to answer.")
+    lr_schedule: str = declared("constant", choices=LR_SCHEDULES, help="How it changes over the rounds.")
+    lr_step_rounds: int = declared(100, at_least=1, help="Of --lr-schedule step: rounds between decays.")
+    lr_decay: float = declared(0.1, above=0, at_most=1, help="Of --lr-schedule step: factor of a decay.")
+    momentum: float = declared(0.0, at_least=0, below=1, help="Of local SGD; begins at 0 in every round.")
+    weight_decay: float = declared(0.0, at_least=0, help="Of local SGD.")
+    batch_size: int = declared(32, at_least=1)
+    eval_every: int = declared(10, at_least=1, help="Rounds between tests of the global model.")
+    # the default is CIFAR-100's number of clients: with more, testing each one's model takes longer than the training
+    local_eval_clients: int = declared(
+        50, at_least=1, help="At most so many clients' own models are tested: of more, a sample that stays.")
+    diagnose: bool = declared(False, help=(
+        "At each test of the global model write lengths, ranks and margins of features and what clients changed to "
+        "diagnostics.jsonl; changes no result."))
+    feature_noise: float = declared(0.0, at_least=0, help=(
+        "Variance of Gaussian noise, always the same, in the training images (0 to 1) of the last client; client i of K has "
+        "i/K of it."))
+    # sha256 of the model that the run starts from (initial.py); None: drawn by the seed
+    init_from: str | None = declared(None, wanted="a file on the command line, whose sha256 the settings then have")
+    seed: int = declared(0, at_least=0, help="Of parameters, batches, augmentation, sampling and failures of clients.")
+    data_seed: int = declared(0, at_least=0, help="Of the partition, and of --feature-noise.")
+
+    def __new__(cls, **chosen):
+        return super().__new__(_with_hyperparameters(tuple(hyperparameters())) if cls is Settings else cls)
 
     def __post_init__(self):
         for name, value in vars(self).copy().items():
             if isinstance(value, np.generic):      # np.float32(0.1), np.int64(10): a plain number, as JSON has it
                 object.__setattr__(self, name, value.item())
-        for name in ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps",
-                     "local_epochs", "clients_per_round", "lr_step_rounds", "batch_size", "patch_size",
-                     "local_eval_clients"):
-            _check(name, getattr(self, name), int, lambda v: v >= 1, "a whole number of at least 1")
-        for name in ("min_size", "seed", "data_seed", "local_eval_every"):
-            _check(name, getattr(self, name), int, lambda v: v >= 0, "a whole number of at least 0")
-        for name in ("lr", "dirichlet_alpha", "server_lr", "server_tau"):
-            _check(name, getattr(self, name), REAL, lambda v: 0 < v <= LARGEST, "a finite number above 0")
-        for name in ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon",
-                     "weight_decay", "feature_noise"):
-            _check(name, getattr(self, name), REAL, lambda v: 0 <= v <= LARGEST, "a finite number of at least 0")
-        for name in ("momentum", "beta1", "beta2"):
-            _check(name, getattr(self, name), REAL, lambda v: 0 <= v < 1, "a number of at least 0 and below 1")
-        for name in ("participation", "lr_decay", "hinge_margin"):
-            _check(name, getattr(self, name), REAL, lambda v: 0 < v <= 1, "a number above 0 and at most 1")
-        for name in ("dropout_rate", "fedrs_alpha"):
-            _check(name, getattr(self, name), REAL, lambda v: 0 <= v <= 1, "a number from 0 to 1")
-        _check("spreadout_margin", self.spreadout_margin, REAL, lambda v: 0 < v <= 2,
-               "a number above 0 and at most 2, the largest cosine distance")
-        _check("width", self.width, REAL, lambda v: 0 < v <= MAX_WIDTH, f"a number above 0 and at most {MAX_WIDTH}")
-        for name, valid in (("model", MODELS), ("norm_affine", ("static", "learnable")), ("algorithm", ALGORITHMS),
-                            ("lr_schedule", LR_SCHEDULES), ("scaffold_option", SCAFFOLD_OPTIONS),
-                            ("augment", AUGMENTATIONS), ("bn_stats", POLICIES), ("vit_token", TOKENS),
-                            ("decorr_form", DECORR_FORMS), ("last_batch", LAST_BATCHES),
-                            ("client_weights", CLIENT_WEIGHTS)):
-            _check(name, getattr(self, name), str, tuple(valid).__contains__, f"one of {', '.join(valid)}")
-        _check("setting", self.setting, str, (*SETTINGS, NATURAL, *GIVEN).__contains__,
-               f"one of {', '.join((*SETTINGS, NATURAL))}")
-        for name in ("norm", "norm_position", "bias", "activation", "head"):
-            _check(name, getattr(self, name), str, lambda v: True, "the name of a choice")
-        _check("init_from", self.init_from, str, lambda v: re.fullmatch("[0-9a-f]{64}", v) is not None,
-               "a file on the command line, whose sha256 the settings then have")
-        for name in ("by_domain", "standardize_weights", "diagnose"):
-            _check(name, getattr(self, name), bool, lambda v: True, "true or false")
+        for name, choice in choices_of(Settings).items():
+            value = getattr(self, name)
+            if not (value is None and choice.default is None or name == "setting" and value in GIVEN):
+                choice.check(value)
+        if self.init_from is not None and not re.fullmatch("[0-9a-f]{64}", self.init_from):
+            raise InputError(f"--init-from {self.init_from!r} is invalid; it must be "
+                             f"{choices_of(Settings)['init_from'].valid}.")
         self._complete()
+        self.method().refuse(self)
         self.arrangement()
+
+    def __eq__(self, other):
+        return isinstance(other, Settings) and self._chosen() == other._chosen()
+
+    def __hash__(self):
+        return hash(tuple(sorted(self._chosen().items())))
+
+    def _chosen(self):
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def _complete(self):
         """Put in the values that depend on other settings."""
-        for name, (field, defaults) in BELONGS.items():
+        for name, (field, defaults) in belongs().items():
             if getattr(self, field) in defaults:
                 if getattr(self, name) is None:
                     object.__setattr__(self, name, defaults[getattr(self, field)])
@@ -190,13 +190,10 @@ class Settings:
         if self.last_batch != "full" and self.local_epochs is None:
             raise InputError(f"--last-batch {self.last_batch} is about the end of an epoch, and local steps have none; give "
                              f"--local-epochs, or leave it out.")
-        if self.algorithm == "fedaws" and self.bias == "all":
-            raise InputError("--bias all with --algorithm fedaws: its classifier has no bias, since it compares "
-                             "directions; choose none or hidden.")
 
     def method(self):
         """The federated method with its hyperparameters."""
-        return ALGORITHMS[self.algorithm](**{name: getattr(self, name) for name in hyperparameters(self.algorithm)})
+        return ALGORITHMS[self.algorithm](**{name: getattr(self, name) for name in choices_of(ALGORITHMS[self.algorithm])})
 
     def arrangement(self):
         """Where the network normalizes, as the models take it; InputError for what is unknown there."""
@@ -214,13 +211,37 @@ class Settings:
         return {name: getattr(self, name) for name in ("classes_per_client", "dirichlet_alpha", "min_size")}
 
 
+def choices() -> dict[str, Choice]:
+    """name -> Choice of all settings: those of every run, and where the method is said its hyperparameters.
+
+    A hyperparameter is what the first method declares that has it, without the default.
+    """
+    found = {}
+    for name, choice in choices_of(Settings).items():
+        found[name] = choice
+        if name == "algorithm":
+            found |= {other: next(iter(methods.values())) for other, methods in hyperparameters().items()}
+    return found
+
+
+def belongs() -> dict[str, tuple[str, dict[str, Any]]]:
+    """name -> (another setting, {its value: the default then}) of the settings that belong to a value of another one."""
+    return {name: ("algorithm", {method: choice.default for method, choice in methods.items()})
+            for name, methods in hyperparameters().items()} | BELONGS
+
+
+@cache
+def _with_hyperparameters(names):
+    return make_dataclass("Settings", [(name, Any, None) for name in names], bases=(Settings,), frozen=True, eq=False)
+
+
 def settings_for(data, chosen):
     """Settings for the data set `data`: what was chosen (name -> value, None = not chosen), else its defaults."""
     if not isinstance(data, str) or not data:
         raise InputError(f"--data {data!r} is invalid; it must be the name of a data set: auto, "
                          f"{', '.join(DEFAULTS)}, or one of your own.")
-    known = {field.name for field in fields(Settings)}
-    unknown = sorted(set(chosen) - known)
+    known = choices()
+    unknown = sorted(set(chosen) - set(known))
     if unknown:
         raise InputError(f"unknown setting {unknown[0]!r}; valid are {', '.join(sorted(known))}.")
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -234,9 +255,10 @@ def merge(from_file, from_line):
     of two ways to say the same (steps or epochs, part or number of clients) the one on the command line counts.
     """
     given = {name: value for name, value in from_line.items() if value is not None}
-    changed = {field for field, _ in BELONGS.values()
+    owners = belongs()
+    changed = {field for field, _ in owners.values()
                if from_file.get(field) is not None and given.get(field, from_file[field]) != from_file[field]}
-    from_file = {name: value for name, value in from_file.items() if BELONGS.get(name, (None,))[0] not in changed}
+    from_file = {name: value for name, value in from_file.items() if owners.get(name, (None,))[0] not in changed}
     for pair in ((name, other) for name, (other, _) in EITHER.items()):
         if any(name in given for name in pair):
             from_file = {name: value for name, value in from_file.items() if name not in pair}
@@ -244,10 +266,3 @@ def merge(from_file, from_line):
         from_file.pop("last_batch", None)
     return {**from_file, **given}
 
-
-def _check(name, value, kind, valid, wanted):
-    if value is None and getattr(Settings, name, 0) is None:   # not chosen, and no default of its own
-        return
-    wrong_kind = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-    if wrong_kind or not valid(value):
-        raise InputError(f"--{name.replace('_', '-')} {value!r} is invalid; it must be {wanted}.")

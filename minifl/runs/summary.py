@@ -8,7 +8,7 @@ from typing import NamedTuple
 from minifl.errors import InputError
 from minifl.runs import record
 from minifl.runs.recorded import settings_in
-from minifl.runs.settings import BELONGS, LOOKING
+from minifl.runs.settings import LOOKING, belongs
 
 FIRST = ("data", "setting", "algorithm", "norm")
 NOT_SHOWN = ("seed", "rounds", *LOOKING)   # rounds done have a column
@@ -95,7 +95,7 @@ def grouped(runs):
 
 
 def _differs(name, runs):
-    owner = BELONGS[name][0] if name in BELONGS else None
+    owner = belongs().get(name, (None,))[0]
     values = {(run.settings[owner] if owner else None, str(run.settings[name])) for run in runs}
     return len(values) > len({choice for choice, _ in values})
 

@@ -21,7 +21,7 @@ from minifl.errors import InputError
 from minifl.processes import environment
 from minifl.runs import record
 from minifl.runs.recorded import settings_in
-from minifl.runs.settings import BELONGS, DEFAULTS, GIVEN, OTHERS, Settings, merge, settings_for
+from minifl.runs.settings import DEFAULTS, GIVEN, OTHERS, Settings, belongs, choices, merge, settings_for
 
 ALWAYS_NAMED = ("algorithm", "norm", "setting")   # parts of a run's name, with what else varies, and the seed
 MOST_RUNS = 10_000                                # more are a slip of the keyboard: checking them takes minutes
@@ -60,7 +60,7 @@ def grid(data, several, out, from_file=None, *, data_named=False):
         chosen = {name: value for name, value in chosen.items() if name not in left_out}
         settings = settings_for(data, chosen)
         if settings in seen:
-            if any(len(several.get(BELONGS[name][0], ())) > 1 for name in left_out):   # they make no difference here
+            if any(len(several.get(belongs()[name][0], ())) > 1 for name in left_out):   # they make no difference here
                 continue
             raise InputError(f"the sweep has a combination twice: {_shown(chosen)}.")
         seen.add(settings)
@@ -133,10 +133,10 @@ class _Process:
 
 def _fits(name, data, chosen):
     """Whether a setting has an effect beside the others that were chosen."""
-    if name not in BELONGS:
+    if name not in (owners := belongs()):
         return True
-    field, values = BELONGS[name]
-    default = {**vars(Settings), **DEFAULTS.get(data, OTHERS)}[field]
+    field, values = owners[name]
+    default = DEFAULTS.get(data, OTHERS).get(field) or choices()[field].default
     return (chosen.get(field) or default) in values
 
 

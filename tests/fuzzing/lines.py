@@ -8,7 +8,7 @@ import click
 import ground
 from minifl.cli import main
 from minifl.commands.options import FileName, Several, Shape
-from minifl.runs.settings import BELONGS
+from minifl.runs.settings import belongs
 
 ODD = 0.12      # how often a value is one that no such option, or hardly any, has
 LONG, OTHER_BYTES = "n" * 256, os.fsdecode(b"l\xe4uft")
@@ -112,8 +112,8 @@ def _given(rng, option):
     if option.is_flag:
         return [rng.choice([*option.opts, *option.secondary_opts])]
     given = [rng.choice(option.opts), _value(rng, option.name, option.type)]
-    if option.name in BELONGS and rng.random() < 0.8:       # with what it belongs to
-        owner, values = BELONGS[option.name]
+    if option.name in belongs() and rng.random() < 0.8:       # with what it belongs to
+        owner, values = belongs()[option.name]
         given = [f"--{owner.replace('_', '-')}", rng.choice(list(values)), *given]
     return given
 

@@ -1,18 +1,24 @@
 """A run's name stands for its settings: two that train differently never share one."""
 
 import re
-from dataclasses import asdict, fields, replace
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from minifl.errors import InputError
-from minifl.fl.algorithms import ALGORITHMS
-from minifl.paper import STUDIES
-from minifl.paper.naming import run_name, stem
-from minifl.paper.study import cells
-from minifl.runs.settings import BELONGS, LOOKING, Settings, settings_for
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from declared_values import another   # noqa: E402
+
+from minifl.errors import InputError   # noqa: E402
+from minifl.fl.algorithms import ALGORITHMS, hyperparameters   # noqa: E402
+from minifl.paper import STUDIES   # noqa: E402
+from minifl.paper.naming import run_name, stem   # noqa: E402
+from minifl.paper.study import cells   # noqa: E402
+from minifl.runs.settings import LOOKING, belongs, choices, settings_for   # noqa: E402
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 POSITIVE = st.sampled_from([1e-5, 0.001, 0.01, 0.05, 0.1, 0.5, 0.9])
@@ -71,19 +77,17 @@ def test_every_setting_that_is_not_looking_is_in_the_name():
     others = {
         "data": "mnist", "rounds": 7, "lr": 0.5, "width": 0.5, "model": "mlp", "augment": "none", "setting": "iid",
         "num_clients": 20, "classes_per_client": 3, "dirichlet_alpha": 0.7, "by_domain": True, "algorithm": "fedprox",
-        "mu": 0.5, "scaffold_option": "I", "decorr_weight": 0.7, "fedlc_tau": 0.7, "fedrs_alpha": 0.7, "server_lr": 0.7,
-        "beta1": 0.7, "beta2": 0.7, "server_tau": 0.7, "server_v0": 0.7, "hinge_margin": 0.7, "spreadout_margin": 0.7,
-        "spreadout_lr": 0.7, "fedexp_epsilon": 0.7, "norm": "ln", "norm_position": "before", "norm_affine": "learnable",
+        "norm": "ln", "norm_position": "before", "norm_affine": "learnable",
         "groups": 4, "bias": "all", "activation": "gelu", "standardize_weights": True, "head": "cosine",
         "bn_stats": "local", "patch_size": 8, "vit_token": "mean", "min_size": 3, "local_steps": 3, "local_epochs": 3,
         "participation": 0.3, "clients_per_round": 3, "dropout_rate": 0.3, "lr_schedule": "cosine",
         "lr_step_rounds": 3, "lr_decay": 0.3, "momentum": 0.3, "weight_decay": 0.3, "batch_size": 3, "seed": 3,
-        "data_seed": 3, "feature_noise": 0.3, "init_from": "ab" * 32, "decorr_form": "released", "last_batch": "partial",
-        "client_weights": "uniform"}
-    assert {field.name for field in fields(Settings)} == others.keys() | set(LOOKING)
+        "data_seed": 3, "feature_noise": 0.3, "init_from": "ab" * 32, "last_batch": "partial",
+        "client_weights": "uniform", **{name: another(next(iter(of.values()))) for name, of in hyperparameters().items()}}
+    assert choices().keys() == others.keys() | set(LOOKING)
     for name, value in others.items():
-        owner, choices = BELONGS.get(name, (None, {}))
-        beside = {owner: next(iter(choices))} if owner else {"norm": "ln"} if name.startswith("norm_") else {}
+        owner, values = belongs().get(name, (None, {}))
+        beside = {owner: next(iter(values))} if owner else {"norm": "ln"} if name.startswith("norm_") else {}
         beside |= {"local_epochs": 1} if name == "last_batch" else {}
         data = value if name == "data" else "cifar10"
         changed = settings_for(data, beside | ({name: value} if name != "data" else {}))

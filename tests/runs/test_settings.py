@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ import pytest
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.counts import label_counts
 from minifl.errors import InputError
-from minifl.fl.algorithms import ALGORITHMS, HYPERPARAMETERS
-from minifl.runs.settings import (BELONGS, COMMON, DEFAULTS, EITHER, LR_SCHEDULES, MAX_WIDTH, OTHERS, TABLE, Settings,
-                                  settings_for)
+from minifl.fl.algorithms import ALGORITHMS, hyperparameters
+from minifl.runs.settings import (COMMON, DEFAULTS, EITHER, LR_SCHEDULES, MAX_WIDTH, OTHERS, TABLE, Settings, belongs,
+                                  choices, settings_for)
 
 COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps", "local_epochs",
           "clients_per_round", "lr_step_rounds", "batch_size", "patch_size", "local_eval_clients")
@@ -45,14 +45,14 @@ BAD = {
 
 def chosen_for(name, value):
     """What to choose so that this setting is one that has an effect."""
-    if name not in BELONGS:
+    if name not in belongs():
         return {name: value}
-    field, values = BELONGS[name]
+    field, values = belongs()[name]
     return {field: next(iter(values)), name: value}
 
 
 def test_every_field_has_bad_values():
-    assert set(BAD) | {"data"} == {field.name for field in fields(Settings)}
+    assert set(BAD) | {"data"} == choices().keys()
 
 
 @pytest.mark.parametrize("name, value", [(name, value) for name, values in BAD.items() for value in values])
@@ -91,8 +91,8 @@ def test_width_has_an_upper_end():
         settings_for("cifar10", {"width": MAX_WIDTH + 1})
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Settings)
-                                  if field.default is not None and field.name != "data"])
+@pytest.mark.parametrize("name", [name for name, choice in choices().items()
+                                  if choice.default is not None and name not in {"data"} | hyperparameters().keys()])
 def test_what_always_has_a_value_cannot_be_none(name):
     """In a config file null stands for "not chosen"; Settings itself takes None only where it then finds a value."""
     values = asdict(settings_for("cifar10", {}))
@@ -122,15 +122,15 @@ every_method = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
 def test_the_methods_are_known():
     assert list(DEFAULTS_OF_METHODS) == list(ALGORITHMS)
-    assert set(HYPERPARAMETERS) == {name for values in DEFAULTS_OF_METHODS.values() for name in values}
-    assert set(HYPERPARAMETERS) <= {field.name for field in fields(Settings)}
+    assert set(hyperparameters()) == {name for values in DEFAULTS_OF_METHODS.values() for name in values}
+    assert set(hyperparameters()) <= choices().keys()
 
 
 @every_method
 def test_defaults_of_a_method_are_filled_in_and_reach_it(algorithm):
     s = settings_for("cifar10", {"algorithm": algorithm})
     expected = DEFAULTS_OF_METHODS[algorithm]
-    assert {name: getattr(s, name) for name in HYPERPARAMETERS if getattr(s, name) is not None} == expected
+    assert {name: getattr(s, name) for name in hyperparameters() if getattr(s, name) is not None} == expected
     method = s.method()
     assert type(method) is ALGORITHMS[algorithm] and asdict(method) == expected
     for name, value in expected.items():
@@ -140,7 +140,7 @@ def test_defaults_of_a_method_are_filled_in_and_reach_it(algorithm):
 
 @every_method
 def test_hyperparameters_of_other_methods_are_refused_with_those_that_have_them(algorithm):
-    for name in HYPERPARAMETERS.keys() - DEFAULTS_OF_METHODS[algorithm].keys():
+    for name in hyperparameters().keys() - DEFAULTS_OF_METHODS[algorithm].keys():
         theirs = [other for other, values in DEFAULTS_OF_METHODS.items() if name in values]
         with pytest.raises(InputError) as error:
             settings_for("cifar10", {"algorithm": algorithm, name: DEFAULTS_OF_METHODS[theirs[0]][name]})
@@ -224,8 +224,8 @@ def test_every_set_has_all_that_depends_on_it():
     assert DEFAULTS.keys() == {"cifar10", "cifar100", "cifar100-coarse", "tinyimagenet", "pacs", "mnist",
                                "fashionmnist", "embedded"}
     for values in (COMMON, OTHERS, *DEFAULTS.values()):
-        assert values.keys() == names == {field.name for field in fields(Settings)
-                                          if field.default is MISSING} - {"data"}
+        assert values.keys() == names == {name for name, choice in choices().items()
+                                          if choice.default is MISSING} - {"data"}
 
 
 def test_a_users_own_set():

@@ -6,22 +6,26 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 
-from minifl.cli import main
-from minifl.commands import training
-from minifl.commands.options import Several
-from minifl.data import registry
-from minifl.data.files import write_dataset
-from minifl.errors import InputError
-from minifl.runs.record import read_config, read_end, read_rounds
-from minifl.runs.settings import Settings, settings_for
-from minifl.runs.sweep import _arguments as sweep_arguments
-from minifl.runs.sweep import grid
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from declared_values import valid   # noqa: E402
+
+from minifl.cli import main   # noqa: E402
+from minifl.commands import training   # noqa: E402
+from minifl.commands.options import Several   # noqa: E402
+from minifl.data import registry   # noqa: E402
+from minifl.data.files import write_dataset   # noqa: E402
+from minifl.errors import InputError   # noqa: E402
+from minifl.runs.record import read_config, read_end, read_rounds   # noqa: E402
+from minifl.runs.settings import belongs, choices, settings_for   # noqa: E402
+from minifl.runs.sweep import _arguments as sweep_arguments   # noqa: E402
+from minifl.runs.sweep import grid   # noqa: E402
 
 CLI = Path(__file__).resolve().parents[2] / "cli.py"
 
@@ -230,15 +234,10 @@ def test_a_stopped_sweep_goes_on_to_the_same_bits(sweep, small, tmp_path, signum
 # ---- every setting takes several values, and a file counts as it does for train
 
 CHOICES = {"diagnose": None, "by_domain": None, "standardize_weights": None}     # on or off for all runs
-PAIRS = {   # two values of each setting that is no choice of names, and what has to be chosen besides
+PAIRS = {   # two values of each setting that is no choice of names nor a hyperparameter, and what has to be chosen besides
     "data": (["embedded", "tiny"], {}), "rounds": ([1, 2], {}), "lr": ([0.1, 0.2], {}), "width": ([0.5, 1.0], {}),
     "local_eval_every": ([0, 2], {}), "local_eval_clients": ([5, 50], {}), "num_clients": ([10, 20], {}), "min_size": ([1, 2], {}),
     "classes_per_client": ([1, 2], {"setting": "nclass"}), "dirichlet_alpha": ([0.5, 1.0], {"setting": "dirichlet"}),
-    "mu": ([0.1, 0.2], {"algorithm": "fedprox"}), "decorr_weight": ([0.1, 0.2], {"algorithm": "feddecorr"}),
-    "fedlc_tau": ([0.1, 0.2], {"algorithm": "fedlc"}), "fedrs_alpha": ([0.1, 0.2], {"algorithm": "fedrs"}),
-    **dict.fromkeys(("server_lr", "beta1", "beta2", "server_tau", "server_v0"), ([0.1, 0.2], {"algorithm": "fedyogi"})),
-    **dict.fromkeys(("hinge_margin", "spreadout_margin", "spreadout_lr"), ([0.1, 0.2], {"algorithm": "fedaws"})),
-    "fedexp_epsilon": ([0.1, 0.2], {"algorithm": "fedexp"}), "scaffold_option": (["I", "II"], {"algorithm": "scaffold"}),
     "groups": ([1, 2], {"norm": "gn"}), "bn_stats": (["local", "batch"], {"norm": "bn"}),
     "patch_size": ([4, 8], {"model": "vit"}), "vit_token": (["class", "mean"], {"model": "vit"}),
     "local_steps": ([1, 2], {}), "local_epochs": ([1, 2], {}), "participation": ([0.5, 1.0], {}),
@@ -248,7 +247,6 @@ PAIRS = {   # two values of each setting that is no choice of names, and what ha
     "batch_size": ([1, 2], {}), "eval_every": ([1, 2], {}), "seed": ([0, 1], {}), "data_seed": ([0, 1], {}),
     "setting": (["iid", "oneclass"], {}), "model": (["cnn", "mlp"], {}), "algorithm": (["fedavg", "fedprox"], {}),
     "norm": (["none", "gn"], {}), "last_batch": (["full", "partial"], {"local_epochs": 1}),
-    "decorr_form": (["published", "released"], {"algorithm": "feddecorr"}),
 }
 
 
@@ -281,16 +279,16 @@ def as_options(chosen):
 def several_of_each():
     """Every field of Settings with two values: those above, or the first two names that are valid."""
     options = {option.name: option for option in training.train_command.params}
-    for field in fields(Settings):
-        if field.name == "init_from":       # the same model for all runs; tests/command_line/test_given.py
+    for name, choice in choices().items():
+        owner, values = belongs().get(name, (None, {}))
+        if name == "init_from":       # the same model for all runs; tests/command_line/test_given.py
             continue
-        kind = options[field.name].type
-        if options[field.name].is_flag:
-            assert field.name in CHOICES
-        elif field.name in PAIRS:
-            yield field.name, *PAIRS[field.name]
+        if options[name].is_flag:
+            assert name in CHOICES
+        elif name in PAIRS:
+            yield name, *PAIRS[name]
         else:
-            yield field.name, list(kind.choices)[:2], {}
+            yield name, valid(choice)[:2], {"algorithm": next(iter(values))} if owner == "algorithm" else {}
 
 
 @pytest.mark.parametrize("name, values, besides", list(several_of_each()), ids=lambda value: value if isinstance(value, str) else "")

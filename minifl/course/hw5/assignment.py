@@ -85,8 +85,8 @@ STOP = (Patch(YOGI, "as fast as Adam's and falls more slowly.\n",
 ASSIGNMENT = Assignment(
     name="hw5",
     files=(PROX, SCAFFOLD, OPT, YOGI),
-    given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/params.py", "minifl/rng.py",
-           f"{METHODS}/fedavg.py",
+    given=("minifl/__init__.py", "minifl/backend.py", "minifl/declared.py", "minifl/errors.py", "minifl/params.py",
+           "minifl/rng.py", "minifl/fl/participation.py", f"{METHODS}/fedavg.py",
            *(f"minifl/layers/{name}.py" for name in (
                "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
                "pool", "tokens", "weights")),

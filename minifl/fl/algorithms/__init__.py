@@ -1,7 +1,6 @@
 """The federated methods of --algorithm, one file each; fedavg.py says what a method is."""
 
-from dataclasses import fields
-
+from minifl.declared import Choice, choices_of
 from minifl.fl.algorithms.fedadagrad import FedAdagrad
 from minifl.fl.algorithms.fedadam import FedAdam
 from minifl.fl.algorithms.fedavg import FedAvg
@@ -33,12 +32,10 @@ ALGORITHMS = {
 }
 
 
-def hyperparameters(name):
-    """name -> default value of the hyperparameters of one method."""
-    return {field.name: field.default for field in fields(ALGORITHMS[name])}
-
-
-# hyperparameter -> {method: default}, for all that any method has
-HYPERPARAMETERS = {parameter: {name: hyperparameters(name)[parameter] for name in ALGORITHMS
-                               if parameter in hyperparameters(name)}
-                   for name in ALGORITHMS for parameter in hyperparameters(name)}
+def hyperparameters() -> dict[str, dict[str, Choice]]:
+    """name -> {method: what it declares of it}, for all hyperparameters that any method has."""
+    found = {}
+    for method, cls in ALGORITHMS.items():
+        for name, choice in choices_of(cls).items():
+            found.setdefault(name, {})[method] = choice
+    return found

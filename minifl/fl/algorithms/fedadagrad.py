@@ -8,12 +8,13 @@ their experiments with FedAdagrad.
 
 from dataclasses import dataclass
 
-from minifl.fl.algorithms.fedopt import FedOpt
+from minifl.declared import hyperparameter
+from minifl.fl.algorithms.fedopt import BETA1, FedOpt
 
 
 @dataclass(frozen=True)
 class FedAdagrad(FedOpt):
-    beta1: float = 0.0
+    beta1: float = hyperparameter(0.0, **BETA1, source="Reddi et al., experiments")
 
     def second_moment(self, v, update):
         return v + update * update

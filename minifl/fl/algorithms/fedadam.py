@@ -7,12 +7,13 @@ The paper does not run it; the defaults are those of its FedYogi.
 
 from dataclasses import dataclass
 
-from minifl.fl.algorithms.fedopt import FedOpt
+from minifl.declared import hyperparameter
+from minifl.fl.algorithms.fedopt import BETA2, FedOpt
 
 
 @dataclass(frozen=True)
 class FedAdam(FedOpt):
-    beta2: float = 0.99
+    beta2: float = hyperparameter(0.99, **BETA2, source="the paper's FedYogi")
 
     def second_moment(self, v, update):
         return self.beta2 * v + (1 - self.beta2) * update * update

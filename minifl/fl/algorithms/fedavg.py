@@ -14,7 +14,10 @@ only, so messages can be added up one by one: memory does not grow with the numb
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from minifl.declared import choices_of
 from minifl.models import loss_and_grad
+
+SERVER_LR = {"above": 0, "help": "Learning rate of the server."}     # of every method that has one
 
 
 class Work(NamedTuple):
@@ -39,10 +42,25 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class FedAvg:
-    """The fields of a method are its hyperparameters, by the names of their command-line options."""
+    """The fields of a method are its hyperparameters, by the names of their options: minifl/declared.py."""
 
     kept = ()        # names of the arrays (P,) that each client keeps between rounds; they start at 0
     broadcast = ()   # names of the arrays of the server's state that its clients need; the others stay at the server
+
+    def __post_init__(self):
+        for name, choice in choices_of(type(self)).items():
+            choice.check(getattr(self, name))
+
+    def refuse(self, settings):
+        """InputError for settings of a run that do not go with the method."""
+
+    def advice(self, settings, counts):
+        """Sentences on how a run will go, known before it starts. counts (k, C): of the clients that train."""
+        return ()
+
+    def is_fedavg(self, settings, counts):
+        """reason -> whether it holds in a run: why the method, so set, is FedAvg there."""
+        return {}
 
     def server_state(self, w):
         """name -> (P,): what the server keeps between rounds besides w, at the start."""

@@ -9,13 +9,18 @@ beta1 = 0 with server_lr = 1 is FedAvg, to the bit. beta1 = 0.9 is in their grid
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.declared import hyperparameter
+from minifl.fl.algorithms.fedavg import SERVER_LR, FedAvg
+from minifl.fl.algorithms.fedopt import BETA1
 
 
 @dataclass(frozen=True)
 class FedAvgM(FedAvg):
-    server_lr: float = 1.0
-    beta1: float = 0.9
+    server_lr: float = hyperparameter(1.0, **SERVER_LR, source="Hsu et al., section 4.3")
+    beta1: float = hyperparameter(0.9, **BETA1, source="Hsu et al., section 4.3")
+
+    def is_fedavg(self, settings, counts):
+        return {"--beta1 0 and --server-lr 1: no momentum": self.beta1 == 0 and self.server_lr == 1}
 
     def server_state(self, w):
         return {"m": get_xp(w).zeros_like(w)}

@@ -17,6 +17,8 @@ does not run it.
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
+from minifl.declared import hyperparameter
+from minifl.errors import InputError
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.cosine import positive_hinge, positive_hinge_backward, spreadout, spreadout_backward
 from minifl.models import flat_gradient
@@ -26,9 +28,16 @@ EMBEDDINGS = "classifier.weight"
 
 @dataclass(frozen=True)
 class FedAwS(FedAvg):
-    hinge_margin: float = 0.9
-    spreadout_margin: float = 1.0
-    spreadout_lr: float = 0.1
+    hinge_margin: float = hyperparameter(0.9, above=0, at_most=1, source="Yu et al.",
+                                         help="Cosine at which the loss of a client ends.")
+    spreadout_margin: float = hyperparameter(1.0, above=0, at_most=2, source="ours: orthogonal embeddings",
+                                             help="Cosine distance that embeddings are pushed to.")
+    spreadout_lr: float = hyperparameter(0.1, at_least=0, help="Step of the server's spreadout.", source="ours")
+
+    def refuse(self, settings):
+        if settings.bias == "all":
+            raise InputError("--bias all with --algorithm fedaws: its classifier has no bias, since it compares "
+                             "directions; choose none or hidden.")
 
     def gradient(self, work, theta, x, y):
         p = work.model.spec.views(theta)

@@ -11,12 +11,18 @@ iterates at the end; here w is the last one.
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
+from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.participation import ONE_A_ROUND, clients_per_round
 
 
 @dataclass(frozen=True)
 class FedExP(FedAvg):
-    fedexp_epsilon: float = 1e-3
+    fedexp_epsilon: float = hyperparameter(1e-3, at_least=0, source="Jhunjhunwala et al.",
+                                           help="What is added to the squared length of the mean update.")
+
+    def is_fedavg(self, settings, counts):
+        return {ONE_A_ROUND: clients_per_round(settings, len(counts)) == 1}
 
     def message(self, work, theta):
         update = theta - work.w

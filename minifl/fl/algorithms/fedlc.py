@@ -13,6 +13,7 @@ moves by the same amount, which softmax does not see: FedAvg. The paper's tau is
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
+from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models import flat_gradient
@@ -20,7 +21,23 @@ from minifl.models import flat_gradient
 
 @dataclass(frozen=True)
 class FedLC(FedAvg):
-    fedlc_tau: float = 1.0
+    fedlc_tau: float = hyperparameter(1.0, at_least=0, help="Size of the margins.",
+                                      source="the paper's experimental set-up")
+
+    def advice(self, settings, counts):
+        single = int(((counts > 0).sum(axis=1) == 1).sum())
+        everybody = single == len(counts)
+        if single:
+            who = "All clients hold" if everybody else f"{single} of {len(counts)} clients hold"
+            yield (f"{who} one class only. FedLC takes absent classes out of the softmax, so their loss and gradient are "
+                   f"identically 0" + (": nothing will be learned, accuracy stays at chance." if everybody else
+                                       " and they learn nothing."))
+
+    def is_fedavg(self, settings, counts):
+        return {"--fedlc-tau 0: there are no margins, and no class is absent":
+                    self.fedlc_tau == 0 and bool((counts > 0).all()),
+                "each client holds as many examples of every class: the margins are equal, and softmax does not see a "
+                "constant": bool((counts == counts[:, :1]).all())}
 
     def gradient(self, work, theta, x, y):
         logits, cache = work.model.forward(work.model.spec.views(theta), x)

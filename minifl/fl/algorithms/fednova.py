@@ -11,10 +11,16 @@ sum_k p_k F_k; here everyone's direction counts by p_k. With equal steps it is F
 from dataclasses import dataclass
 
 from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.participation import ONE_A_ROUND, clients_per_round, steps_of
 
 
 @dataclass(frozen=True)
 class FedNova(FedAvg):
+
+    def is_fedavg(self, settings, counts):
+        return {"all clients do the same number of steps, so normalizing by it changes nothing; see --local-epochs":
+                    len({steps_of(settings, n) for n in counts.sum(axis=1).tolist()}) == 1,
+                ONE_A_ROUND: clients_per_round(settings, len(counts)) == 1}
 
     def message(self, work, theta):
         return {"direction": (theta - work.w) / work.steps, "steps": work.steps[:, 0]}, {}

@@ -11,16 +11,23 @@ There is no bias correction in their algorithm. FedAdagrad, FedAdam and FedYogi 
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.declared import hyperparameter
+from minifl.fl.algorithms.fedavg import SERVER_LR, FedAvg
+
+# of every method that has them: range and help
+BETA1 = {"at_least": 0, "below": 1, "help": "Momentum of the server."}
+BETA2 = {"at_least": 0, "below": 1, "help": "Decay of the server's second moment."}
 
 
 @dataclass(frozen=True)
 class FedOpt(FedAvg):
     """The common part; server_tau bounds how far a small v lets a step go ("adaptivity")."""
-    server_lr: float = 0.01
-    beta1: float = 0.9
-    server_tau: float = 1e-3
-    server_v0: float = 1e-6
+    server_lr: float = hyperparameter(0.01, **SERVER_LR, source="the paper's FedYogi")
+    beta1: float = hyperparameter(0.9, **BETA1, source="the paper's FedYogi")
+    server_tau: float = hyperparameter(1e-3, above=0, source="the paper's FedYogi",
+                                       help="What is added to the root of the second moment.")
+    server_v0: float = hyperparameter(1e-6, at_least=0, help="Second moment at the start.",
+                                      source="the paper's FedYogi")
 
     def server_state(self, w):
         """The moments, name -> (P,), before the first round."""

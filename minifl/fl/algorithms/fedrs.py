@@ -11,6 +11,7 @@ chance, for it (Tables 1 and 10).
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
+from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models import flat_gradient
@@ -18,7 +19,17 @@ from minifl.models import flat_gradient
 
 @dataclass(frozen=True)
 class FedRS(FedAvg):
-    fedrs_alpha: float = 0.5
+    fedrs_alpha: float = hyperparameter(0.5, at_least=0, at_most=1, help="Factor of the logits of absent classes.",
+                                        source="the paper's experimental set-up")
+
+    def advice(self, settings, counts):
+        if len(counts) and ((counts > 0).sum(axis=1) == 1).all() and self.fedrs_alpha < 1:
+            yield ("All clients hold one class only. FedRS weakens what pushes their features apart: the paper reports "
+                   "10 %, chance, for it.")
+
+    def is_fedavg(self, settings, counts):
+        return {"--fedrs-alpha 1: no logit is scaled": self.fedrs_alpha == 1,
+                "each client holds every class: no logit is scaled": bool((counts > 0).all())}
 
     def gradient(self, work, theta, x, y):
         logits, cache = work.model.forward(work.model.spec.views(theta), x)

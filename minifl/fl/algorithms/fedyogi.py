@@ -7,12 +7,13 @@ The paper's values: server_lr 0.01, beta 0.9 and 0.99, tau 1e-3, v0 1e-6.
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
-from minifl.fl.algorithms.fedopt import FedOpt
+from minifl.declared import hyperparameter
+from minifl.fl.algorithms.fedopt import BETA2, FedOpt
 
 
 @dataclass(frozen=True)
 class FedYogi(FedOpt):
-    beta2: float = 0.99
+    beta2: float = hyperparameter(0.99, **BETA2, source="the paper's FedYogi")
 
     def second_moment(self, v, update):
         """v (P,) and D (P,) -> next v.

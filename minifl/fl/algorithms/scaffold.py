@@ -21,23 +21,21 @@ the clients away from the minimum: it converges to that of sum_k F_k / N instead
 from dataclasses import dataclass
 
 from minifl.backend import get_xp
-from minifl.errors import unknown
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.declared import hyperparameter
+from minifl.fl.algorithms.fedavg import SERVER_LR, FedAvg
 from minifl.models import loss_and_grad
-
-SCAFFOLD_OPTIONS = ("II", "I")
 
 
 @dataclass(frozen=True)
 class Scaffold(FedAvg):
-    scaffold_option: str = "II"
-    server_lr: float = 1.0
+    scaffold_option: str = hyperparameter("II", choices=("II", "I"), source="the paper's experimental set-up",
+                                          help="How controls are renewed: II from the steps, I by a gradient.")
+    server_lr: float = hyperparameter(1.0, **SERVER_LR, source="Karimireddy et al.")
 
     kept = broadcast = ("control",)
 
-    def __post_init__(self):
-        if self.scaffold_option not in SCAFFOLD_OPTIONS:
-            raise unknown("--scaffold-option", self.scaffold_option, SCAFFOLD_OPTIONS)
+    def is_fedavg(self, settings, counts):
+        return {"with one client in all, its control equals the server's": len(counts) == 1 and self.server_lr == 1}
 
     def server_state(self, w):
         return {"control": get_xp(w).zeros_like(w)}
