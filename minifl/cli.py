@@ -1,10 +1,13 @@
 """The command line: `python cli.py COMMAND` or `minifl COMMAND`; the commands are in minifl/commands/."""
 
+from importlib import metadata
+
 import click
 
 from minifl.commands import checking, course, federating, looking, paper, training
 from minifl.commands.streams import Careful
 from minifl.errors import InputError
+from minifl.runs.provenance import versions
 
 
 class Commands(Careful, click.Group):
@@ -24,8 +27,19 @@ class Commands(Careful, click.Group):
         ctx.exit(2)
 
 
+def print_version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """minifl's version, and those of what its numbers depend on; CuPy's wheels have a name for each CUDA."""
+    if wanted:
+        cupy = [found.version for found in metadata.distributions() if found.name.startswith("cupy")]
+        found = {**versions(), "cupy": ", ".join(cupy) or "not installed"}
+        click.echo("\n".join(f"{name} {version}" for name, version in found.items()))
+        context.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True,
                                             "max_content_width": 110})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version,
+              help="Print the versions of minifl, Python, NumPy, SciPy and CuPy.")
 def main():
     """Federated learning with layer and feature normalization under label skew."""
 

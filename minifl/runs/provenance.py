@@ -19,13 +19,18 @@ def environment(device, precision="fp32"):
     return {
         "command": shlex.join(["python", *_program(), *sys.argv[1:]]),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"minifl": minifl.__version__, "python": platform.python_version(),
-                     "numpy": np.__version__, "scipy": scipy.__version__},
+        "versions": versions(),
         "commit": _commit(),
         "device": device,
         "precision": precision,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
     }
+
+
+def versions() -> dict[str, str]:
+    """Of minifl and of what its numbers depend on."""
+    return {"minifl": minifl.__version__, "python": platform.python_version(), "numpy": np.__version__,
+            "scipy": scipy.__version__}
 
 
 def _program():

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import numpy as np   # noqa: E402
 import pytest   # noqa: E402
 
 from refusing import refused   # noqa: E402
 
+import minifl   # noqa: E402
 from minifl.commands.display import show_result   # noqa: E402
 
 
@@ -21,6 +23,15 @@ def test_help_shows_the_defaults_of_the_data_sets(cli):
     assert "[default: no; pacs yes]" in text
     assert "[default: crop-flip; pacs resized-crop; mnist crop]" in text
     assert "[default: oneclass; cifar100 nclass; tinyimagenet dirichlet; pacs disjoint; your own dirichlet]" in text
+
+
+def test_version_names_what_numbers_depend_on(cli):
+    code, output, errors = cli("--version")
+    assert (code, errors) == (0, "")
+    found = dict(line.split(" ", 1) for line in output.splitlines())
+    assert list(found) == ["minifl", "python", "numpy", "scipy", "cupy"]
+    assert (found["minifl"], found["numpy"]) == (minifl.__version__, np.__version__)
+    assert found["cupy"] == "not installed" or found["cupy"][0].isdigit()
 
 
 def test_gradcheck_of_one_layer(cli):
