@@ -14,6 +14,7 @@ import sys
 import weakref
 from contextlib import contextmanager
 from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ class StandIn:
 class Stream:
     """A stream; what is asked of it is done at once."""
     capturing = None      # the stream that records
-    current = []          # those of the `with` blocks around
+    current: ClassVar = []      # those of the `with` blocks around
 
     def __init__(self, null=False, non_blocking=False):
         self.null, self.calls = null, []

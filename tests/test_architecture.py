@@ -31,7 +31,7 @@ ON_TOP = {"__main__.py", "cli.py"}               # with commands/, the command l
 LIBRARIES = {"numpy", "scipy", "cupy", "cupyx"}           # click besides, but only on top
 EXTRAS = {"images.py": {"PIL"}, "plots.py": {"matplotlib"}, "sweeps.py": {"hypothesis"}, "pytest.py": {"pytest"},
           "worker.py": {"wire"},   # where it says what is missing; and the worker has a copy of wire.py beside it
-          **dict.fromkeys(("client.py", "server.py", "strategy.py", "nodes.py", "wire.py"), {"flwr"}),
+          **{name: {"flwr"} for name in ("client.py", "server.py", "strategy.py", "nodes.py", "wire.py")},
           "closed.py": {"flwr", "starlette"},
           "certificates.py": {"cryptography"}}     # which comes with flwr
 STANDARD = set(sys.stdlib_module_names)
@@ -168,7 +168,7 @@ def test_files_that_users_name_are_opened_in_two_modules_only(file):
 def test_the_walk_sees_what_opens_files():
     assert set(MAY_OPEN) <= {str(file.relative_to(PACKAGE)) for file in FILES}
     assert {"open"} < set(opening(PACKAGE / "atomic.py"))
-    assert {"open", "np.load", "zipfile.ZipFile"} <= {call for call in opening(PACKAGE / "reading.py")}
+    assert {"open", "np.load", "zipfile.ZipFile"} <= set(opening(PACKAGE / "reading.py"))
     assert "os.open" in set(opening(PACKAGE / "course" / "submission.py"))
 
 

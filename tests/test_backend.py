@@ -19,7 +19,7 @@ def fake_linalg(capability):
 
     def set_compute_type(dtype, compute_type):
         if compute_type == 7 and capability < 80:
-            warnings.warn("only available on GPUs with compute capability 8.0 or higher")
+            warnings.warn("only available on GPUs with compute capability 8.0 or higher", stacklevel=2)
             compute_type = 1
         types[dtype] = compute_type
 

@@ -41,13 +41,12 @@ def test_inside_there_is_one_thread_and_afterwards_as_many_as_before():
     set_all(2)
     if set(blas.threads().values()) != {2}:
         pytest.skip("this BLAS has one thread only")
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError), blas.one_thread():
+        assert set(blas.threads().values()) == {1}
         with blas.one_thread():
             assert set(blas.threads().values()) == {1}
-            with blas.one_thread():
-                assert set(blas.threads().values()) == {1}
-            assert set(blas.threads().values()) == {1}
-            raise KeyError
+        assert set(blas.threads().values()) == {1}
+        raise KeyError
     assert set(blas.threads().values()) == {2}
 
 

@@ -111,7 +111,7 @@ def test_sweep_command(tmp_path, data_dir):
 
 def test_table_of_methods():
     """Each method has a row; the files and tests that it names exist."""
-    rows = [line.split("|") for line in README.splitlines() if line.startswith("| `fed") or line.startswith("| `scaff")]
+    rows = [line.split("|") for line in README.splitlines() if line.startswith(("| `fed", "| `scaff"))]
     assert [row[1].strip(" `") for row in rows] == list(ALGORITHMS)
     for row in rows:
         assert all((ROOT / "minifl/fl/algorithms" / file).exists() for file in re.findall(r"`(\w+\.py)`", row[3]))

@@ -66,7 +66,7 @@ def show_progress(lines, settings, quiet=60):
 def _paced(lines, now=perf_counter):
     """(line, seconds a round with its evaluation), without the first round, in which things start, once the others have
     taken longer than that. now: a clock."""
-    start = now()
+    first = start = now()
     for count, line in enumerate(lines, start=1):
         at = now()
         first = at if count == 1 else first

@@ -184,7 +184,7 @@ def check_fits(settings, dataset, partition, place, processes=1, start=None):
     are, or the run takes more memory than there is at its place, where so many processes share it; None: it will not be
     done."""
     model = settings.network(dataset.num_classes, dataset.image_shape)
-    model.spec
+    model.spec   # noqa: B018 - made here, it says what does not fit
     initial.check(start, settings, model)
     clients_per_round(settings, int((partition.counts.sum(axis=1) > 0).sum()))
     if place is not None:

@@ -65,7 +65,7 @@ def install(tree, library, packages, listable, secret, refused):
             return False
         if path.startswith(own):
             return True
-        for folder in lent:
+        for folder in lent:     # noqa: SIM110 - any() could have been replaced
             if path.startswith(folder) and "-packages/" not in path[length(folder):]:
                 return True
         return False
@@ -88,7 +88,7 @@ def install(tree, library, packages, listable, secret, refused):
             if arguments[0] in MODULES_:       # as if it were not installed: libraries ask for some and do without
                 raise absent(f"{arguments[0]} is not allowed while it is graded")
         elif event.startswith(REFUSED_) and event not in FINE_:
-            refuse(WORDS_[event] if event in WORDS_ else f"use {event}")
+            refuse(WORDS_.get(event, f"use {event}"))
 
     REFUSED_, FINE_, WORDS_, MODULES_ = REFUSED, FINE, dict(WORDS), MODULES
     sys.addaudithook(hook)

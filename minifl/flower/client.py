@@ -80,7 +80,7 @@ def _sent(here, message):
     """What the server sent: w (P,), statistics (S,) and what the method broadcasts."""
     size, dtype = here.model.spec.size, np.float32
     form = {"w": ((size,), dtype), "statistics": ((here.model.statistics.size,), dtype)}
-    return wire.unpack(message.content[wire.ARRAYS], form | {name: ((size,), dtype) for name in here.method.broadcast})
+    return wire.unpack(message.content[wire.ARRAYS], form | dict.fromkeys(here.method.broadcast, ((size,), dtype)))
 
 
 def _number(context, name):

@@ -152,20 +152,20 @@ def loss_gradient_error(model, theta, x, labels):
     return errors[worst], worst
 
 
-def adjoint_error(model, theta, x, rng, statistics={}):
+def adjoint_error(model, theta, x, rng, statistics=None):
     """(worst block error, its block) of u'(Jv) = (J'u)'v for the map theta -> logits, J restricted to a block.
 
     Jv is one complex step along a random direction v of the block, J'u the backward pass for a random u.
     statistics: running means and variances by name: batch norm in evaluation mode
     """
-    logits, cache = model.forward(model.spec.views(theta) | statistics, x)
+    logits, cache = model.forward(model.spec.views(theta) | (statistics or {}), x)
     u = rng.standard_normal(logits.shape)
     gradient = model.spec.flatten(model.backward(u, cache), like=theta)
     errors = {}
     for name, part in model.spec.slices.items():
         v = np.zeros_like(theta)
         v[:, part] = rng.standard_normal((len(theta), part.stop - part.start))
-        moved, _ = model.forward(model.spec.views(theta + 1j * STEP * v) | statistics, x)
+        moved, _ = model.forward(model.spec.views(theta + 1j * STEP * v) | (statistics or {}), x)
         left, right = u * moved.imag / STEP, gradient * v
         added = np.abs(left).sum(axis=(1, 2)), np.abs(right).sum(axis=1)   # the sums themselves may cancel
         error = np.abs(left.sum(axis=(1, 2)) - right.sum(axis=1)) / np.maximum(*added)
@@ -174,7 +174,7 @@ def adjoint_error(model, theta, x, rng, statistics={}):
     return errors[worst], worst
 
 
-def comparable(model, theta, x, labels, statistics={}):
+def comparable(model, theta, x, labels, statistics=None):
     """Whether every block of every client has a gradient that is not 0 nor has its digits cancelled.
 
     In networks this small all ReLUs of a layer can be dead, or one unit be left, which a norm turns into a constant;
@@ -183,7 +183,7 @@ def comparable(model, theta, x, labels, statistics={}):
     larger, a loss that counts three times.
     """
     def gradient(theta, order, times):
-        logits, cache = model.forward(model.spec.views(theta) | statistics, x[:, order])
+        logits, cache = model.forward(model.spec.views(theta) | (statistics or {}), x[:, order])
         loss, loss_cache = softmax_cross_entropy(logits, labels[:, order])
         blocks = model.backward(softmax_cross_entropy_backward(loss * 0 + times, loss_cache), cache)
         return model.spec.flatten(blocks, like=theta) / times

@@ -21,8 +21,8 @@ MANY, FEW = 600, 3            # in inputs with an array of more numbers than tha
 
 class Drawn(dict):
     """name -> array, and what it was drawn as: `sizes`, symbol -> size, with "special" -> the kind of numbers."""
-    sizes = {}
-    plain = ()      # names of the standard normal ones, which may as well be special numbers
+    sizes: dict
+    plain: tuple    # names of the standard normal ones, which may as well be special numbers
 
 
 def inputs(shapes=None, /, *, sizes=None, values=None, special=(), **named):

@@ -1,5 +1,6 @@
 """The check on many inputs: on examples that a strategy draws, and on some of them with special numbers."""
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from minifl.gradcheck.special import FLOAT32, SPECIAL
 
 try:
     import hypothesis
-    from hypothesis import strategies as st
+    from hypothesis import strategies as st     # noqa: F401 - for strategies.py, which needs it, too
 except ImportError as error:
     raise ImportError("minifl.gradcheck.strategies and minifl.gradcheck.pytest draw shapes by hypothesis, which is not "
                       "installed: pip install 'minifl[test]'") from error
@@ -98,10 +99,8 @@ def sweep(forward, backward, strategy, *, examples=EXAMPLES, also=ALSO, fixed=()
         if not checked(arrays, keywords, arrays, {}):
             hypothesis.reject()
 
-    try:
+    with suppress(hypothesis.errors.Unsatisfiable):     # all were discarded
         each()
-    except hypothesis.errors.Unsatisfiable:     # all were discarded
-        pass
     for kind in () if refused else also:
         _also(kind, drawn, forward, checked, clock, seed)
     if refused:

@@ -7,9 +7,10 @@ says how many it saw.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from minifl.paper import STUDIES, collapse
 from minifl.paper.records import measured

@@ -65,7 +65,7 @@ def jacobian_mv(rng):
 def jacobian_gn(rng):
     """Groups share no statistic: between two of them J is 0, and a group's block is MV norm's of its numbers alone."""
     outside, inside, whole = [], [], []
-    for draw in range(DRAWS):
+    for _ in range(DRAWS):
         side, groups, size = rng.integers(2, 4), rng.integers(2, 4), rng.integers(1, 3)
         x = rng.standard_normal((1, 1, side, side, groups * size)) * 10 ** rng.uniform(-2, 2)
         group = np.arange(x.size) % (groups * size) // size                     # of each number, channels last

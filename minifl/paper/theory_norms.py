@@ -12,7 +12,7 @@ may end an equality: where ReLUs are about to die, an example's last vector can 
 """
 
 from dataclasses import asdict, replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -73,7 +73,8 @@ def lemma_1(rng):
     yield holds(f"rho(c t) = c rho(t), c from 0.01 to 100: {names}", [one for one, _ in straight.values()], OUTPUT)
     yield holds(f"rho is the lines t rho(1), -t rho(-1): {names}", [other for _, other in straight.values()], OUTPUT)
     for name in ("gelu", "elu", "softplus", "tanh"):
-        scaled, lines = measure(lambda t, f=getattr(activations, name): f(t)[0])
+        rho = getattr(activations, name)
+        scaled, lines = measure(lambda t: rho(t)[0])
         yield control(f"{name}: rho(c t) against c rho(t), rho against the two lines", [scaled, lines])
 
 
@@ -110,7 +111,7 @@ def eps_in_the_root(rng):
     # inner weights of 1/10 to 1/100, last ones of 1/30 to 1/300: v_a is near eps, and v_b far below
     shrink = 10 ** -rng.uniform((1, 1, 1.5), (2, 2, 2.5), (count, 3))
     weights = [rng.standard_normal((count, a, b)) * shrink[:, i, None, None]
-               for i, (a, b) in enumerate(zip(widths, widths[1:]))]
+               for i, (a, b) in enumerate(pairwise(widths))]
 
     def layer_norm(a):
         gain, bias = np.ones((count, a.shape[2])), np.zeros((count, a.shape[2]))

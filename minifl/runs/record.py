@@ -299,7 +299,7 @@ def _lines(path, name, *, missing_ok=False, ended=False):
     file = Path(path) / name
     try:
         content = reading.whole(file)
-    except FileNotFoundError if missing_ok else ():
+    except FileNotFoundError if missing_ok else ():     # noqa: B030 - or none
         return []
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}.") from error

@@ -209,7 +209,7 @@ def reopen(path, data_dir=None):
                          f"found {dataset.sha256[:16]} ({dataset.source}).")
     counts = read_csv(path / record.PARTITION, dataset.class_names)
     with blaming(path / record.CONFIG):
-        settings.network(dataset.num_classes, dataset.image_shape).spec
+        settings.network(dataset.num_classes, dataset.image_shape).spec   # noqa: B018 - made here, it says what does not fit
     file = record.LISTS if settings.setting == LISTS else record.PARTITION
     known = {LISTS: lambda: lists.read(path / file, dataset), NATURAL: lambda: None}.get(settings.setting, lambda: counts)()
     with blaming(path / file):

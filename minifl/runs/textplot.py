@@ -1,5 +1,6 @@
 """Curves as plain text, for a terminal: ASCII only, the same series always give the same characters."""
 
+from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 from string import ascii_lowercase, ascii_uppercase
 
@@ -68,7 +69,7 @@ def _columns(curve, x_ticks, columns):
         within.setdefault(_place(x, x_ticks, columns), []).append(y)
     known = [(column, sum(ys) / len(ys)) for column, ys in sorted(within.items())]
     yield from known[:1]
-    for (left, y), (right, end) in zip(known, known[1:]):
+    for (left, y), (right, end) in pairwise(known):
         for column in range(left + 1, right + 1):
             yield column, y + (end - y) * (column - left) / (right - left)
 

@@ -237,7 +237,7 @@ def test_a_figure_is_drawn(reproduce, monkeypatch):
 
 def test_without_matplotlib_the_table_is_there_all_the_same(reproduce, monkeypatch, no_matplotlib):
     figure = STUDIES["figure4"]._replace(rounds=3, base=TINY.base, marks=(1, 3),
-                                         paper={row: (10, 20) for row in STUDIES["figure4"].rows})
+                                         paper=dict.fromkeys(STUDIES["figure4"].rows, (10, 20)))
     monkeypatch.setitem(STUDIES, "figure4", figure)
     finish(figure)
     code, output, errors = reproduce("figure4")

@@ -203,7 +203,7 @@ def test_the_protocol_of_pacs():
 
 
 def test_clients_of_domains():
-    assert clients_of_domains(6, "ab") == [range(0, 3), range(3, 6)]
+    assert clients_of_domains(6, "ab") == [range(3), range(3, 6)]
     for clients in (1, 5, 7):
         with pytest.raises(InputError, match=f"--num-clients {clients}: --by-domain .* multiple of 2 .a, b."):
             clients_of_domains(clients, "ab")

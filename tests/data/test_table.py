@@ -45,8 +45,8 @@ def test_csv_from_a_spreadsheet(tmp_path):
 
 
 EXCEL = {
-    "semicolons": "client;cat;dog\r\n0;1;20\r\n1;0;3\r\n".encode(),
-    "semicolons and quotes": 'client;"cat";"dog"\r\n"0";"1";"20"\r\n1;0;3\r\n'.encode(),
+    "semicolons": b"client;cat;dog\r\n0;1;20\r\n1;0;3\r\n",
+    "semicolons and quotes": b'client;"cat";"dog"\r\n"0";"1";"20"\r\n1;0;3\r\n',
     "CSV UTF-8": "\ufeffclient;cat;dog\r\n0;1;20\r\n1;0;3\r\n".encode(),
     "Unicode Text": "client\tcat\tdog\r\n0\t1\t20\r\n1\t0\t3\r\n".encode("utf-16"),
     "UTF-16, the other way round": codecs.BOM_UTF16_BE + "client;cat;dog\r\n0;1;20\r\n1;0;3\r\n".encode("utf-16-be"),

@@ -215,7 +215,7 @@ def test_the_probe_of_a_run_is_of_its_seed(monkeypatch):
     monkeypatch.setattr(diagnostics, "predict", predict)
     run(network(), diagnosed(), of=(data, partition))
     chosen = probe(data.y_test, CLASSES, 11)
-    assert set((images, tuple(labels)) for images, labels in shown) == \
+    assert {(images, tuple(labels)) for images, labels in shown} == \
         {(data.x_test[chosen].tobytes(), tuple(np.repeat(range(CLASSES), 20)))}
     assert len(shown) == 3 * (1 + 5)
 

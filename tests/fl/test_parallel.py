@@ -80,10 +80,9 @@ def test_what_the_function_raises_comes_out_at_its_place(workers):
         return i
 
     before, results = threading.active_count(), []
-    with pytest.raises(ValueError, match="^item 3$"):
-        with in_order(workers) as pool_map:
-            for result in pool_map(work, range(20)):
-                results.append(result)
+    with pytest.raises(ValueError, match="^item 3$"), in_order(workers) as pool_map:
+        for result in pool_map(work, range(20)):
+            results.append(result)
     assert results == [0, 1, 2]
     assert threading.active_count() == before
 
@@ -106,10 +105,9 @@ def test_check_ends_the_work(workers):
             raise Stop
 
     before = threading.active_count()
-    with pytest.raises(Stop):
-        with in_order(workers, check) as pool_map:
-            for result in pool_map(lambda i: (begun.append(i), i)[1], range(1000)):
-                results.append(result)
+    with pytest.raises(Stop), in_order(workers, check) as pool_map:
+        for result in pool_map(lambda i: (begun.append(i), i)[1], range(1000)):
+            results.append(result)
     assert results == [0, 1, 2]
     assert len(begun) <= 3 + max(1, 2 * workers)
     assert threading.active_count() == before
@@ -250,9 +248,8 @@ def test_handlers_come_back_however_the_block_ends(handler, signum):
     with Signals():
         assert signal.getsignal(signum) != before
     assert signal.getsignal(signum) == before
-    with pytest.raises(ValueError):
-        with Signals():
-            raise ValueError
+    with pytest.raises(ValueError), Signals():
+        raise ValueError
     assert signal.getsignal(signum) == before
     with Signals():                         # one within the other: each puts back what it found
         with Signals() as inner:
@@ -293,10 +290,9 @@ def test_in_a_thread_signals_are_left_to_the_main_thread(handler):
 @BOTH
 def test_a_signal_ends_work_in_threads_between_two_results(handler, signum):
     done = []
-    with pytest.raises(Interrupted):
-        with Signals() as signals, in_order(2, signals.check) as pool_map:
-            for result in pool_map(lambda i: i, range(1000)):
-                done.append(result)
-                if result == 5:
-                    signal.raise_signal(signum)
+    with pytest.raises(Interrupted), Signals() as signals, in_order(2, signals.check) as pool_map:
+        for result in pool_map(lambda i: i, range(1000)):
+            done.append(result)
+            if result == 5:
+                signal.raise_signal(signum)
     assert done == list(range(6))

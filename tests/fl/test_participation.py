@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
@@ -81,7 +81,7 @@ def test_rounds_are_independent_of_each_other():
     """A client of one round is in the next one as often as any other."""
     n, p = 3000, 0.3
     chosen = rounds(n + 1, list(range(10)), participation=p)
-    again = sum(len(set(a) & set(b)) for a, b in zip(chosen, chosen[1:]))
+    again = sum(len(set(a) & set(b)) for a, b in pairwise(chosen))
     # |A & B| is hypergeometric: mean 10 p², variance 10 p (1-p) p (1-p) 10/9
     mean, sigma = 10 * p * p * n, math.sqrt(n * 10 * (p * (1 - p)) ** 2 * 10 / 9)
     assert abs(again - mean) < SIGMAS * sigma

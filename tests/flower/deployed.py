@@ -10,6 +10,7 @@ started is left.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -161,10 +162,8 @@ def main():
         failed = trial(options, more, folder)
     finally:
         for process in started:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         for pid, name in ours(folder):
             say(f"killed what was left: {name}")
             os.kill(pid, signal.SIGKILL)

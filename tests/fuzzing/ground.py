@@ -1,5 +1,6 @@
 """What the cases begin with: a small data set under several names, runs, archives; and processes with a time limit."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -83,10 +84,8 @@ def _waited_for(child):
             break
         time.sleep(pause)
         pause = min(0.05, 1.2 * pause)
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)        # also what it has started
-    except (ProcessLookupError, PermissionError):
-        pass
     if not done:
         os.waitpid(child, 0)
         return None

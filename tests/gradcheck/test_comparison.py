@@ -128,7 +128,7 @@ def test_an_instrument_is_counted_where_it_runs(monkeypatch):
 
 def test_right_ones_are_drawn_several_times(monkeypatch):
     seeds = []
-    monkeypatch.setattr(comparison, "right_trials", lambda chosen, seed, seconds: [seeds.append(seed)] and [])
+    monkeypatch.setattr(comparison, "right_trials", lambda chosen, seed, seconds: seeds.append(seed) or [])
     comparison.record(seed=4, layer="flatten")
     assert seeds == [4, 5, 6]
 

@@ -177,7 +177,9 @@ def counted(x, state):
 
 
 def test_a_mutable_option_is_fresh_for_each_call_and_example():
-    backward = (lambda dy, calls: dy * calls)
+    def backward(dy, calls):
+        return dy * calls
+
     given = {"mode": "train"}
     assert check(with_options(counted, state=given), backward, {"x": X}).passed
     assert sweep(counted, backward, inputs(x="N D").map(lambda x: (x, {"state": given})), examples=5).passed

@@ -1,6 +1,7 @@
 """The memory estimate against what NumPy allocates, and runs that would not fit refused before anything is made."""
 
 import tracemalloc
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_what_the_message_says_would_fit_does(place, chosen, options):
     with pytest.raises(InputError) as caught:
         memory.check_fits(settings, DATA, partition, place, available=available)
     words = str(caught.value).partition("It would fit with ")[2].replace(",", "").rstrip(".").split()
-    named = {name: value for name, value in zip(words, words[1:]) if name.startswith("--")}
+    named = {name: value for name, value in pairwise(words) if name.startswith("--")}
     assert set(options) <= named.keys()
     for name, value in named.items():
         field, value = name[2:].replace("-", "_"), float(value) if name == "--width" else int(value)

@@ -246,7 +246,7 @@ def avg_gradient(student, given):
 def global_gradient(student, given):
     """dx of global average pooling is the derivative of the mean by each pixel."""
     pool = student("minifl.layers.pool")
-    for words, x, _ in pool_problems(given):
+    for _, x, _ in pool_problems(given):
         y, cache = pool.global_avg_pool(x)
         dy = given.rng("dy").standard_normal(y.shape)
         slopes = [along(d, pool.global_avg_pool(units(x.shape[1:]))[0]) for d in dy]

@@ -5,6 +5,7 @@ complex step is taken on one copy of the network for each entry. Losses are summ
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def a_network(given, purpose):
     layers = given.size("layers", 3, 4)
     widths = [given.size(f"width {layer}", 4, 6) for layer in range(layers + 1)] + [classes]
     while True:
-        weights = [rng.standard_normal((a, b)) * (1.5 / a) ** 0.5 + 0.3 for a, b in zip(widths, widths[1:])]
+        weights = [rng.standard_normal((a, b)) * (1.5 / a) ** 0.5 + 0.3 for a, b in pairwise(widths)]
         biases = [rng.standard_normal(width) for width in widths[1:-1]]
         x = rng.standard_normal((m, widths[0]))
         if _shortest(given, x, weights, biases) > SAFE:

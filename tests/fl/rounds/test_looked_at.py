@@ -70,7 +70,7 @@ def test_numbers_are_those_of_these_clients_where_all_are_tested(model, w, data,
         if "local_accuracy" not in all_:
             assert record == all_
             continue
-        whose = [k for k in looked_at(settings(local_eval_clients=2, **options), answered)]
+        whose = list(looked_at(settings(local_eval_clients=2, **options), answered))
         assert record.pop("local_clients", answered) == whose
         for name in ("local_accuracy", "local_own_accuracy"):
             assert record.pop(name) == [value for k, value in zip(answered, all_.pop(name)) if k in whose]

@@ -214,7 +214,7 @@ def test_a_run_begun_before_there_were_seals_goes_on_and_is_sealed_from_then_on(
     reference = to_the_end(tmp_path / "reference", algorithm="scaffold")
     out = interrupted(tmp_path / "run", 7, OFTEN, algorithm="scaffold")
     (out / record.DIAGNOSTICS).touch()
-    kept = [file for file in checkpoint.files(out)]
+    kept = list(checkpoint.files(out))
     contents = [file.read_bytes() for file in kept]
     unseal(out)
     (out / record.DIAGNOSTICS).unlink()
