@@ -149,7 +149,8 @@ def speeds(repetitions):
     a, b = np.ones((1600, 320), np.float32), np.ones((320, 64), np.float32)
     square, source = np.ones((1024, 1024), np.float32), np.ones(1 << 21, np.float32)    # 8 MB: beyond the caches of a core
     out, small, big = np.empty_like(source), np.empty((1600, 64), np.float32), np.empty_like(square)
-    taken = measure.alternating({"small": lambda: np.matmul(a, b, out=small), "square": lambda: np.matmul(square, square, out=big),
+    taken = measure.alternating({"small": lambda: np.matmul(a, b, out=small),
+                                 "square": lambda: np.matmul(square, square, out=big),
                                  "copy": lambda: np.copyto(out, source)}, 5 * repetitions)
     fastest = {name: min(t["all"]) for name, t in taken.items()}
     return (max(2 * a.size * 64 / fastest["small"], 2 * 1024 ** 3 / fastest["square"]),
@@ -172,12 +173,14 @@ def main():
         flop_speed, byte_speed = speeds(arguments.repetitions)
         print(f"fastest product {flop_speed / 1e9:.0f} GFLOP/s, copy {byte_speed / 1e9:.1f} GB/s (read + written)")
         print(f"{'':36} {'forward ms':^27} {'backward ms':^27}")
-        print(f"{'layer':36} {'minifl':>8} {'PyTorch':>9} {'floor':>8} {'minifl':>8} {'PyTorch':>9} {'floor':>8}  difference")
+        print(f"{'layer':36} {'minifl':>8} {'PyTorch':>9} {'floor':>8} {'minifl':>8} {'PyTorch':>9} {'floor':>8}  "
+              "difference")
         for layer in layers():
             if arguments.only not in layer.name:
                 continue
             line = compared(layer, arguments.repetitions)
-            line["floor"] = [max(flops / flop_speed, moved / byte_speed) for flops, moved in zip(line["flops"], line["bytes"])]
+            line["floor"] = [max(flops / flop_speed, moved / byte_speed)
+                             for flops, moved in zip(line["flops"], line["bytes"])]
             ms = {name: 1e3 * s for name, s in line["seconds"].items()}
             print(f"{layer.name:36} {ms['forward']:8.3f} {ms['their forward']:9.3f} {1e3 * line['floor'][0]:8.3f} "
                   f"{ms['backward']:8.3f} {ms['their backward']:9.3f} {1e3 * line['floor'][1]:8.3f}  "

@@ -72,8 +72,8 @@ def check(path):
     try:
         there = os.stat(path)
         if kind := other_kind(there.st_mode):
-            raise InputError(f"{path} exists and cannot be written: it is {kind}, and only regular files are; choose another "
-                             f"name")
+            raise InputError(f"{path} exists and cannot be written: it is {kind}, and only regular files are; choose "
+                             f"another name")
     except FileNotFoundError:
         there = None
     except InputError:

@@ -143,7 +143,8 @@ def show_result(result, dataset):
                + ("no client has any; " if mean is None else f"{100 * mean:.2f} % mean over clients; ") +
                f"loss {result['test_loss']:.4f}.")
     if "tested_clients" in result:
-        click.echo(f"These are of the models of {len(result['tested_clients'])} of {len(result['client_accuracy']):,} clients.")
+        click.echo(f"These are of the models of {len(result['tested_clients'])} of {len(result['client_accuracy']):,} "
+                   "clients.")
     classes = list(zip(dataset.class_names, result["class_accuracy"]))
     if len(classes) > MOST_CLASSES:
         click.echo(f"Of {len(classes)} classes the five best and the five worst (all are in the record):")

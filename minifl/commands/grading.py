@@ -38,7 +38,8 @@ class Id(click.ParamType):
 @click.option("--variant", metavar="AXIS=VALUE,...", help="Instead of the student's.")
 @click.option("--gradescope", type=FileName(), help="submission_metadata.json: the student is its first e-mail address.")
 @hidden_option
-@click.option("--json", "json_file", type=FileName(written=True), help="Write results as Gradescope reads them; of one submission.")
+@click.option("--json", "json_file", type=FileName(written=True),
+              help="Write results as Gradescope reads them; of one submission.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
 def grade_command(submission, assignment, student, variant, gradescope, hidden, json_file, seconds, memory):

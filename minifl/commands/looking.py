@@ -111,7 +111,8 @@ def partition_command(data_dir, table_file, csv_file, json_file, **chosen):
     if csv_file:
         table.write_csv(csv_file, partition.counts, dataset.class_names)
         flag = {None: "", True: " --by-domain", False: " --no-by-domain"}[chosen["by_domain"]]
-        _show_written(csv_file, flag + ("" if by_counts else "; clients then get as many examples of each class, but others"))
+        others = "" if by_counts else "; clients then get as many examples of each class, but others"
+        _show_written(csv_file, flag + others)
     if json_file:
         lists.write(json_file, partition)
         _show_written(json_file)

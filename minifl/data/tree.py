@@ -82,7 +82,8 @@ def _open_zip(path):
         reading.check_regular(path)
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{path}: neither a folder nor a whole zip archive ({getattr(error, 'strerror', None) or error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: neither a folder nor a whole zip archive ({reason})") from error
     infos = archive.NameToInfo.values()
     return archive, {info.filename: info.file_size for info in infos
                      if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16) and not hidden(info.filename)}

@@ -62,14 +62,14 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
     data       Dataset whose arrays lie on w's device
     partition  Partition: counts, and for each client its train and test indices, on the host
     record     round (from 1); clients: how many answered; train_loss: mean over the clients that answered weighted
-               as their messages, None if none did; sampled: their numbers, unless it is always all; failed: the numbers of those
-               that did not answer, if dropouts are simulated; lr, unless it is constant; absent, if any were: client
-               and reason of each that was asked in vain;
+               as their messages, None if none did; sampled: their numbers, unless it is always all; failed: the numbers
+               of those that did not answer, if dropouts are simulated; lr, unless it is constant; absent, if any were:
+               client and reason of each that was asked in vain;
                in rounds divisible by eval_every and in the last one the entries of `evaluate`, in those divisible by
                local_eval_every and in the last one (0: in none) local_accuracy and local_own_accuracy, a number for
-               each client that answered or for local_clients, those of them that are looked at; with settings.diagnose, where the global model is tested, diagnostics
-               (diagnostics.py); seconds, with the tests of the clients' models, without that of the global one and
-               without diagnostics
+               each client that answered or for local_clients, those of them that are looked at; with
+               settings.diagnose, where the global model is tested, diagnostics (diagnostics.py);
+               seconds, with the tests of the clients' models, without that of the global one and without diagnostics
     cuda_graphs  whether the local steps of a call run as a CUDA graph (graph.py); on the CPU there are none
     check      called between two pieces of work; what it raises ends the rounds
     absent     round (from 1) -> {client: reason}, those that do not answer: a federation's rounds done again

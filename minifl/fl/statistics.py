@@ -10,8 +10,8 @@ local steps (local.py). Then:
     local    FedBN (Li et al. 2021, "FedBN", Algorithm 1). Statistics, gain and bias of each batch norm stay with their
              client from round to round and are never sent; all else is averaged. There are as many models as clients,
              each the server's parameters with one client's batch norms, and each is tested on the whole test set as
-             well as on its client's part (evaluate.py); of many clients those of a sample (participation.looked_at). A client
-             that has not taken part yet has them as they start.
+             well as on its client's part (evaluate.py); of many clients those of a sample (participation.looked_at). A
+             client that has not taken part yet has them as they start.
     batch    No running statistics. The model is tested with those of each batch of test images: its answers depend on
              which images are tested together, so these are a fixed mixture of the test set (evaluate.py).
 

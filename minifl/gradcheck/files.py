@@ -26,7 +26,8 @@ def layers(path, name=""):
     lacking = [said for each in chosen if (said := modules.missing(found, shapes, each, FORM))]
     if lacking:
         known = [each for each in modules.pairs(module, shapes) if each != name]
-        raise InputError(f"{path}: {'; '.join(lacking)}.{' Its layers are ' + ', '.join(known) + '.' if name and known else ''}")
+        others = f" Its layers are {', '.join(known)}." if name and known else ""
+        raise InputError(f"{path}: {'; '.join(lacking)}.{others}")
     return [(each, found[each], shapes[each]) for each in chosen]
 
 

@@ -103,7 +103,8 @@ def _factor(a, n, sizes):
     if s == 0 or not np.abs(a - s * n).max() <= SHARE * min(abs(s - 1), abs(s), 1e-4) * np.abs(n).max():
         return ""
     if abs(s - 1) < CLOSE:
-        return f"off by the same factor everywhere, 1 {'+' if s > 1 else '-'} {abs(s - 1):.2g}: a rounded constant, or an eps?"
+        return (f"off by the same factor everywhere, 1 {'+' if s > 1 else '-'} {abs(s - 1):.2g}: a rounded constant, or an "
+                "eps?")
     if abs(s + 1) < 1e-6:
         return "the sign is wrong"
     name = factor_name(abs(s), sizes)
@@ -122,8 +123,8 @@ def _factor(a, n, sizes):
 def _small(a, n):
     """Too small an error to tell one reason from another by it."""
     error = np.abs(a - n).max() / np.abs(n).max()
-    return (f"nearly right, off by {error:.0e} of the largest entry: a lower precision inside, an eps at another place, or an "
-            "approximation?")
+    return (f"nearly right, off by {error:.0e} of the largest entry: a lower precision inside, an eps at another place, or "
+            "an approximation?")
 
 
 def _rearranged(a, n, same):

@@ -72,8 +72,8 @@ def missing(found, shapes, name, form):
     if lacking:
         return f"the module has no function {' and no function '.join(lacking)}; a case needs the pair {pair}"
     if name not in shapes:
-        return (f"the module has the pair {getattr(forward, '__name__', name)} and {name}{BACKWARD}, and no shapes are given for it; "
-                f"{form.format(name=name)}, a symbolic shape for each argument")
+        return (f"the module has the pair {getattr(forward, '__name__', name)} and {name}{BACKWARD}, and no shapes are given "
+                f"for it; {form.format(name=name)}, a symbolic shape for each argument")
     return ""
 
 
@@ -89,8 +89,8 @@ def swept(pair, chosen, drawn, fixed, checked):
     elif callable(strategy) and not isinstance(strategy, st.SearchStrategy):
         strategy = st.integers(0, 2 ** 32 - 1).map(lambda seed: _arrays(chosen.shapes(np.random.default_rng(seed))))
     elif not isinstance(strategy, st.SearchStrategy):
-        raise InputError(f"the shapes are {strategy!r}; they should be a dictionary, name -> symbolic shape such as 'K N D', or "
-                         "a function of rng that returns a dictionary, name -> array.")
+        raise InputError(f"the shapes are {strategy!r}; they should be a dictionary, name -> symbolic shape such as 'K N "
+                         "D', or a function of rng that returns a dictionary, name -> array.")
     return sweep(with_options(pair[0], **chosen.keywords), pair[1], strategy, fixed=unchanging, **(checked | chosen.checked))
 
 
@@ -101,8 +101,8 @@ def verdict(found):
 
 def _arrays(inputs):
     if not isinstance(inputs, dict):
-        raise InputError(f"the function that draws the inputs returned {type(inputs).__name__}; it should return a dictionary, "
-                         "name -> array.")
+        raise InputError(f"the function that draws the inputs returned {type(inputs).__name__}; it should return a "
+                         "dictionary, name -> array.")
     return inputs
 
 

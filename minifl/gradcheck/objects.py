@@ -131,8 +131,8 @@ def _gradient(obj, name, place, where):
                     return held[key]
         elif isinstance(held, (list, tuple)) and place < len(held):
             return held[place]
-    raise InputError(f"{type(obj).__name__} has no gradient of {name}: neither {', '.join(f'obj.{n}' for n in names[:4])} nor "
-                     f"{_listed(GRADIENT_HOLDERS, name)}; say where it is, from_object(..., {name}=\"attribute\") or "
+    raise InputError(f"{type(obj).__name__} has no gradient of {name}: neither {', '.join(f'obj.{n}' for n in names[:4])} "
+                     f"nor {_listed(GRADIENT_HOLDERS, name)}; say where it is, from_object(..., {name}=\"attribute\") or "
                      f"{name}=function of the object.")
 
 

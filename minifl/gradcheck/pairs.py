@@ -117,8 +117,8 @@ def call(forward, inputs):
     result = forward(*inputs.values())
     if not isinstance(result, tuple) or len(result) != 2:
         what = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
-        raise InputError(f"forward returned {what}; it should return (y, cache). In minifl.gradcheck there is from_vjp for a "
-                         "plain function with a vjp, from_loss for one that returns its gradient, too, from_outputs for "
+        raise InputError(f"forward returned {what}; it should return (y, cache). In minifl.gradcheck there is from_vjp for "
+                         "a plain function with a vjp, from_loss for one that returns its gradient, too, from_outputs for "
                          "several outputs, and from_object for a class.")
     y = np.asarray(result[0])
     if y.dtype.kind not in "fc":

@@ -102,8 +102,8 @@ def _local(at, name, parts):
             if all(right):
                 alone = not any(np.any(np.delete(part, i, axis=own)) for i, part in enumerate(found))
                 time = ", as it flows back in time?" if _causal(at, name, axis, own) else ""
-                return (f"along axis {own} the part of each place's own dy is right, that of dy at {'later' if time else 'other'} "
-                        f"places is {'missing' if alone else 'wrong'}{time}")
+                return (f"along axis {own} the part of each place's own dy is right, that of dy at "
+                        f"{'later' if time else 'other'} places is {'missing' if alone else 'wrong'}{time}")
     return ""
 
 

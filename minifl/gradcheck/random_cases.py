@@ -136,8 +136,8 @@ def _loss(rng):
 @_layer("smoothed_cross_entropy")
 def _smoothed(rng):
     part, (_, _, inputs, _) = float(rng.uniform(0, 1)), _loss(rng)
-    return (lambda *a: smoothing.smoothed_cross_entropy(*a, smoothing=part), smoothing.smoothed_cross_entropy_backward, inputs,
-            "labels")
+    return (lambda *a: smoothing.smoothed_cross_entropy(*a, smoothing=part), smoothing.smoothed_cross_entropy_backward,
+            inputs, "labels")
 
 
 def _norm(name, module=norm, option="eps"):

@@ -37,7 +37,8 @@ def varying_factor(a, n, x, others, same):
         s = (left * right).sum(axis=1) / np.where(np.any(right, axis=1), (right * right).sum(axis=1), 1)
         if np.any(np.abs(s - 1) < 1e-6) or np.any(np.abs(s) < 1e-6):
             return ""
-        return f"off by a factor that is the same over {axes_name(axes)} and differs between the rest{_known(s, x, axes, others)}"
+        return (f"off by a factor that is the same over {axes_name(axes)} and differs between the rest"
+                f"{_known(s, x, axes, others)}")
     return ""
 
 

@@ -138,7 +138,8 @@ def check_files(path):
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise InputError(f"{file} is in the way of the run's own file of that name: {error.strerror}; remove it.") from error
+            raise InputError(f"{file} is in the way of the run's own file of that name: {error.strerror}; remove "
+                             "it.") from error
 
 
 def read_seconds(path):

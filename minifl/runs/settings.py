@@ -70,8 +70,8 @@ class Settings:
     """The choices of a run, each declared once: options and checks are made from it. Those without a default here have one
     for each data set.
 
-    Besides there is a field for each hyperparameter of a method, None where the method has none of that name: `Settings(...)`
-    makes an object of the class that has them.
+    Besides there is a field for each hyperparameter of a method, None where the method has none of that name:
+    `Settings(...)` makes an object of the class that has them.
     """
     data: str = declared(wanted="the name of a data set")
     rounds: int = declared(at_least=1)
@@ -79,7 +79,8 @@ class Settings:
     width: float = declared(above=0, at_most=MAX_WIDTH, help="Multiplies channels and hidden units.")
     local_eval_every: int = declared(
         at_least=0, help="Rounds between tests of the clients' own models before averaging; 0: none.")
-    model: str = declared(choices=MODELS, help="cnn: as the authors released it; cnn-table7: as they printed it; vit: small.")
+    model: str = declared(
+        choices=MODELS, help="cnn: as the authors released it; cnn-table7: as they printed it; vit: small.")
     augment: str = declared(choices=AUGMENTATIONS, help="crop: shifted by up to 4 pixels; flip: mirrored or not; "
                                                         "resized-crop: a random part, stretched, mirrored or not.")
     setting: str = declared(choices=lambda: (*SETTINGS, NATURAL), help=(
