@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minifl.data import augment, counts
+from minifl.data import augment, splits
 from minifl.errors import InputError
 from minifl.fl import local, participation, statistics
 from minifl.fl.algorithms.feddecorr import FedDecorr
@@ -24,7 +24,6 @@ class Chosen:
 def mine(monkeypatch):
     """Every list of names has one more, as whoever adds a norm or a split of their own would begin."""
     monkeypatch.setitem(arrangement.WHERE, "mine", ("mine",) * 3)
-    monkeypatch.setattr(counts, "SETTINGS", (*counts.SETTINGS, "mine"))
 
 
 def test_a_norm_of_an_unknown_kind_is_no_batch_norm(mine):
@@ -47,7 +46,7 @@ def test_every_kind_that_is_said_to_be_valid_is_one():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: counts.label_counts("mine", [10, 10], 2, 0), "--setting 'mine' .* iid, .*dirichlet-balanced"),
+    (lambda: splits.label_counts("mine", [10, 10], 2, 0), "--setting 'mine' .* iid, .*dirichlet-balanced"),
     (lambda: augment.augment("mine", np.zeros((2, 4, 4, 3), np.uint8), 0, 0, 0), "--augment 'mine' .* none, crop"),
     (lambda: local.learning_rate(Chosen(), 3), "--lr-schedule 'mine' .* constant, cosine, step"),
     (lambda: participation.batch_sizes(Chosen(), 9), "--last-batch 'mine' .* full, partial"),

@@ -5,8 +5,8 @@ import json
 
 from minifl import reading
 from minifl.data import lists, table
-from minifl.data.counts import check_counts
-from minifl.data.partition import NATURAL, Listed, class_sizes
+from minifl.data.counts import check_counts, class_sizes
+from minifl.data.partition import NATURAL, Listed
 from minifl.errors import InputError
 from minifl.runs import initial
 from minifl.runs.settings import GIVEN, LISTS, TABLE, choices

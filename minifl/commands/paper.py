@@ -11,7 +11,7 @@ from minifl.commands.options import (FileName, Several, data_dir_option, device_
                                      precision_option)
 from minifl.commands.training import do_runs, show_advice
 from minifl.data import table
-from minifl.data.counts import label_counts
+from minifl.data.splits import label_counts
 from minifl.data.registry import load
 from minifl.errors import InputError
 from minifl.runs import record

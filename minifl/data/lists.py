@@ -14,6 +14,7 @@ import numpy as np
 
 from minifl import reading
 from minifl.atomic import replacing
+from minifl.data.own import checked_lists
 from minifl.data.partition import Listed, of_lists
 from minifl.data.table import partition_hash
 from minifl.errors import InputError
@@ -62,24 +63,14 @@ def read(path, dataset):
 
 def _checked(clients, part, size, fail):
     """K ascending int64 arrays of the indices of `part`, of which the data set has `size`."""
-    owner, checked = np.full(size, -1), []
-    for k, client in enumerate(clients):
-        indices = client.get(part, [])
+    given = [client.get(part, []) for client in clients]
+    for k, indices in enumerate(given):
         if not isinstance(indices, list) or not set(map(type, indices)) <= {int}:
             fail(f"client {k}: {part} is not a list of whole numbers")
-        outside = [i for i in indices if not 0 <= i < size]
+        outside = [i for i in indices if not 0 <= i < size]     # of any length, where NumPy's numbers end
         if outside:
             fail(f"client {k}: {part} has the index {outside[0]}, and the data set's {part} images are 0 to {size - 1}")
-        own = np.sort(np.array(indices, np.int64))
-        twice = own[1:][own[1:] == own[:-1]]
-        if len(twice):
-            fail(f"client {k}: {part} has the index {twice[0]} twice")
-        shared = own[owner[own] >= 0]
-        if len(shared):
-            fail(f"client {k}: {part} has the index {shared[0]}, which client {owner[shared[0]]} has, too")
-        owner[own] = k
-        checked.append(own)
-    return checked
+    return checked_lists(given, size, lambda k, found: fail(f"client {k}: {part} {found}"))
 
 
 def text(partition):

@@ -47,18 +47,16 @@ def split(settings, dataset, given=None):
                              f"clients; leave --num-clients out or give {len(given.train)}.")
         return given
     memory.check_partition(settings.num_clients, dataset.num_classes)
-    domains = None
     if settings.setting == NATURAL and not dataset.domain_names:
         raise InputError(f"--setting {NATURAL}: the data set {dataset.name} does not say whose its examples are; take "
                          f"another setting, or data with users or domains, as data_scripts/leaf.py makes them.")
-    if settings.by_domain or settings.setting == NATURAL:
-        if not dataset.domain_names:
-            raise InputError(f"--by-domain: the data set {dataset.name} has no domains; give --no-by-domain, or data "
-                             f"that have them, such as embedded or pacs.")
-        domains = dataset.domain_train, dataset.domain_test, dataset.domain_names
+    if settings.by_domain and not dataset.domain_names:
+        raise InputError(f"--by-domain: the data set {dataset.name} has no domains; give --no-by-domain, or data that have "
+                         f"them, such as embedded or pacs.")
+    domains = (dataset.domain_train, dataset.domain_test, dataset.domain_names) if dataset.domain_names else None
     return make_partition(settings.setting if given is None else given, dataset.y_train, dataset.y_test,
                           dataset.num_classes, settings.num_clients, settings.data_seed, domains=domains,
-                          **settings.partition_options())
+                          by_domain=settings.by_domain, **settings.partition_options())
 
 
 def on_device(dataset, xp):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from minifl.data.augment import AUGMENTATIONS
-from minifl.data.counts import SETTINGS
-from minifl.data.partition import NATURAL
+from minifl.data.partition import SETTINGS
+from minifl.data.splits import OPTIONS
 from minifl.declared import Choice, choices_of, declared
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS, hyperparameters
@@ -83,7 +83,7 @@ class Settings:
         choices=MODELS, help="cnn: as the authors released it; cnn-table7: as they printed it; vit: small.")
     augment: str = declared(choices=AUGMENTATIONS, help="crop: shifted by up to 4 pixels; flip: mirrored or not; "
                                                         "resized-crop: a random part, stretched, mirrored or not.")
-    setting: str = declared(choices=lambda: (*SETTINGS, NATURAL), help=(
+    setting: str = declared(choices=SETTINGS, help=(
         "How labels are spread over the clients; dirichlet-balanced: as NIID-Bench and, by default, Flower do it; quantity: "
         "sizes differ, labels do not; natural: a client for each user (domain) of the data."))
     num_clients: int = declared(at_least=1)
@@ -209,7 +209,7 @@ class Settings:
 
     def partition_options(self):
         """The choices that `make_partition` takes by name."""
-        return {name: getattr(self, name) for name in ("classes_per_client", "dirichlet_alpha", "min_size")}
+        return {name: getattr(self, name) for name in OPTIONS}
 
 
 def choices() -> dict[str, Choice]:

@@ -1,5 +1,6 @@
 """Assignment 4: its variants together, answers that are none, the mean as in rounds.py, its experiment."""
 
+import functools
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from minifl.course import assignments, carve, running
 from minifl.course.hw4 import averaging, collapse, tests
-from minifl.data import counts, partition
+from minifl.data import counts, partition, splits
 from minifl.fl import diagnostics, local
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.fl.rounds import Reply, collect
@@ -74,7 +75,7 @@ ANSWERS = {"zeros": leaves(lambda value: 0 * np.asarray(value)),
 FUNCTIONS = [(local, "local_sgd", "local steps"), (local, "weight_of_steps", "weights of the steps"),
              (averaging, "mean_message", "federated averaging"), (FedAvg, "message", "federated averaging"),
              (FedAvg, "server", "federated averaging"), (counts, "apportion", "label counts"),
-             (counts, "_one_class", "label counts"), (counts, "_top_up", "label counts"),
+             (splits.TABLES, "oneclass", "label counts"), (counts, "top_up", "label counts"),
              (partition, "assign", "dealing the examples"), (diagnostics, "spectrum", "collapse"),
              (diagnostics, "class_means", "collapse"), (collapse, "lowest_loss", "collapse"),
              (collapse, "at_the_floor", "collapse")]
@@ -84,8 +85,13 @@ FUNCTIONS = [(local, "local_sgd", "local steps"), (local, "weight_of_steps", "we
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("where, name, part", FUNCTIONS, ids=[f[1] for f in FUNCTIONS])
 def test_what_is_no_answer_costs_points_of_its_part_alone(where, name, part, answer):
-    right = getattr(where, name)
-    with mock.patch.object(where, name, lambda *args, **options: answer(right(*args, **options))):
+    table = isinstance(where, dict)
+    right = where[name] if table else getattr(where, name)
+
+    @functools.wraps(right)     # a setting is asked for the names of its parameters
+    def wrong(*args, **options):
+        return answer(right(*args, **options))
+    with mock.patch.dict(where, {name: wrong}) if table else mock.patch.object(where, name, wrong):
         assert lost() == {part}
 
 

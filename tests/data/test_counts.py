@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from minifl.data.counts import PAPER_2CLASS, PAPER_DIR, _top_up, apportion, check_counts, label_counts, of_domain
+from minifl.data.counts import apportion, check_counts, top_up
+from minifl.data.splits import PAPER_2CLASS, PAPER_DIR, label_counts, of_domain
 from minifl.errors import InputError
 from minifl.rng import PARTITION, address
 
@@ -173,7 +174,7 @@ def test_dirichlet_moments(alpha):
 def test_dirichlet_tops_up_by_hand():
     counts = np.array([[10, 0], [1, 7], [0, 0], [0, 1]])
     # client 2 takes 3 of 10; client 3 lacks 2, then (0, 0) and (1, 1) hold 7 each: the lower client gives
-    np.testing.assert_array_equal(_top_up(counts, 3), [[5, 0], [1, 7], [3, 0], [2, 1]])
+    np.testing.assert_array_equal(top_up(counts, 3), [[5, 0], [1, 7], [3, 0], [2, 1]])
 
 
 def test_presets_are_the_tables_of_the_paper():
@@ -196,7 +197,7 @@ def test_presets_scale_to_other_class_sizes(setting):
 # ---- errors
 
 @pytest.mark.parametrize("setting, options, message", [
-    ("foo", {}, r"--setting foo: unknown; valid are iid, oneclass, .*paper-dir0\.1"),
+    ("foo", {}, r"--setting 'foo' is unknown; valid are iid, oneclass, .*paper-dir0\.1"),
     ("iid", dict(num_clients=0), r"--num-clients 0: must be a whole number from 1 to "),
     ("iid", dict(num_clients=-3), r"--num-clients -3: "),
     ("iid", dict(num_clients=2.5), r"--num-clients 2\.5: must be a whole number"),
@@ -207,7 +208,7 @@ def test_presets_scale_to_other_class_sizes(setting):
     ("oneclass", dict(num_clients=50_001),
      r"--num-clients 50001: class 0 has 5000 .* 5001 clients .* at most 50000 "),
     ("disjoint", dict(num_clients=11), r"--num-clients 11: --setting disjoint .* at most 10"),
-    ("nclass", dict(classes_per_client=0), r"--classes-per-client 0: .* from 1 to 10"),
+    ("nclass", dict(classes_per_client=0), r"--classes-per-client 0: must be a whole number of at least 1"),
     ("nclass", dict(classes_per_client=11), r"--classes-per-client 11: .* from 1 to 10"),
     ("nclass", dict(num_clients=4), r"--num-clients 4 with --classes-per-client 2: .* at least 10"),
     ("nclass", dict(num_clients=9, classes_per_client=1), r"--num-clients 9 with --classes-per-client 1: "),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from minifl.data.counts import SETTINGS, label_counts
 from minifl.data.partition import TEST, TRAIN, assign, clients_of_domains, make_partition
+from minifl.data.splits import TABLES, label_counts
 from minifl.errors import InputError
 
 seeds = st.integers(0, 2**40)
@@ -60,7 +60,7 @@ def test_partitions_of_the_records_stay_what_they_are():
 
 
 @settings(max_examples=150, deadline=None)
-@given(class_sizes, st.integers(1, 12), seeds, st.sampled_from(SETTINGS[:6]))
+@given(class_sizes, st.integers(1, 12), seeds, st.sampled_from(list(TABLES)[:6]))
 def test_partitions_are_disjoint_complete_and_reproducible(sizes, clients, seed, setting):
     if setting == "disjoint":
         clients = min(clients, len(sizes))
@@ -83,7 +83,7 @@ def test_partitions_are_disjoint_complete_and_reproducible(sizes, clients, seed,
         np.testing.assert_array_equal(mine, same)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", TABLES)
 def test_another_seed_draws_other_examples(setting):
     y = labels_of(np.full(10, 50))
     drawn = [make_partition(setting, y, y, 10, 10, seed, min_size=5) for seed in (0, 1)]
@@ -143,12 +143,12 @@ OPTIONS = dict(dirichlet_alpha=0.3, min_size=1, classes_per_client=2)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 5), seeds, st.sampled_from(SETTINGS[:6]))
+@given(st.integers(1, 4), st.integers(1, 5), seeds, st.sampled_from(list(TABLES)[:6]))
 def test_each_client_holds_and_is_tested_on_examples_of_its_domain(domains, each, seed, setting):
     each = {"oneclass": each + 4, "nclass": each + 3}.get(setting, each)
     y_train, y_test, of = labels_and_domains(5, "abcd"[:domains], 600, seed)
     args = y_train, y_test, 5, domains * each, seed
-    split = make_partition(setting, *args, domains=of, **OPTIONS)
+    split = make_partition(setting, *args, domains=of, by_domain=True, **OPTIONS)
     assert_split(split.train, split.counts, y_train)
     assert_split(split.test, split.test_counts, y_test)
     assert sum(map(len, split.train)) == 600 and sum(map(len, split.test)) == 150
@@ -160,14 +160,14 @@ def test_each_client_holds_and_is_tested_on_examples_of_its_domain(domains, each
         sizes, tests = split.counts[rows].sum(axis=0), split.test_counts[rows].sum(axis=0)
         assert np.all(np.abs(split.test_counts[rows] - split.counts[rows] * tests / sizes) < 1)
     # its table gives the same partition, as the records need
-    assert_same(make_partition(split.counts, *args, domains=of, **OPTIONS), split)
-    assert_same(make_partition(split.counts, *args[:3], None, seed, domains=of), split)
+    assert_same(make_partition(split.counts, *args, domains=of, by_domain=True, **OPTIONS), split)
+    assert_same(make_partition(split.counts, *args[:3], None, seed, domains=of, by_domain=True), split)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", TABLES)
 def test_a_domain_is_split_as_if_it_were_alone_but_by_its_own_draws(setting):
     y_train, y_test, of = labels_and_domains(10, ("a", "b"), 3000)
-    split = make_partition(setting, y_train, y_test, 10, 20, 7, domains=of)
+    split = make_partition(setting, y_train, y_test, 10, 20, 7, domains=of, by_domain=True)
     draws = []
     for d in (0, 1):
         train, test = np.flatnonzero(of[0] == d), np.flatnonzero(of[1] == d)
@@ -186,8 +186,8 @@ def test_a_domain_is_drawn_alike_whatever_the_others_hold():
     y_train, y_test, of = labels_and_domains(7, ("a", "b", "c"), 900)
     kept = of[0] != 0
     kept[np.flatnonzero(~kept)[:80]] = True       # fewer examples of a
-    fewer = make_partition("dirichlet", y_train[kept], y_test, 7, 9, 0, domains=(of[0][kept], *of[1:]))
-    split = make_partition("dirichlet", y_train, y_test, 7, 9, 0, domains=of)
+    fewer = make_partition("dirichlet", y_train[kept], y_test, 7, 9, 0, domains=(of[0][kept], *of[1:]), by_domain=True)
+    split = make_partition("dirichlet", y_train, y_test, 7, 9, 0, domains=of, by_domain=True)
     np.testing.assert_array_equal(fewer.counts[3:], split.counts[3:])
     for a, b in zip(fewer.train[3:], split.train[3:]):
         np.testing.assert_array_equal(np.flatnonzero(kept)[a], b)
@@ -196,7 +196,7 @@ def test_a_domain_is_drawn_alike_whatever_the_others_hold():
 
 def test_the_protocol_of_pacs():
     y_train, y_test, of = labels_and_domains(7, ("art_painting", "cartoon", "photo", "sketch"), 8000)
-    counts = make_partition("disjoint", y_train, y_test, 7, 12, 0, domains=of).counts.reshape(4, 3, 7)
+    counts = make_partition("disjoint", y_train, y_test, 7, 12, 0, domains=of, by_domain=True).counts.reshape(4, 3, 7)
     assert all(sorted((domain > 0).sum(axis=1)) == [2, 2, 3] for domain in counts)
     assert np.all((counts > 0).sum(axis=1) == 1)
     assert len({(domain > 0).tobytes() for domain in counts}) == 4      # each domain divides its classes anew
@@ -238,15 +238,15 @@ def test_lists_of_examples_are_no_label_counts(indices):
 def test_what_a_domain_cannot_do_names_it():
     y_train, y_test, of = labels_and_domains(5, ("ink", "oil"), 60)
     with pytest.raises(InputError, match="--num-clients 4: .* at least 5 .in domain ink, .* 4 of the 8 clients."):
-        make_partition("oneclass", y_train, y_test, 5, 8, 0, domains=of)
+        make_partition("oneclass", y_train, y_test, 5, 8, 0, domains=of, by_domain=True)
     table = np.zeros((2, 5), int)
     table[1] = np.bincount(y_train[of[0] == 1], minlength=5)
-    make_partition(table, y_train, y_test, 5, 2, 0, domains=of)
+    make_partition(table, y_train, y_test, 5, 2, 0, domains=of, by_domain=True)
     table[1, 2] += 1        # there are more of class 2, but not in this domain
     with pytest.raises(InputError, match="class 2: .* examples asked for, .* available .in domain oil, "):
-        make_partition(table, y_train, y_test, 5, 2, 0, domains=of)
+        make_partition(table, y_train, y_test, 5, 2, 0, domains=of, by_domain=True)
     with pytest.raises(InputError, match="--num-clients 3: --by-domain .* multiple of 2"):
-        make_partition(np.ones((3, 5), int), y_train, y_test, 5, None, 0, domains=of)
+        make_partition(np.ones((3, 5), int), y_train, y_test, 5, None, 0, domains=of, by_domain=True)
 
 
 # ---- by user

@@ -5,7 +5,8 @@ import codecs
 import numpy as np
 import pytest
 
-from minifl.data.partition import label_counts, make_partition
+from minifl.data.partition import make_partition
+from minifl.data.splits import label_counts
 from minifl.data.table import format_table, partition_hash, read_csv, write_csv
 from minifl.errors import InputError
 

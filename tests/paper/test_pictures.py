@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 
 from handmade import cell_of, put   # noqa: E402
 
-from minifl.data.counts import label_counts   # noqa: E402
+from minifl.data.splits import label_counts   # noqa: E402
 from minifl.paper import STUDIES, pictures   # noqa: E402
 from minifl.paper.study import cells   # noqa: E402
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minifl.data.augment import AUGMENTATIONS
-from minifl.data.counts import label_counts
+from minifl.data.splits import label_counts
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS, hyperparameters
 from minifl.runs.settings import (COMMON, DEFAULTS, EITHER, LR_SCHEDULES, MAX_WIDTH, OTHERS, TABLE, Settings, belongs,

@@ -5,7 +5,7 @@ from minifl.course.assignments import Assignment, Choice, Mistake, Patch
 HERE = "minifl/course/hw4"
 AVERAGING, COLLAPSE, FEDAVG = f"{HERE}/averaging.py", f"{HERE}/collapse.py", "minifl/fl/algorithms/fedavg.py"
 LOCAL, DIAGNOSTICS = "minifl/fl/local.py", "minifl/fl/diagnostics.py"
-COUNTS, PARTITION = "minifl/data/counts.py", "minifl/data/partition.py"
+COUNTS, SPLITS, PARTITION = "minifl/data/counts.py", "minifl/data/splits.py", "minifl/data/partition.py"
 
 V = """v = momentum v + grad(theta) + weight_decay theta
                                            theta -= lr v
@@ -55,10 +55,10 @@ EQUAL = (
           "p_k = 1 / (number of clients that answered)\n\nk runs over those clients.\n"))
 
 REVERSED = (
-    Patch(COUNTS, "iid           every class split evenly; the sizes of two clients differ by at most 1\n",
-          "iid           every class split evenly\n"),
-    Patch(COUNTS, "client k holds class k mod C, shared", "client k holds class C-1 - (k mod C), shared"),
-    Patch(COUNTS, "    held = np.arange(num_clients)[:, None] % len(sizes) == np.arange(len(sizes))\n",
+    Patch(SPLITS, "Every class is split evenly. The sizes of two clients differ by at most 1.",
+          "Every class is split evenly."),
+    Patch(SPLITS, "Client k holds class k mod C, shared", "Client k holds class C-1 - (k mod C), shared"),
+    Patch(SPLITS, "    held = np.arange(num_clients)[:, None] % len(sizes) == np.arange(len(sizes))\n",
           "    held = np.arange(num_clients)[:, None] % len(sizes) == np.arange(len(sizes))[::-1]\n"),
     Patch(COUNTS, "    Equal remainders are served in turn, each class going on where the class before it stopped, so "
           "that equal\n    shares give clients of equal size (to within 1).\n",
@@ -82,10 +82,9 @@ ONE = (
 
 ASSIGNMENT = Assignment(
     name="hw4",
-    files=(LOCAL, AVERAGING, FEDAVG, COUNTS, PARTITION, COLLAPSE, DIAGNOSTICS),
+    files=(LOCAL, AVERAGING, FEDAVG, COUNTS, SPLITS, PARTITION, COLLAPSE, DIAGNOSTICS),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/declared.py", "minifl/errors.py", "minifl/params.py",
-           "minifl/rng.py",
-           "minifl/data/augment.py", "minifl/fl/evaluate.py", "minifl/fl/statistics.py",
+           "minifl/rng.py", "minifl/data/augment.py", "minifl/data/own.py", "minifl/fl/evaluate.py", "minifl/fl/statistics.py",
            *(f"minifl/layers/{name}.py" for name in (
                "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
                "pool", "tokens", "weights")),
@@ -153,7 +152,7 @@ ASSIGNMENT = Assignment(
         Mistake("label counts", "remainders as floats", COUNTS, "% len(clients), -remainder))",
                 "% len(clients), -((shares[:, c] / whole * total) % 1)))"),
         Mistake("label counts", "every class begins with client 0", COUNTS, "        turn += short\n", ""),
-        Mistake("label counts", "neighbours share a class", COUNTS, "np.arange(num_clients)[:, None] % len(sizes) ==",
+        Mistake("label counts", "neighbours share a class", SPLITS, "np.arange(num_clients)[:, None] % len(sizes) ==",
                 "np.arange(num_clients)[:, None] * len(sizes) // num_clients =="),
         Mistake("label counts", "a giver falls below the minimum", COUNTS,
                 "given = min(-count, sizes[giver] - min_size, min_size - sizes[k])",

@@ -60,9 +60,9 @@ def rounds(w, centers, curvatures, sizes, answering, lr, steps):
 
 
 def top_up(table, least):
-    """Your counts._top_up, and the table as it is afterwards."""
+    """Your counts.top_up, and the table as it is afterwards."""
     handed = np.array(table)
-    return counts._top_up(handed, least), handed
+    return counts.top_up(handed, least), handed
 
 
 def one_class(norm, x, labels, k, *, hidden, radius, steps, lr, seed):

@@ -12,8 +12,8 @@ It deals generated examples to one client for each class, trains round by round,
 import numpy as np
 
 from minifl.course.hw4.averaging import mean_message
-from minifl.data.counts import label_counts
 from minifl.data.partition import TRAIN, assign
+from minifl.data.splits import label_counts
 from minifl.fl.algorithms.fedavg import FedAvg, Work
 from minifl.fl.diagnostics import class_means, spectrum
 from minifl.fl.local import local_sgd

@@ -177,14 +177,14 @@ def equal_remainders(student, given):
         check_apportioned(counts.apportion(shares, totals), shares, totals, given)
 
 
-@graded(COUNTS, 2, "oneclass in the docstring of label_counts")
+@graded(COUNTS, 2, "the docstring of oneclass")
 def one_class_each(student, given):
     """Each client holds the one class that the docstring says, and a class is shared by its holders."""
-    counts = student("minifl.data.counts")
+    splits = student("minifl.data.splits")
     classes = given.size("classes", 3, 6)
     for clients in (classes, classes + 1, 2 * classes + 2):
         sizes = given.rng("oneclass", clients).integers(clients, 90, classes)
-        found = np.asarray(counts.label_counts("oneclass", sizes, clients, 0))
+        found = np.asarray(splits.label_counts("oneclass", sizes, clients, 0))
         held = [[False] * classes for _ in range(clients)]
         for k in range(clients):
             held[k][k % classes if given.variant["counts"] == "published" else classes - 1 - k % classes] = True
@@ -194,16 +194,16 @@ def one_class_each(student, given):
         check_apportioned(found, np.array(held, dtype=np.int64), sizes, given)
 
 
-@graded(COUNTS, 1, "'returns' in the docstring of _top_up")
+@graded(COUNTS, 1, "'returns' in the docstring of top_up")
 def smallest_clients(student, given):
     """Dirichlet partitions keep the minimum size and all examples; nobody gets or gives more than has to be."""
-    counts = student("minifl.data.counts")
+    splits = student("minifl.data.splits")
     classes, clients = given.size("classes", 3, 6), given.size("holders", 4, 7)
     for seed in range(4):
         sizes = given.rng("sizes", seed).integers(20, 60, classes)
         drawn, least = None, int(sizes.sum()) // clients
         for min_size in (0, 1, 5, least):
-            found = np.asarray(counts.label_counts("dirichlet", sizes, clients, seed, dirichlet_alpha=0.1,
+            found = np.asarray(splits.label_counts("dirichlet", sizes, clients, seed, dirichlet_alpha=0.1,
                                                    min_size=min_size))
             drawn = found if drawn is None else drawn
             expect(found.shape == drawn.shape and (found.sum(axis=0) == sizes).all() and found.min() >= 0,
@@ -214,7 +214,7 @@ def smallest_clients(student, given):
             expect((found <= drawn)[before >= min_size].all(), "a client got something that did not lack anything")
 
 
-@graded(COUNTS, 1, "the docstring of _top_up: from which cell does who lacks something take, and how much?")
+@graded(COUNTS, 1, "the docstring of top_up: from which cell does who lacks something take, and how much?")
 def largest_cells_first(student, given):
     """A client that lacks something takes from the largest cells that can spare it, as much as they can."""
     rng, drivers = given.rng("largest cells"), student("minifl.course.hw4.drivers")
@@ -225,11 +225,11 @@ def largest_cells_first(student, given):
             small = np.flatnonzero(table.sum(axis=1) < least)
             if len(small) == 1:
                 after, unchanged = drivers.top_up(table, least)
-                expect(np.array_equal(unchanged, table), "the counts that _top_up was given should stay as they are")
+                expect(np.array_equal(unchanged, table), "the counts that top_up was given should stay as they are")
                 check_one_taker(after, table, least, small[0])
 
 
-@graded(COUNTS, 1, "the docstring of _top_up: who takes first, and what is left for the next one?")
+@graded(COUNTS, 1, "the docstring of top_up: who takes first, and what is left for the next one?")
 def one_after_the_other(student, given):
     """Those below the minimum take in their order: who comes last finds what the others left."""
     drivers = student("minifl.course.hw4.drivers")

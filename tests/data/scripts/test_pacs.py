@@ -119,6 +119,6 @@ def test_its_domains_are_divided_over_clients(out):
     pacs("--data-dir", out, "--size", 6, "--from", put(out.parent / "in", files()))
     d = registry.load("pacs", out)
     made = make_partition("disjoint", d.y_train, d.y_test, 7, 12, 0,
-                          domains=(d.domain_train, d.domain_test, d.domain_names))
+                          domains=(d.domain_train, d.domain_test, d.domain_names), by_domain=True)
     assert len(made.train) == 12 and sum(map(len, made.train)) == len(d.x_train)
     assert all(len(np.unique(d.domain_train[part])) == 1 for part in made.train)
