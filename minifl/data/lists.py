@@ -10,7 +10,6 @@ it one client to a line, ascending, and the sha256 of these bytes is the identit
 import hashlib
 import json
 
-import numpy as np
 
 from minifl import reading
 from minifl.atomic import replacing
