@@ -72,8 +72,8 @@ def missing(found, shapes, name, form):
     if lacking:
         return f"the module has no function {' and no function '.join(lacking)}; a case needs the pair {pair}"
     if name not in shapes:
-        return (f"the module has the pair {getattr(forward, '__name__', name)} and {name}{BACKWARD}, and no shapes are given "
-                f"for it; {form.format(name=name)}, a symbolic shape for each argument")
+        return (f"the module has the pair {getattr(forward, '__name__', name)} and {name}{BACKWARD}, and no shapes are "
+                f"given for it; {form.format(name=name)}, a symbolic shape for each argument")
     return ""
 
 
