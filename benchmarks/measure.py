@@ -135,7 +135,7 @@ def command():
 def write(path, record):
     """Write the record of a benchmark as JSON."""
     with replacing(path) as f:
-        f.write((json.dumps(record, indent=1) + "\n").encode())
+        f.write((json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def largest_difference(found, expected):

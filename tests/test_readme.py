@@ -16,7 +16,6 @@ import pytest
 from minifl.course import assignments
 from minifl.data.registry import load
 from minifl.fl.algorithms import ALGORITHMS
-from minifl.gradcheck import comparison
 from minifl.gradcheck.mutants import MUTANTS
 from minifl.models import MODELS, build
 from minifl.paper import STUDIES as STUDIES_OF_PAPER
@@ -27,7 +26,8 @@ from minifl.runs.record import read_config, read_end
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import tables as bench   # noqa: E402
+import checkers             # noqa: E402
+import tables as bench      # noqa: E402
 
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "results/README.md", "benchmarks/README.md")}
 README = DOCUMENTS["README.md"]
@@ -137,9 +137,9 @@ def models_table():
 def checkers_table():
     """The rules of other checkers and all of our instruments together; those of ours alone are in the record."""
     found = json.loads((ROOT / "results/gradcheck/checkers.json").read_text())
-    header, *rows = comparison.table_rows(found)
-    return summary.markdown([header, *(row for row in rows if row[0] == comparison.SUITE
-                                       or not row[0].startswith(comparison.OURS))]) + "\n"
+    header, *rows = checkers.table_rows(found)
+    return summary.markdown([header, *(row for row in rows if row[0] == checkers.SUITE
+                                       or not row[0].startswith(checkers.OURS))]) + "\n"
 
 
 def false_alarms_table():

@@ -4,7 +4,6 @@ import sys
 
 import click
 
-from minifl.commands.options import FileName
 from minifl.errors import InputError, unknown
 from minifl.loading import split
 
@@ -15,41 +14,26 @@ from minifl.loading import split
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of inputs and cotangents.")
 @click.option("--quick", is_flag=True, help="All layers, but only one or two networks of each model and norm.")
 @click.option("--mutants", is_flag=True, help="Check that every wrong backward pass of the list is caught.")
-@click.option("--checkers", is_flag=True, help="The same wrong and right ones before the rules of other checkers.")
-@click.option("--cases", type=click.IntRange(min=1), metavar="N", help="Count false alarms in N random right cases.")
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="Of a file, for each layer; what was not reached is said.  [default: no end]")
-@click.option("--out", type=FileName(written=True), help="Record of --checkers or --cases, as JSON.")
-def gradcheck_command(file, layer, seed, quick, mutants, checkers, cases, budget, out):
-    """Check every backward pass against its forward pass; exit code 1 if one is wrong, a mutant survives or a right one
-    raises an alarm.
+def gradcheck_command(file, layer, seed, quick, mutants, budget):
+    """Check every backward pass against its forward pass; exit code 1 if one is wrong or a mutant survives.
 
     With a file: check its layers, each a pair NAME (or NAME_forward) and NAME_backward, or the one that is named. The file
     says what their inputs are, in a dictionary: shapes = {"scale": {"x": "K N D", "gain": "K D"}}.
     """
     if file is not None:
-        if layer or quick or mutants or checkers or cases or out:
+        if layer or quick or mutants:
             raise InputError("with a file go no options but --seed and --budget; leave the others out, or the file.")
         return _check_file(file, seed, budget)
     if budget is not None:
         raise InputError("--budget is for the layers of a file; name one, or leave it out.")
     from minifl.gradcheck import checks
-    chosen = [name for name, given in (("--quick", quick), ("--mutants", mutants), ("--checkers", checkers),
-                                       ("--cases", cases)) if given]
-    if len(chosen) > 1:
-        raise InputError(f"{' and '.join(chosen)} are different checks; leave out all but one.")
+    if quick and mutants:
+        raise InputError("--quick and --mutants are different checks; leave out one of them.")
     if layer is not None and layer not in checks.names():
         raise unknown("--layer", layer, checks.names())
-    if out is not None and not (checkers or cases):
-        raise InputError("--out is for the record of --checkers or --cases; give one of them, or leave it out.")
-    if checkers:
-        _compare_checkers(seed, layer, out)
-    elif cases:
-        if layer is not None:
-            raise InputError("--layer is not for --cases, which draw from all layers; leave it out.")
-        _count_false_alarms(cases, seed, out)
-    else:
-        _check(seed, layer, quick, mutants)
+    _check(seed, layer, quick, mutants)
 
 
 def _check(seed, layer, quick, mutants):
@@ -85,30 +69,6 @@ def _check_file(text, seed, budget):
     verdict = f"{len(wrong)} FAILED." if wrong else f"{len(unseen)} NOT COMPARED." if unseen else "all good."
     click.echo(f"{len(chosen)} layer{'s' * (len(chosen) != 1)}: {verdict}")
     sys.exit(1 if wrong else 2 if unseen else 0)
-
-
-def _compare_checkers(seed, layer, out):
-    from minifl.gradcheck import comparison
-    found = comparison.record(seed, layer)
-    _show_and_save(comparison.lines_of(found), found, out)
-    ours = next(row for row in found["rows"] if row["checker"] == comparison.SUITE)
-    sys.exit(1 if ours["alarms"] or ours["told"] < ours["of"] else 0)
-
-
-def _count_false_alarms(cases, seed, out):
-    from minifl.gradcheck import false_alarms
-    found = false_alarms.record(cases, seed)
-    _show_and_save(false_alarms.lines_of(found), found, out)
-    sys.exit(1 if found["alarms"] else 0)
-
-
-def _show_and_save(lines, found, out):
-    """Print the lines; write the record that they are of, if a file was named."""
-    from minifl.gradcheck import comparison
-    for text in lines:
-        click.echo(text)
-    if out is not None:
-        comparison.save(found, out)
 
 
 @click.command("theory")

@@ -53,7 +53,6 @@ def partition(data_dir):
 # ---- what is written
 
 WRITING = [("--csv", lambda file: ("partition", "--csv", file)),
-           ("--out", lambda file: ("gradcheck", "--cases", 1, "--out", file)),
            ("--json", lambda file: ("course", "grade", "nowhere", "--json", file))]
 
 

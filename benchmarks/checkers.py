@@ -1,21 +1,24 @@
 """Our mutants and our right backward passes before the rules of other gradient checkers, beside our own instruments.
 
+    python benchmarks/checkers.py [--layer NAME] [--seed N] [--json FILE]
+
 Every checker gets the same pairs at the same inputs: each case of the registry, and the loss of a network as a function
 of its parameter blocks. A rule that rejects a wrong backward and in the same case the right one, too, has seen nothing
 there. So a mutant counts as caught if some case in which it is wrong is rejected, and as told from the right one if the
-right one is accepted in such a case.
+right one is accepted in such a case. The exit code is 1 if our own instruments together miss one, or reject a right one.
 """
 
-import json
+import argparse
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
-from minifl.atomic import replacing
+import measure
+from checker_rules import RULES
+from checker_trials import OURS, RAISED, SUITE, right_trials, wrong_trials
 from minifl.errors import InputError
 from minifl.gradcheck.mutants import MUTANTS
-from minifl.gradcheck.others import RULES
-from minifl.gradcheck.trials import OURS, RAISED, SUITE, right_trials, wrong_trials
 
 RIGHT_SEEDS = 3     # draws of each right backward pass
 
@@ -47,12 +50,6 @@ def record(seed=0, layer=None):
     return {"seed": seed, "right_seeds": RIGHT_SEEDS, "numpy": np.__version__, "rows": rows}
 
 
-def save(found, path):
-    """Write a record as JSON."""
-    with replacing(path) as file:
-        file.write((json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
-
-
 def table_rows(found):
     """Rows of strings for a table, the header first, from a record."""
     rows = [("checker", "mutants caught", "told from the right one", "in single cases", "right rejected", "seconds")]
@@ -63,14 +60,9 @@ def table_rows(found):
     return rows
 
 
-def lines(seed=0, layer=None):
+def lines_of(found):
     """The lines of the report: the table in Markdown, then what each checker missed and what it rejected wrongly. Of
     our single instruments, some of which look for one property alone, there are only the numbers."""
-    return lines_of(record(seed, layer))
-
-
-def lines_of(found):
-    """The same from a record."""
     rows = table_rows(found)
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in (rows[0], ["-" * width for width in widths], *rows[1:]):
@@ -117,3 +109,24 @@ def _described(trial):
     case = f" ({trial.case})" if trial.case else ""
     off = f"off by {trial.off:.0e}" if np.isfinite(trial.off) else "of another form"
     return f"{trial.where}: {trial.mistake}{case}, {off}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--layer", help="Only this layer or network.")
+    parser.add_argument("--seed", type=int, default=0, help="Of inputs and cotangents.")
+    parser.add_argument("--json", type=Path, help="Write the record there.")
+    arguments = parser.parse_args()
+    try:
+        found = record(arguments.seed, arguments.layer)
+    except InputError as error:
+        parser.error(str(error))
+    print("\n".join(lines_of(found)))
+    if arguments.json:
+        measure.write(arguments.json, found)
+    ours = next(row for row in found["rows"] if row["checker"] == SUITE)
+    raise SystemExit(bool(ours["alarms"] or ours["told"] < ours["of"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,18 +1,24 @@
 """What the check says of pairs that are right, and of pairs that are wrong: on random cases of every layer of ours.
 
+    python benchmarks/false_alarms.py [--cases N] [--seed N] [--json FILE]
+
 A check that is to be believed says nothing wrong of a right pair, whatever the shapes and the sizes of the numbers, and
-its measured tolerances hide no error. `record` counts the first, `mutant_record` the second.
+its measured tolerances hide no error. `record` counts the first, `mutant_record` the second. The exit code is 1 after a
+false alarm.
 """
 
+import argparse
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
+import measure
 from minifl.errors import InputError
 from minifl.gradcheck.check import check
 from minifl.gradcheck.mutants import MUTANTS
-from minifl.gradcheck.random_cases import LAYERS, random_case
 from minifl.rng import CHECK, address
+from random_cases import LAYERS, random_case
 
 MODES = (("auto", "float64"), ("auto", "float64"), ("central", "float64"), ("auto", "float32"))   # in turn
 ATTEMPTS = 50        # draws for a case in which there is something to compare
@@ -55,13 +61,8 @@ def record(count=10_000, seed=0):
             "inconclusive by layer": dict(counts["inconclusive"]), "numpy": np.__version__}
 
 
-def lines(count, seed):
-    """The same as lines of text."""
-    return lines_of(record(count, seed))
-
-
 def lines_of(found):
-    """The same from a record."""
+    """The same as lines of text."""
     for alarm in found["alarms"]:
         yield f"FALSE ALARM {alarm['layer']} {alarm['shapes']} {alarm['precision']}\n{alarm['report']}"
     for layer, number in found["by layer"].items():
@@ -104,3 +105,23 @@ def _checked(layer, instrument, precision, place, backward=None):
               for name, array in case.draw(rng).items()}
     report = check(case.forward, backward or case.backward, inputs, fixed=case.fixed, instrument=instrument, seed=place)
     return case, report
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=10_000, help="How many.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="Write the record there.")
+    arguments = parser.parse_args()
+    try:
+        found = record(arguments.cases, arguments.seed)
+    except InputError as error:
+        parser.error(str(error))
+    print("\n".join(lines_of(found)))
+    if arguments.json:
+        measure.write(arguments.json, found)
+    raise SystemExit(bool(found["alarms"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from checker_rules import (CS231N, RULES, autograd_check_grads, cs231n, cs231n_error, jax_check_grads,
+                           torch_fast_gradcheck, torch_gradcheck)
+
 from minifl.gradcheck.cases import CASES
-from minifl.gradcheck.others import (CS231N, RULES, autograd_check_grads, cs231n, cs231n_error, jax_check_grads,
-                                     torch_fast_gradcheck, torch_gradcheck)
 from minifl.gradcheck.wrong_batchnorm import bn_eps_ignored, bn_no_radial
 from minifl.gradcheck.wrong_activations import relu_straight_through
 

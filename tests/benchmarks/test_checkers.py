@@ -1,17 +1,21 @@
 """The comparison with other gradient checkers: who is shown what, who is said to have caught it."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import checker_trials as trials
+import checkers
+from checker_rules import RULES
+
 from minifl.errors import InputError
-from minifl.gradcheck import checks, comparison, mutants, trials
+from minifl.gradcheck import checks, mutants
 from minifl.gradcheck.cases import CASES
 from minifl.gradcheck.mutants import MUTANTS, POST, Mutant, caught
-from minifl.gradcheck.others import RULES
 from minifl.layers import norm
 from minifl.models import vit
 from minifl.rng import CHECK, address
@@ -26,8 +30,8 @@ def rows_of(found):
 
 
 def of_these(monkeypatch, *chosen, layer=None):
-    monkeypatch.setattr(comparison, "MUTANTS", chosen)
-    return rows_of(comparison.record(layer=layer))
+    monkeypatch.setattr(checkers, "MUTANTS", chosen)
+    return rows_of(checkers.record(layer=layer))
 
 
 def off_by(error):
@@ -44,7 +48,7 @@ def test_a_small_error_by_hand(monkeypatch):
         assert (row["caught"], row["told"], row["of"]) == (1 - missed, 1 - missed, 1)
         assert (row["cases_told"], row["cases"]) == (0 if missed else cases, cases)
         assert row["missed_cases"] is None or len(row["missed_cases"]) == (cases if missed else 0)
-        assert (row["alarms"], row["checks"], row["alarmed"]) == (0, comparison.RIGHT_SEEDS * cases, {})
+        assert (row["alarms"], row["checks"], row["alarmed"]) == (0, checkers.RIGHT_SEEDS * cases, {})
     assert rows[TORCH]["missed_cases"][0] == "shift: off by 0.0005 (vector), off by 5e-04"
     assert rows["minifl, complex step"]["caught"] == rows[trials.SUITE]["caught"] == 1
 
@@ -80,7 +84,7 @@ def test_who_rejects_everything_has_told_nothing_apart(monkeypatch):
         row = rows[name]
         assert (row["caught"], row["told"], row["cases_told"], row["missed"]) == (2, 0, 0, [])
         assert row["untold"] == ["shift: off by 1.0", "shift: off by 2.0"] and row["missed_cases"] == []
-        assert row["alarms"] == row["checks"] == sum(row["alarmed"].values()) == 2 * comparison.RIGHT_SEEDS
+        assert row["alarms"] == row["checks"] == sum(row["alarmed"].values()) == 2 * checkers.RIGHT_SEEDS
 
 
 def test_an_alarm_in_one_case_leaves_the_others(monkeypatch):
@@ -92,7 +96,7 @@ def test_an_alarm_in_one_case_leaves_the_others(monkeypatch):
 
 def test_our_own_row_says_what_caught_says():
     """Of rms_norm, whose cases are shown one by one here and together there."""
-    found = comparison.record(layer="rms_norm")
+    found = checkers.record(layer="rms_norm")
     rows = rows_of(found)
     by = {mutant: set(caught(mutant)) for mutant in MUTANTS if mutant.layer == "rms_norm"}
     assert len(by) == rows[trials.SUITE]["of"] == rows[trials.SUITE]["caught"]
@@ -101,7 +105,7 @@ def test_our_own_row_says_what_caught_says():
         assert rows[f"minifl, {name}"]["missed"] == missed
     assert rows[trials.SUITE]["alarms"] == 0
     assert rows["minifl, symmetry"]["missed"]      # of our single instruments there are no lists in the text
-    assert not any(line.startswith("minifl") for line in comparison.lines_of(found))
+    assert not any(line.startswith("minifl") for line in checkers.lines_of(found))
 
 
 def test_our_instruments_are_shown_one_case_at_a_time(monkeypatch):
@@ -128,20 +132,20 @@ def test_an_instrument_is_counted_where_it_runs(monkeypatch):
 
 def test_right_ones_are_drawn_several_times(monkeypatch):
     seeds = []
-    monkeypatch.setattr(comparison, "right_trials", lambda chosen, seed, seconds: seeds.append(seed) or [])
-    comparison.record(seed=4, layer="flatten")
+    monkeypatch.setattr(checkers, "right_trials", lambda chosen, seed, seconds: seeds.append(seed) or [])
+    checkers.record(seed=4, layer="flatten")
     assert seeds == [4, 5, 6]
 
 
 def test_a_network():
     """POST's mutant in the place of ViT's method; afterwards the right one is back."""
     before = vit.ViT._block_backward
-    rows = rows_of(comparison.record(layer=POST))
+    rows = rows_of(checkers.record(layer=POST))
     assert vit.ViT._block_backward is before
     for name in (CS_WRONG, TORCH, FAST, JAX, "minifl, complex step", "minifl, adjoint@20", trials.SUITE):
         row = rows[name]
         assert (row["caught"], row["told"], row["cases_told"], row["of"], row["cases"]) == (1, 1, 1, 1, 1)
-        assert (row["alarms"], row["checks"]) == (0, comparison.RIGHT_SEEDS)
+        assert (row["alarms"], row["checks"]) == (0, checkers.RIGHT_SEEDS)
 
 
 # ---- the same pairs for all
@@ -198,16 +202,16 @@ def without_times(found):
 
 
 def test_the_record_is_json_and_determined_by_the_seed():
-    found = comparison.record(layer="gelu")
+    found = checkers.record(layer="gelu")
     assert json.loads(json.dumps(found)) == found and found["numpy"] == np.__version__
-    assert without_times(comparison.record(layer="gelu")) == without_times(found)
-    assert without_times(comparison.record(seed=5, layer="gelu")) != without_times(found)
+    assert without_times(checkers.record(layer="gelu")) == without_times(found)
+    assert without_times(checkers.record(seed=5, layer="gelu")) != without_times(found)
 
 
 def test_lines_are_the_table_and_the_lists():
-    found = comparison.record(layer="gelu")
-    text = list(comparison.lines_of(found))
-    table = comparison.table_rows(found)
+    found = checkers.record(layer="gelu")
+    text = list(checkers.lines_of(found))
+    table = checkers.table_rows(found)
     assert [[cell.strip() for cell in line.strip("|").split("|")] for line in [text[0], *text[2:len(table) + 1]]] == \
         [list(row) for row in table]
     assert set(text[1]) <= set("| -") and text[len(table) + 1] == ""
@@ -215,23 +219,28 @@ def test_lines_are_the_table_and_the_lists():
     start = text.index(f"{FAST} does not catch:")
     assert text[start + 1] == "  gelu: derivative of the tanh approximation"
     assert f"{CS_OKAY} rejects though it is right:" in text
-    assert [line.split("|")[1:4] for line in comparison.lines(layer="gelu") if line.startswith("|")] == \
-        [line.split("|")[1:4] for line in text if line.startswith("|")]
 
 
-def test_a_record_is_read_as_it_was_saved(tmp_path):
-    found = comparison.record(layer="shift")
-    comparison.save(found, tmp_path / "new" / "record.json")
-    assert json.loads((tmp_path / "new" / "record.json").read_text()) == found
+def test_the_program_prints_the_table_and_writes_its_record(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["checkers.py", "--layer", "shift", "--json", str(tmp_path / "new" / "record.json")])
+    with pytest.raises(SystemExit) as ended:
+        checkers.main()
+    found = json.loads((tmp_path / "new" / "record.json").read_text())
+    assert not ended.value.code and capsys.readouterr().out == "\n".join(checkers.lines_of(found)) + "\n"
+    assert without_times(found) == without_times(checkers.record(layer="shift"))
+    monkeypatch.setattr(sys, "argv", ["checkers.py", "--layer", "reluu"])
+    with pytest.raises(SystemExit) as ended:
+        checkers.main()
+    assert ended.value.code == 2 and "has no mutants" in capsys.readouterr().err
 
 
 def test_a_layer_without_mutants_is_refused():
     with pytest.raises(InputError, match="'reluu' has no mutants; valid are linear, "):
-        comparison.record(layer="reluu")
+        checkers.record(layer="reluu")
 
 
 def test_the_record_in_results_is_of_these_mutants_and_rules():
-    """Out of date? comparison.save(comparison.record(), RECORD)"""
+    """Out of date? python benchmarks/checkers.py --json results/gradcheck/checkers.json"""
     found = json.loads(RECORD.read_text())
     rows = rows_of(found)
     assert list(rows)[:len(RULES)] == list(RULES) and trials.SUITE in rows

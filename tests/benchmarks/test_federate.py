@@ -9,16 +9,15 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import federate as bench
 import numpy as np
 import pytest
+import tables
 
 from minifl.runs import record
 from minifl.runs.settings import settings_for
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import federate as bench    # noqa: E402
-import tables               # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
 
 P = 797_248                 # weights of the released CNN
 

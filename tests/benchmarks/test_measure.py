@@ -10,7 +10,7 @@ import pytest
 from minifl.backend import choose_device
 from minifl.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(program, *arguments):

@@ -1,4 +1,4 @@
-"""Pairs of a forward and a backward pass before all checkers: the rules of others.py and our own instruments.
+"""Pairs of a forward and a backward pass before all checkers: the rules of checker_rules.py and our own instruments.
 
 A pair is a case of the registry at the inputs that our checks draw for it, or the loss of a network as a function of
 its parameter blocks.
@@ -15,11 +15,11 @@ from unittest import mock
 
 import numpy as np
 
+from checker_rules import CS231N, RULES, cs231n_error
 from minifl.gradcheck import mutants as ours
 from minifl.gradcheck import networks
 from minifl.gradcheck.cases import CASES
 from minifl.gradcheck.checks import living_network
-from minifl.gradcheck.others import CS231N, RULES, cs231n_error
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.rng import CHECK, address
 
