@@ -9,9 +9,9 @@ from time import perf_counter
 import click
 
 from minifl.data import lists
-from minifl.runs import floor
+from minifl.runs import profile_table
 from minifl.runs.advice import advice
-from minifl.runs.profile import OWN_TESTS, Profile
+from minifl.runs.profile import Profile
 from minifl.runs.summary import markdown
 
 MOST_CLASSES = 20   # of which each has its line in a result
@@ -84,57 +84,13 @@ def _summary(line, settings, pace):
 @contextmanager
 def profiling(settings, dataset, workers):
     """Inside, a run is profiled; at the end, also of an interrupted one, the table is printed."""
-    model = settings.network(dataset.num_classes, dataset.image_shape)
-    speed, profile = floor.measure(model, settings.batch_size), Profile(model, workers)
+    profile = Profile(settings.network(dataset.num_classes, dataset.image_shape), workers)
     try:
         with profile:
             yield
     finally:
-        _show_profile(profile, settings, speed)
-
-
-def _show_profile(profile, settings, speed):
-    if not profile.steps:
-        click.echo("Profile: no round with a local step has ended, so there is nothing to show.")
-        return
-    layers, around = floor.lines(profile, settings.batch_size, speed)
-    whole = profile.thread_seconds / profile.steps
-    of_layers, of_all = (sum(line.seconds for line in lines) for lines in (layers, layers + around))
-    total = floor.Line("all layers", "", sum(line.forward or 0 for line in layers),
-                       sum(line.backward or 0 for line in layers), of_layers / whole,
-                       tuple(map(sum, zip(*(line.flops for line in layers)))), sum(line.floor for line in layers))
-    rest = floor.Line("rest", "Python around these, waiting", None, None, 1 - of_all / whole, other=whole - of_all)
-    click.echo(f"Profile of {profile.rounds} round{'s' * (profile.rounds > 1)}, "
-               f"{profile.thread_seconds / profile.workers:.2f} s on {profile.workers} "
-               f"thread{'s' * (profile.workers > 1)}: {profile.steps:,} local steps, each a batch of "
-               f"{settings.batch_size} of one client. All but the shares is for one step.")
-    head = "layer", "what", "forward ms", "backward ms", "ms", "share", "GFLOP", "GFLOP/s", "floor ms", "/ floor"
-    click.echo(markdown([head, *map(_profile_row, [*layers, total, *around, rest])]))
-    best, *others = ("x".join(map(str, sizes)) for sizes in speed.products)
-    click.echo(f"Floor: the layer's multiply-adds at {speed.flops / 1e9:.1f} GFLOP/s, the speed on one thread of a "
-               f"float32 product of {best}" + (f" (slower: {', '.join(others)})" if others else "") +
-               f"; of layers without any, input and output at {speed.copied / 1e9:.1f} GB/s, that of copying "
-               f"{floor.COPIED >> 20} MB. Measured before the first round.")
-    click.echo("Convolutions may go below their floor: minimal filtering (minifl/layers/filtering.py) takes fewer "
-               "multiplications than the plain product that is counted here.")
-    own = profile.spent[OWN_TESTS, None].seconds
-    click.echo(f"Not in the table: {profile.evaluation:.2f} s of tests of the global model"
-               + (f", {own:.2f} thread-seconds of tests of the clients' own models." if own else "."))
-    click.echo(f"The layers took {of_layers * profile.steps:.2f} of {profile.thread_seconds:.2f} thread-seconds (round "
-               f"time x threads): gap {100 * (1 - of_layers / whole):.1f} %; with the rows below them "
-               f"{of_all * profile.steps:.2f}: gap {100 * (1 - of_all / whole):.1f} %.")
-
-
-def _profile_row(line):
-    """The cells of a Line; what is not there, and what is 0 by definition, is a dash."""
-    def cell(value, digits):
-        return f"{value:.{digits}f}" if value else "-"
-
-    flops = sum(line.flops)
-    return (line.name, line.what, cell(1e3 * (line.forward or 0), 3), cell(1e3 * (line.backward or 0), 3),
-            cell(1e3 * line.seconds, 3), f"{100 * line.share:.1f} %", cell(flops / 1e9, 4),
-            cell(flops and line.seconds and flops / line.seconds / 1e9, 1), cell(1e3 * (line.floor or 0), 3),
-            cell(line.floor and line.seconds / line.floor, 2))
+        for text in profile_table.report(profile, settings.batch_size):
+            click.echo(text)
 
 
 def show_result(result, dataset):

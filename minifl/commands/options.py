@@ -204,5 +204,5 @@ placement_options = group(
     click.option("--checkpoint-every", type=click.IntRange(min=1), default=10, help="Rounds between checkpoints."),
 )
 profile_option = click.option("--profile", "profiled", is_flag=True,
-                              help="At the end print where the rounds' time went, layer by layer, against the floor; "
-                                   "changes no result. On the CPU.")
+                              help="At the end print where the rounds' time went, layer by layer; changes no result. On "
+                                   "the CPU.")

@@ -11,13 +11,12 @@ from minifl.data import registry
 from minifl.fl import client, rounds
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.models import cnn, mlp, resnet, vit
-from minifl.runs import floor, profile, run
+from minifl.runs import profile, profile_table, run
 from minifl.runs.profile import AROUND, BACKWARD, FORWARD, LOSS, OWN_TESTS, Profile
 from minifl.runs.run import Placement, split, train
 from minifl.runs.settings import settings_for
 
 BASE = {"rounds": 2, "local_steps": 2, "batch_size": 4, "width": 0.05, "setting": "iid", "local_eval_every": 2}
-SPEED = floor.Speed(1e9, ((2, 2, 2),), 1e9)
 WATCHED = [minifl.models, cnn, mlp, resnet, vit, client, rounds, run,
            *{sys.modules[method.__module__] for method in ALGORITHMS.values()}]
 
@@ -72,7 +71,7 @@ def test_every_row_of_the_plan_is_there(data_dir, tmp_path, chosen):
     assert measured.steps == 10 and measured.rounds == 1
     plan = measured.model.plan
     assert {name for name, direction in measured.spent if direction} == {*(row.name for row in plan), LOSS}
-    layers, around = floor.lines(measured, settings.batch_size, SPEED)
+    layers, around = profile_table.lines(measured, settings.batch_size)
     assert [line.name for line in layers] == [*(row.name for row in plan), LOSS]
     assert [line.name for line in around] == list(AROUND)
     first = next(row.name for row in plan if row.flops) if chosen["model"] != "mlp" else None
@@ -114,7 +113,7 @@ def test_nothing_is_counted_twice(data_dir, tmp_path, workers):
     assert sum(spent.values()) <= measured.seconds * (workers + 1)
     here = sum(spent[key, None] for key in (profile.SERVER, profile._WAITING))
     assert here <= measured.seconds and sum(spent.values()) - here <= measured.seconds * workers
-    shares = [line.share for lines in floor.lines(measured, settings.batch_size, SPEED) for line in lines]
+    shares = [line.share for lines in profile_table.lines(measured, settings.batch_size) for line in lines]
     assert all(share >= 0 for share in shares)
 
 
@@ -171,12 +170,3 @@ def test_a_run_that_stops_counts_whole_rounds(data_dir, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError), Profile(settings.network(10, (32, 32, 3)), 2) as measured:
         list(train(settings, dataset, split(settings, dataset), tmp_path / "run", Placement(workers=2)))
     assert (measured.rounds, measured.steps) == (1, 20) and measured.spent["conv1", FORWARD].calls == 20
-
-
-def test_the_floor_is_that_of_the_own_products():
-    model = minifl.models.build("cnn", 10, (32, 32, 3), width=0.1)
-    speed = floor.measure(model, 4)
-    assert set(speed.products) == {floor.LARGE, (4 * 28 * 28, 75, 6), (4 * 10 * 10, 150, 6), (4, 150, 38)}
-    assert speed.flops > 0 and speed.copied > 0
-    assert all(max(2 * m * d * f, m) <= 10 ** 9 and max(d, f) <= 4096 for m, d, f in
-               floor._own_products(minifl.models.build("resnet18", 10, (224, 224, 3), width=20), 256))
