@@ -47,5 +47,5 @@ def main():
 for command in (training.train_command, training.sweep_command, federating.federate_command,
                 federating.replay_command, looking.eval_command, looking.compare_command,
                 looking.plot_command, looking.partition_command, looking.describe_command, checking.gradcheck_command,
-                checking.theory_command, paper.reproduce_command, course.course_group):
+                checking.check_command, checking.theory_command, paper.reproduce_command, course.course_group):
     main.add_command(command)

@@ -14,7 +14,7 @@ from minifl.models import MODELS, build
 
 PACKAGE = Path(minifl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-BASE = {"backend", "blas", "errors", "params", "rng", "atomic", "reading", "sealed", "processes", "loading", "declared"}
+BASE = {"backend", "blas", "errors", "params", "rng", "atomic", "reading", "sealed", "processes", "loading", "declared", "own"}
 MAY_IMPORT = {                                   # part of the package -> parts below it
     "base": BASE,
     "layers": {"backend"},

@@ -1,9 +1,11 @@
-"""Commands that prove: `gradcheck` and `theory`."""
+"""Commands that prove: `gradcheck`, `theory`, and `check` of one's own things."""
 
 import sys
 
 import click
 
+from minifl import own
+from minifl.commands.options import Named, group
 from minifl.errors import InputError, unknown
 from minifl.loading import split
 
@@ -69,6 +71,18 @@ def _check_file(text, seed, budget):
     verdict = f"{len(wrong)} FAILED." if wrong else f"{len(unseen)} NOT COMPARED." if unseen else "all good."
     click.echo(f"{len(chosen)} layer{'s' * (len(chosen) != 1)}: {verdict}")
     sys.exit(1 if wrong else 2 if unseen else 0)
+
+
+@click.command("check")
+@group(*(click.option(own.option(kind), kind, type=Named(kind)) for kind in own.KINDS))
+def check_command(**named):
+    """Say in one sentence what is missing in something of your own, FILE.py:NAME, or of the wrong form; exit code 2."""
+    given = {kind: text for kind, text in named.items() if text is not None}
+    if not given:
+        raise InputError(f"nothing was named; give {' or '.join(map(own.option, own.KINDS))} FILE.py:NAME.")
+    for kind, text in given.items():
+        declared = ", ".join(f"{choice.option} {choice.default} ({choice.valid})" for choice in own.choices(kind, text))
+        click.echo(f"{own.option(kind)} {text} has what it needs" + (f"; its own options: {declared}." if declared else "."))
 
 
 @click.command("theory")

@@ -3,7 +3,7 @@ becomes Settings."""
 
 import json
 
-from minifl import reading
+from minifl import own, reading
 from minifl.data import lists, table
 from minifl.data.counts import check_counts, class_sizes
 from minifl.data.partition import NATURAL, Listed
@@ -28,6 +28,8 @@ def read_settings(path):
         raise InputError(f"--config {path} is not a JSON object of settings: {where} {json.dumps(settings):.40}; valid "
                          f'is, for example, {{"lr": 0.1, "norm": "fn"}}.')
     known = sorted(choices())
+    if settings is content.get("settings"):
+        settings = own.renamed(settings, content, known)
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise InputError(f"--config {path}: unknown setting {unknown[0]!r}; valid are {', '.join(known)}.")

@@ -7,8 +7,8 @@ import click
 
 from minifl.commands.choices import data_name, read_partition, read_settings, read_start
 from minifl.commands.display import show_progress, show_result, show_start
-from minifl.commands.options import (FileName, algorithm_options, data_dir_option, data_options, model_options,
-                                     partition_options, training_options)
+from minifl.commands.options import (FileName, WithMethod, algorithm_options, data_dir_option, data_options,
+                                     model_options, named_options, partition_options, training_options)
 from minifl.commands.training import check_fits, pasteable, run_name, settings_of_resumed
 from minifl.data import registry
 from minifl.errors import InputError
@@ -20,7 +20,7 @@ from minifl.runs.settings import merge, settings_for
 PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
 
 
-@click.command("federate")
+@click.command("federate", cls=WithMethod)
 @data_options
 @model_options
 @algorithm_options
@@ -98,7 +98,7 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
     from minifl.flower import federate
     model = settings.network(dataset.num_classes, dataset.image_shape)
     seen = record.count_rounds(out)
-    going_on = f"Go on with: python cli.py federate --resume {pasteable(out, data_dir)}"
+    going_on = f"Go on with: python cli.py federate --resume {pasteable(out, data_dir, settings)}"
 
     def say(text):
         click.echo(text, err=True)
@@ -126,7 +126,7 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
     if end["last_evaluation"]:
         show_result(end["last_evaluation"], dataset)
     click.echo(f"Record: {out}. Done again in this process, and compared: python cli.py replay "
-               f"{pasteable(out, data_dir)}")
+               f"{pasteable(out, data_dir, settings)}")
 
 
 def _without_absences(lines, say):
@@ -140,6 +140,7 @@ def _without_absences(lines, say):
 @click.command("replay")
 @click.argument("run", type=FileName())
 @data_dir_option
+@named_options
 @click.option("--workers", type=click.IntRange(min=1), help="Threads over clients.  [default: all cores]")
 def replay_command(run, data_dir, workers):
     """Do the rounds of a run again in this process, and compare every number of its record and its model.

@@ -14,7 +14,7 @@ from minifl.backend import choose_device
 from minifl.commands.choices import data_name, read_partition
 from minifl.commands.display import show_network, show_result
 from minifl.commands.options import (FileName, Several, Shape, data_dir_option, data_options, device_options,
-                                     model_options, partition_options)
+                                     model_options, named_options, partition_options)
 from minifl.data import lists, registry, table
 from minifl.data.partition import NATURAL, Listed, clients_of_domains
 from minifl.errors import InputError
@@ -26,6 +26,7 @@ from minifl.runs.settings import settings_for
 @click.command("eval")
 @click.argument("run", type=FileName())
 @data_dir_option
+@named_options
 @device_options
 def eval_command(run, data_dir, device, precision, workers):
     """Test the saved model of a run again."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from minifl import own
 from minifl.atomic import check, is_stream
 from minifl.backend import DEVICES, PRECISIONS
 from minifl.data import registry
@@ -12,6 +13,8 @@ from minifl.errors import InputError
 from minifl.fl.algorithms import hyperparameters
 from minifl.runs.settings import ACTIVATION, COMMON, DEFAULTS, EITHER, OTHERS, belongs, choices
 from minifl.runs.sweep import MOST_RUNS
+
+OURS = set(choices())       # the settings that have options of every command line
 
 
 def group(*decorators):
@@ -99,6 +102,52 @@ class Shape(click.ParamType):
         return tuple(map(int, sides))
 
 
+class Named(click.Choice):
+    """A registered name, or one's own: FILE.py:NAME, or the name of an entry point. The value is the text."""
+
+    def __init__(self, kind, names=()):
+        super().__init__(list(names or own.KINDS[kind].registry))
+        self.of = kind
+
+    def get_metavar(self, param, ctx=None):
+        return f"[{'|'.join(self.choices)}|FILE.py:NAME]"
+
+    def convert(self, value, param, ctx):
+        return own.named(self.of, value)
+
+
+class WithMethod(click.Command):
+    """A command with --algorithm: the hyperparameters of one's own methods that are named are options, too."""
+
+    def parse_args(self, ctx, args):
+        algorithm = next(option for option in super().get_params(ctx) if option.name == "algorithm")
+        for text in _given(args, algorithm.opts[0]):
+            algorithm.type.convert(text, algorithm, ctx)        # before the line is read
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx):
+        known = super().get_params(ctx)
+        of_methods, names = hyperparameters(), [option.name for option in known]
+        new = [name for name in of_methods if name not in OURS]
+        for name in new:
+            if name in names or any(f"--{name.replace('_', '-')}" in option.opts for option in known):
+                raise InputError(f"--algorithm {next(iter(of_methods[name]))}: its hyperparameter {name} has the name of an "
+                                 f"option of this command; give it another.")
+        options, is_sweep = group(*settings(*new)), isinstance(known[names.index("algorithm")].type, Several)
+        made = (several(options) if is_sweep else options)(lambda: None) if new else None
+        place = 1 + max(names.index(name) for name in names if name == "algorithm" or name in of_methods)
+        return [*known[:place], *getattr(made, "__click_params__", ())[::-1], *known[place:]]
+
+
+def _given(args, option):
+    """The values of an option among the words of a command line that was not read yet."""
+    for word, following in zip(args, [*args[1:], None], strict=True):
+        if word == option and following is not None:
+            yield following
+        elif word.startswith(f"{option}="):
+            yield word.partition("=")[2]
+
+
 def several(options):
     """The same options, each taking several values."""
     def apply(function):
@@ -132,7 +181,11 @@ def _option(declared):
     text = f"{declared.help}{shown}".strip()
     if kind is bool:
         return click.option(f"{declared.option}/--no-{declared.option[2:]}", default=None, help=text)
-    return click.option(declared.option, type=click.Choice(declared.names) if declared.names else kind, help=text)
+    if name in own.KINDS:
+        kind = Named(name, declared.names)
+    elif declared.names:
+        kind = click.Choice(declared.names)
+    return click.option(declared.option, type=kind, help=text)
 
 
 def _by_data(name):
@@ -172,6 +225,10 @@ partition_options = group(
                       "each client (JSON, as of `partition --json`)."),
     *settings("data_seed"),
 )
+named_options = group(*(
+    click.option(own.option(kind), type=Named(kind), expose_value=False,
+                 help="Of a run with one of your own, FILE.py:NAME: nothing that a record names is run unless you name it.")
+    for kind in own.KINDS))
 algorithm_options = group(
     *settings("algorithm", *hyperparameters()),
 )

@@ -10,12 +10,13 @@ from pathlib import Path
 import click
 import numpy as np
 
+from minifl import own
 from minifl.backend import choose_device
 from minifl.commands.choices import data_name, read_partition, read_settings, read_start
 from minifl.commands.display import profiling, show_progress, show_result, show_start
-from minifl.commands.options import (FileName, Several, algorithm_options, data_options, device_option, device_options,
-                                     group, jobs_option, model_options, partition_options, placement_options,
-                                     precision_option, profile_option, several, training_options)
+from minifl.commands.options import (FileName, Several, WithMethod, algorithm_options, data_options, device_option,
+                                     device_options, group, jobs_option, model_options, partition_options,
+                                     placement_options, precision_option, profile_option, several, training_options)
 from minifl.commands.sweeping import show_sweep
 from minifl.data import lists, registry, table
 from minifl.data.partition import NATURAL, Listed
@@ -30,7 +31,7 @@ from minifl.runs.settings import merge, settings_for
 from minifl.runs.sweep import grid
 
 
-@click.command("train")
+@click.command("train", cls=WithMethod)
 @data_options
 @model_options
 @algorithm_options
@@ -81,16 +82,16 @@ def train_command(data_dir, table_file, config_file, init_file, device, precisio
             show_progress(lines, settings)
     except KeyboardInterrupt as interrupt:
         click.echo(f"Interrupted; the record up to here is in {out}. Go on with: "
-                   f"python cli.py train --resume {pasteable(out, data_dir)}", err=True)
+                   f"python cli.py train --resume {pasteable(out, data_dir, settings)}", err=True)
         sys.exit(128 + getattr(interrupt, "signum", signal.SIGINT))
     except Diverged as error:
         click.echo(f"Diverged: {error}. The record is in {out}.", err=True)
         sys.exit(1)
     show_result(record.read_end(out)["last_evaluation"], dataset)
-    click.echo(f"Record: {out}. Test it again: python cli.py eval {pasteable(out, data_dir)}")
+    click.echo(f"Record: {out}. Test it again: python cli.py eval {pasteable(out, data_dir, settings)}")
 
 
-@click.command("sweep")
+@click.command("sweep", cls=WithMethod)
 @several(group(data_options, model_options, algorithm_options, partition_options, training_options))
 @click.option("--seeds", "seeds", type=Several(int), help="The same as --seed.")
 @device_option
@@ -141,12 +142,12 @@ def sweep_command(data_dir, table_file, config_file, init_file, seeds, device, p
 
 def run_name(settings):
     """The name of a run that was given none."""
-    return f"{settings.data}-{settings.setting}-{settings.algorithm}-{settings.norm}-seed{settings.seed}"
+    return f"{settings.data}-{settings.setting}-{own.label(settings.algorithm)}-{settings.norm}-seed{settings.seed}"
 
 
-def pasteable(run, data_dir):
-    """A run directory, and --data-dir if it was given, as arguments for a shell."""
-    return shlex.join([str(run), *(["--data-dir", str(data_dir)] if data_dir else [])])
+def pasteable(run, data_dir, settings):
+    """A run directory, --data-dir if it was given, and one's own things, as arguments for a shell."""
+    return shlex.join([str(run), *(["--data-dir", str(data_dir)] if data_dir else []), *own.arguments(settings)])
 
 
 def settings_of_resumed(run, config, chosen, partition, table_file, dataset):
@@ -165,7 +166,7 @@ def refuse_differences(run, settings, chosen, partition, table_file, dataset):
         if value is not None and not (name == "data" and value == "auto"):
             if not hasattr(settings, name):
                 raise InputError(f"unknown setting {name!r}.")
-            if getattr(settings, name) != value:
+            if not own.same(name, getattr(settings, name), value):
                 raise InputError(f"--resume {run}: --{name.replace('_', '-')} {value} differs from the run's "
                                  f"{getattr(settings, name)}; leave it out, or begin a new run.")
     if table_file:

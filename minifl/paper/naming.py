@@ -1,5 +1,6 @@
 """A run's name, made of its settings, so that every table and figure finds the runs that it shares with others."""
 
+from minifl import own
 from minifl.runs.settings import LOOKING, choices, settings_for
 
 ALWAYS = ("data", "model", "setting", "algorithm", "norm")
@@ -20,4 +21,4 @@ def stem(settings):
         value = getattr(settings, name)
         if value is not None and value != getattr(usual, name) and name not in (*LOOKING, *LAST):
             parts.append(f"{name.replace('_', '-')}{value}")
-    return "-".join(map(str, parts))
+    return "-".join(map(own.label, parts))

@@ -210,6 +210,10 @@ def _parsed_config(path):
     parts = ("settings", "partition", "data")
     if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in parts):
         raise InputError(f"{file} is not the config of a run; it must hold {', '.join(parts)}.")
+    own = config.get("own", {})
+    if not isinstance(own, dict) or not all(isinstance(entry, dict) and all(isinstance(entry.get(part), str) for part in (
+            "text", "name", "sha256")) for entry in own.values()):
+        raise InputError(f"{file} was changed or is damaged: own is not what a run writes.")
     return config
 
 
@@ -217,7 +221,8 @@ def origin(config):
     """Of a config, what decides the bits of its run: name -> value."""
     return {**{f"--{name.replace('_', '-')}": value for name, value in config["settings"].items()},
             "--precision": config.get("precision", "fp32"), "the partition's sha256": config["partition"].get("sha256"),
-            "the data's sha256": config["data"].get("sha256")}
+            "the data's sha256": config["data"].get("sha256"),
+            **{f"the sha256 of the file of --{name}": entry["sha256"] for name, entry in config.get("own", {}).items()}}
 
 
 def check(path, *names):

@@ -4,6 +4,7 @@ import contextlib
 import re
 from pathlib import Path
 
+from minifl import own
 from minifl.errors import InputError
 from minifl.runs import record
 from minifl.runs.settings import settings_for
@@ -19,6 +20,8 @@ def blaming(file):
 
 
 def settings_in(path, config):
-    """The Settings in the config (record.read_config) of the run directory `path`. Raises InputError."""
+    """The Settings in the config (record.read_config) of the run directory `path`, to be looked at: what is not ours need not
+    be loaded. Raises InputError."""
+    own.read(config)
     with blaming(Path(path) / record.CONFIG):
         return settings_for(config["settings"].get("data"), config["settings"])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minifl import own
 from minifl.backend import choose_precision
 from minifl.data import lists
 from minifl.data.partition import NATURAL, Listed, make_partition
@@ -112,6 +113,7 @@ def new_config(settings, dataset, partition, place, table_file, start=None):
     return {
         "settings": asdict(settings),
         "partition": {"sha256": lists.identity(partition), "file": table_file},
+        **({"own": own.entries(settings)} if own.entries(settings) else {}),
         **({"start": {"sha256": start.sha256, "file": start.file}} if start else {}),
         "data": {"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256},
         "parameters": settings.network(dataset.num_classes, dataset.image_shape).spec.size,
@@ -196,10 +198,12 @@ def keeping(settings, out, state, last, save_model, checkpoint_every):
 def reopen(path, data_dir=None):
     """Load the data of a run directory: (config, dataset, partition).
 
-    Raises InputError if the run or its data cannot be read, or if data or partition are not what they were.
+    Raises InputError if the run or its data cannot be read, if data, partition or one's own files are not what they were,
+    and if one's own things were not named in this command.
     """
     path = Path(path)
     config = record.read_config(path)
+    own.recognize(path, config)
     settings = settings_in(path, config)
     dataset = load(settings.data, data_dir)
     if dataset.sha256 != config["data"].get("sha256"):

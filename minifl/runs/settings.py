@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minifl import own
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.partition import SETTINGS
 from minifl.data.splits import OPTIONS
@@ -145,22 +146,28 @@ class Settings:
     data_seed: int = declared(0, at_least=0, help="Of the partition, and of --feature-noise.")
 
     def __new__(cls, **chosen):
-        return super().__new__(_with_hyperparameters(tuple(hyperparameters())) if cls is Settings else cls)
+        known = choices_of(Settings)
+        return super().__new__(cls if cls is not Settings else _with_hyperparameters(tuple(dict.fromkeys(
+            [*hyperparameters(), *(name for name in chosen if name not in known)]))))
 
     def __post_init__(self):
         for name, value in vars(self).copy().items():
             if isinstance(value, np.generic):      # np.float32(0.1), np.int64(10): a plain number, as JSON has it
                 object.__setattr__(self, name, value.item())
+        unloaded = own.unloaded(vars(self))     # of a record: to be looked at only
         for name, choice in choices_of(Settings).items():
             value = getattr(self, name)
-            if not (value is None and choice.default is None or name == "setting" and value in GIVEN):
+            if name in own.KINDS and own.is_file(value) and name not in unloaded and value not in choice.names:
+                raise own.unnamed(name, value)
+            if not (name in unloaded or value is None and choice.default is None or name == "setting" and value in GIVEN):
                 choice.check(value)
         if self.init_from is not None and not re.fullmatch("[0-9a-f]{64}", self.init_from):
             raise InputError(f"--init-from {self.init_from!r} is invalid; it must be "
                              f"{choices_of(Settings)['init_from'].valid}.")
-        self._complete()
-        self.method().refuse(self)
-        self.arrangement()
+        self._complete(unloaded)
+        if not unloaded:
+            self.method().refuse(self)
+            self.arrangement()
 
     def __eq__(self, other):
         return isinstance(other, Settings) and self._chosen() == other._chosen()
@@ -171,9 +178,11 @@ class Settings:
     def _chosen(self):
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    def _complete(self):
+    def _complete(self, unloaded):
         """Put in the values that depend on other settings."""
         for name, (field, defaults) in belongs().items():
+            if field in unloaded:
+                continue
             if getattr(self, field) in defaults:
                 if getattr(self, name) is None:
                     object.__setattr__(self, name, defaults[getattr(self, field)])
@@ -194,10 +203,12 @@ class Settings:
 
     def method(self):
         """The federated method with its hyperparameters."""
+        own.require(vars(self))
         return ALGORITHMS[self.algorithm](**{name: getattr(self, name) for name in choices_of(ALGORITHMS[self.algorithm])})
 
     def arrangement(self):
         """Where the network normalizes, as the models take it; InputError for what is unknown there."""
+        own.require(vars(self))
         return Arrangement(norm=self.norm, position=self.norm_position, learnable=self.norm_affine == "learnable",
                            groups=self.groups, bias=self.bias, activation=self.activation,
                            standardize=self.standardize_weights, head=self.head)
@@ -217,11 +228,15 @@ def choices() -> dict[str, Choice]:
 
     A hyperparameter is what the first method declares that has it, without the default.
     """
-    found = {}
-    for name, choice in choices_of(Settings).items():
+    fixed, found = choices_of(Settings), {}
+    of_methods = hyperparameters()
+    for name in of_methods.keys() & fixed.keys():
+        raise InputError(f"--algorithm {next(iter(of_methods[name]))}: its hyperparameter {name} has the name of a setting of "
+                         f"every run; give it another.")
+    for name, choice in fixed.items():
         found[name] = choice
         if name == "algorithm":
-            found |= {other: next(iter(methods.values())) for other, methods in hyperparameters().items()}
+            found |= {other: next(iter(methods.values())) for other, methods in of_methods.items()}
     return found
 
 
@@ -241,9 +256,9 @@ def settings_for(data, chosen):
     if not isinstance(data, str) or not data:
         raise InputError(f"--data {data!r} is invalid; it must be the name of a data set: auto, "
                          f"{', '.join(DEFAULTS)}, or one of your own.")
-    known = choices()
+    chosen, known = own.texts(chosen), choices()
     unknown = sorted(set(chosen) - set(known))
-    if unknown:
+    if unknown and "algorithm" not in own.unloaded(chosen):      # else they are its hyperparameters
         raise InputError(f"unknown setting {unknown[0]!r}; valid are {', '.join(sorted(known))}.")
     given = {name: value for name, value in chosen.items() if value is not None}
     return Settings(**{**DEFAULTS.get(data, OTHERS), **given, "data": data})

@@ -86,17 +86,18 @@ def grouped(runs):
 
     The columns are data, setting, method and norm, whatever else the runs differ in, and the rounds done.
     """
-    differing = [name for name in runs[0].settings if name not in (*FIRST, *NOT_SHOWN) and _differs(name, runs)]
+    known = dict.fromkeys(name for run in runs for name in run.settings)    # one's own methods have other hyperparameters
+    differing = [name for name in known if name not in (*FIRST, *NOT_SHOWN) and _differs(name, runs)]
     groups = {}
     for run in runs:
-        key = tuple("-" if run.settings[name] is None else str(run.settings[name]) for name in (*FIRST, *differing))
+        key = tuple("-" if run.settings.get(name) is None else str(run.settings[name]) for name in (*FIRST, *differing))
         groups.setdefault((*key, str(run.rounds)), []).append(run)
     return (*FIRST, *differing, "rounds"), groups
 
 
 def _differs(name, runs):
     owner = belongs().get(name, (None,))[0]
-    values = {(run.settings[owner] if owner else None, str(run.settings[name])) for run in runs}
+    values = {(run.settings[owner] if owner else None, str(run.settings.get(name))) for run in runs}
     return len(values) > len({choice for choice, _ in values})
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from minifl import reading
+from minifl import own, reading
 from minifl.errors import InputError
 from minifl.processes import environment
 from minifl.runs import record
@@ -64,9 +64,11 @@ def grid(data, several, out, from_file=None, *, data_named=False):
                 continue
             raise InputError(f"the sweep has a combination twice: {_shown(chosen)}.")
         seen.add(settings)
-        parts = [data] * data_named + [getattr(settings, name) for name in ALWAYS_NAMED]
-        parts += [f"{name.replace('_', '-')}{getattr(settings, name)}" for name in varied if name in chosen]
+        parts = [data] * data_named + [own.label(getattr(settings, name)) for name in ALWAYS_NAMED]
+        parts += [f"{name.replace('_', '-')}{own.label(getattr(settings, name))}" for name in varied if name in chosen]
         path = Path(out) / "-".join(map(str, [*parts, f"seed{settings.seed}"]))
+        if path in runs:
+            raise InputError(f"the sweep has two runs of the name {path.name}; give one of your own things another name.")
         runs[path] = Run(path, {"data": data, **chosen}, settings, _status(path, settings))
     return list(runs.values())
 
@@ -108,7 +110,7 @@ class _Process:
 
     def __init__(self, run, options):
         self.run = run
-        begin = ["--resume", run.path] if run.status != "new" else [*_arguments(run.chosen), "--out", run.path]
+        begin = ["--resume", run.path, *own.arguments(run.settings)] if run.status != "new" else [*_arguments(run.chosen), "--out", run.path]
         self.rounds_file, self.rounds, self.output = run.path / record.ROUNDS, 0, tempfile.TemporaryFile()
         self.has_new_rounds()
         self.popen = subprocess.Popen([sys.executable, "-m", "minifl", "train", *begin, *options],
@@ -144,9 +146,11 @@ def _status(path, settings):
     """new, begun, or the status in end.json of a run directory, whose settings must be these."""
     if not os.path.exists(path / record.CONFIG):
         return "new"
-    found = settings_in(path, record.read_config(path))
+    config = record.read_config(path)
+    own.recognize(path, config)
+    found = settings_in(path, config)
     for name, value in vars(settings).items():
-        if getattr(found, name) != value:
+        if not own.same(name, getattr(found, name), value):
             raise InputError(f"{path} holds a run with --{name.replace('_', '-')} {getattr(found, name)}, this sweep "
                              f"has {value}; choose another --out.")
     end = record.read_end(path)

@@ -92,7 +92,7 @@ def judged(ended):
 
 def line(rng, path, chosen):
     """The arguments of a random line of a command."""
-    name = path[-1]
+    name = path[-1] if path != ("check",) else "check of one's own"
     options = [p for p in chosen.params if isinstance(p, click.Option) and p.name not in ALWAYS.get(name, ())
                and p.name != "help"]
     picked = rng.sample(options, min(len(options), rng.choice((0, 0, 1, 1, 2, 3, 5, 8))))
