@@ -40,8 +40,8 @@ def refuse(settings, **numbers):
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{name.replace('_', '-')} {value:g} is invalid; it must be a finite number above 0.")
     for name, text in own.used(settings):
-        raise InputError(f"{own.option(name)} {text}: the nodes of a federation run nothing that its server names, so federate "
-                         f"takes only what minifl has; use train.")
+        raise InputError(f"{own.option(name)} {text}: the nodes of a federation run nothing that its server names, so "
+                         f"federate takes only what minifl has; use train.")
     if settings.diagnose:
         raise InputError("--diagnose looks at the clients' models before averaging, and in a federation these stay "
                          "with their clients; leave it out, or use train.")

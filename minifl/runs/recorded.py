@@ -20,8 +20,8 @@ def blaming(file):
 
 
 def settings_in(path, config):
-    """The Settings in the config (record.read_config) of the run directory `path`, to be looked at: what is not ours need not
-    be loaded. Raises InputError."""
+    """The Settings in the config (record.read_config) of the run directory `path`, to be looked at: what is not ours need
+    not be loaded. Raises InputError."""
     own.read(config)
     with blaming(Path(path) / record.CONFIG):
         return settings_for(config["settings"].get("data"), config["settings"])

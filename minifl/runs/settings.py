@@ -231,8 +231,8 @@ def choices() -> dict[str, Choice]:
     fixed, found = choices_of(Settings), {}
     of_methods = hyperparameters()
     for name in of_methods.keys() & fixed.keys():
-        raise InputError(f"--algorithm {next(iter(of_methods[name]))}: its hyperparameter {name} has the name of a setting of "
-                         f"every run; give it another.")
+        raise InputError(f"--algorithm {next(iter(of_methods[name]))}: its hyperparameter {name} has the name of a setting "
+                         f"of every run; give it another.")
     for name, choice in fixed.items():
         found[name] = choice
         if name == "algorithm":

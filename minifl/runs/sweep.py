@@ -110,7 +110,8 @@ class _Process:
 
     def __init__(self, run, options):
         self.run = run
-        begin = ["--resume", run.path, *own.arguments(run.settings)] if run.status != "new" else [*_arguments(run.chosen), "--out", run.path]
+        going_on = ["--resume", run.path, *own.arguments(run.settings)]
+        begin = going_on if run.status != "new" else [*_arguments(run.chosen), "--out", run.path]
         self.rounds_file, self.rounds, self.output = run.path / record.ROUNDS, 0, tempfile.TemporaryFile()
         self.has_new_rounds()
         self.popen = subprocess.Popen([sys.executable, "-m", "minifl", "train", *begin, *options],

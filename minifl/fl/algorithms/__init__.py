@@ -50,8 +50,8 @@ def hyperparameters() -> dict[str, dict[str, Choice]]:
 def check(thing: Any) -> None:
     """InputError for what is no method: it must be a dataclass made from FedAvg or another method."""
     if not isinstance(thing, type):
-        raise InputError(f"is {'a function' if inspect.isfunction(thing) else type(thing).__name__}; it must be a class, made "
-                         f"from minifl.fl.algorithms.fedavg.FedAvg.")
+        raise InputError(f"is {'a function' if inspect.isfunction(thing) else type(thing).__name__}; it must be a class, "
+                         f"made from minifl.fl.algorithms.fedavg.FedAvg.")
     if not issubclass(thing, FedAvg):
         raise InputError("is not made from minifl.fl.algorithms.fedavg.FedAvg, which says what a method is.")
     declared = choices_of(thing)
