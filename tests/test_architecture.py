@@ -14,7 +14,7 @@ from minifl.models import MODELS, build
 
 PACKAGE = Path(minifl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-BASE = {"backend", "blas", "errors", "params", "rng", "atomic", "reading", "sealed", "processes", "loading", "declared", "own"}
+BASE = {"backend", "blas", "errors", "params", "rng", "atomic", "reading", "checked_npz", "processes", "loading", "declared", "own"}
 MAY_IMPORT = {                                   # part of the package -> parts below it
     "base": BASE,
     "layers": {"backend"},
@@ -30,8 +30,8 @@ MAY_IMPORT = {                                   # part of the package -> parts 
 ON_TOP = {"__main__.py", "cli.py"}               # with commands/, the command line, which may import everything
 LIBRARIES = {"numpy", "scipy", "cupy", "cupyx"}           # click besides, but only on top
 EXTRAS = {"images.py": {"PIL"}, "plots.py": {"matplotlib"}, "sweeps.py": {"hypothesis"}, "pytest.py": {"pytest"},
-          "worker.py": {"wire"},   # where it says what is missing; and the worker has a copy of wire.py beside it
-          **{name: {"flwr"} for name in ("client.py", "server.py", "strategy.py", "nodes.py", "wire.py")},
+          "worker.py": {"json_lines"},   # where it says what is missing; and the worker has a copy of json_lines.py beside it
+          **{name: {"flwr"} for name in ("client.py", "server.py", "strategy.py", "nodes.py", "packing.py")},
           "closed.py": {"flwr", "starlette"},
           "certificates.py": {"cryptography"}}     # which comes with flwr
 STANDARD = set(sys.stdlib_module_names)

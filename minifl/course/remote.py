@@ -1,7 +1,7 @@
-"""`student` of the grader: a submission's functions in a process of their own, worker.py, over wire.py.
+"""`student` of the grader: a submission's functions in a process of their own, worker.py, over json_lines.py.
 
 Arguments are copies: a function that changes its input does not change the test's. What comes back is plain data or a
-wire.Handle. A function that raises, takes too long, or ends its process raises here what `running.run` says to the
+json_lines.Handle. A function that raises, takes too long, or ends its process raises here what `running.run` says to the
 student; a process that does not answer as it should is replaced, so that the next test finds none of this.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import minifl
-from minifl.course import installed, running, wire
+from minifl.course import installed, json_lines, running
 from minifl.errors import InputError
 
 PACKAGE = Path(minifl.__file__).resolve().parent
@@ -118,7 +118,7 @@ class Remote:
         number = secrets.token_hex(8)
         if self.process is None:
             self.start()
-        line = wire.dumps({"id": number, **request})
+        line = json_lines.dumps({"id": number, **request})
         ends = min(time.monotonic() + self.limits.seconds, self.test_ends)
         try:
             reply = self._exchange(line, number, ends)
@@ -129,7 +129,7 @@ class Remote:
             raise Late(f"{name} took longer than {self.limits.seconds:g} s: an infinite loop?") from None
         except OSError:
             raise running.Wrong(f"{name} {self._ending()}") from None
-        except wire.Malformed as error:
+        except json_lines.Malformed as error:
             self.stop()
             raise running.Wrong(f"{name} gave back what cannot be read: {error}") from None
         self._tell(reply)
@@ -157,7 +157,7 @@ class Remote:
         try:     # nothing of the submission has run when it says that it is ready
             self._exchange(json.dumps(self._config()), "ready", time.monotonic() + STARTING)
             self.process.stderr.close()
-        except (OSError, wire.Malformed):
+        except (OSError, json_lines.Malformed):
             said, _ = self.process, self.stop()
             text = said.stderr.read().decode(errors="replace")[-1000:]
             raise InputError(f"--memory {self.limits.megabytes}: the grader's process does not start; give more. "
@@ -183,11 +183,11 @@ class Remote:
             if not part:
                 raise ConnectionError
             data += part
-            if len(data) > wire.MOST_BYTES + 1:
-                raise wire.Malformed(f"more than {wire.MOST_BYTES >> 20} MB of data")
-        reply = wire.loads(data.decode(errors="replace"))
+            if len(data) > json_lines.MOST_BYTES + 1:
+                raise json_lines.Malformed(f"more than {json_lines.MOST_BYTES >> 20} MB of data")
+        reply = json_lines.loads(data.decode(errors="replace"))
         if type(reply) is not dict or reply.get("id") != number:
-            raise wire.Malformed("an answer to another question")
+            raise json_lines.Malformed("an answer to another question")
         return reply
 
     def _wait(self, ends):

@@ -8,7 +8,7 @@ Both say what they cannot stop. This is no container: run a class's submissions 
 The judge writes lines, one at a time, and reads an answer to each:
     first       plain JSON, see remote.py: {"tree", "packages", "sites", "libraries", "secret", "first", "megabytes",
                 "seconds", "user"}
-    then        wire.py's: {"id", "module"} to import it, with "name", "arguments", "options" to call a function,
+    then        json_lines.py's: {"id", "module"} to import it, with "name", "arguments", "options" to call a function,
                 or {"id"} when a test begins: what was kept for handles is dropped
     an answer   {"id", "result"} or {"id", "error", "message", "where"}, with "refused" and "printed"
 """
@@ -97,7 +97,7 @@ def where(error, tree):
     return found
 
 
-def serve(channel, tree, wire, refused, first):
+def serve(channel, tree, json_lines, refused, first):
     """Answer until the judge hangs up. first: the first handle's number, no number is given twice."""
     kept, numbers, printed, write, missing = {}, itertools.count(first), Printed(), os.write, []
     lines = os.fdopen(channel, "r", encoding="utf-8", closefd=False)
@@ -113,7 +113,7 @@ def serve(channel, tree, wire, refused, first):
         return kept.get(number)
 
     def send(reply):
-        text = (wire.dumps({**reply, "printed": printed.take(), "refused": refused[:]}, keep) + "\n").encode()
+        text = (json_lines.dumps({**reply, "printed": printed.take(), "refused": refused[:]}, keep) + "\n").encode()
         while text:
             text = text[write(channel, text):]
         refused.clear()
@@ -124,14 +124,14 @@ def serve(channel, tree, wire, refused, first):
         missing.clear()
         sys.stdout = sys.stderr = printed
         try:
-            request = wire.loads(line, had)
+            request = json_lines.loads(line, had)
             number = request["id"]
             if missing:
                 raise LookupError("what an earlier call returned went with its process")
             send({"id": number, "result": answer(request, tree, kept)})
         except BaseException as error:      # SystemExit and KeyboardInterrupt, too: this process serves on
             kind = "NotImplementedError" if isinstance(error, NotImplementedError) else type(error).__name__
-            said = ("its result cannot be sent: " if isinstance(error, wire.Malformed) else "") + message(error)
+            said = ("its result cannot be sent: " if isinstance(error, json_lines.Malformed) else "") + message(error)
             send({"id": number, "error": str(kind)[:80], "message": said, "where": where(error, tree)})
 
 
@@ -144,13 +144,13 @@ def main():
     tree, library, refused = config["tree"], sys.path[:], []
     sys.path.insert(0, tree)                                # with -S there are no site-packages, and so no other minifl
     sys.meta_path.append(Installed(config["sites"]))
-    wire, limits, refusing = sibling("wire"), sibling("limits"), sibling("refusing")
+    json_lines, limits, refusing = sibling("json_lines"), sibling("limits"), sibling("refusing")
     sites = sorted(set(config["sites"].values()))
     limits.restrict([tree, *library, *config["packages"], *config["libraries"]], sites, config["secret"],
                     config["megabytes"], config["seconds"], config["user"])
     del sys.modules["__main__"]
     refusing.install(tree, library, config["packages"], sites, config["secret"], refused)
-    serve(channel, tree, wire, refused, config["first"])
+    serve(channel, tree, json_lines, refused, config["first"])
     os._exit(0)
 
 

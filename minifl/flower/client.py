@@ -15,7 +15,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from minifl.errors import InputError
-from minifl.flower import node, wire
+from minifl.flower import node, packing
 
 app = ClientApp()
 
@@ -29,14 +29,14 @@ def introduce(message, context):
         _come_in(message, context)
     except InputError as error:
         found["problem"] = str(error)
-    return Message(RecordDict({wire.NODE: ConfigRecord(found)}), reply_to=message)
+    return Message(RecordDict({packing.NODE: ConfigRecord(found)}), reply_to=message)
 
 
 @app.train()
 def train(message, context):
     """The local work of some clients, from what the server sent."""
     here = _come_in(message, context)
-    job, sent = wire.unpack_job(message.content[wire.JOB]), _sent(here, message)
+    job, sent = packing.unpack_job(message.content[packing.JOB]), _sent(here, message)
     outcome = node.train(here, job, sent["w"], {name: sent[name] for name in here.method.broadcast},
                          sent["statistics"])
     losses = MetricRecord()
@@ -45,11 +45,11 @@ def train(message, context):
         if reply.tested:        # one number if it has no test examples of its own
             losses[f"{k}/tested"] = [value for value in reply.tested if value is not None]
     return Message(RecordDict({
-        wire.ARRAYS: wire.pack({f"{k}/{name}": array for k, reply in outcome.replies.items()
+        packing.ARRAYS: packing.pack({f"{k}/{name}": array for k, reply in outcome.replies.items()
                                 for name, array in reply.message.items()}),
-        wire.LOSSES: losses,
-        wire.TROUBLE: ConfigRecord({str(k): reason for k, reason in outcome.trouble.items()}),
-        wire.DIVERGED: ConfigRecord({"clients": outcome.diverged}),
+        packing.LOSSES: losses,
+        packing.TROUBLE: ConfigRecord({str(k): reason for k, reason in outcome.trouble.items()}),
+        packing.DIVERGED: ConfigRecord({"clients": outcome.diverged}),
     }), reply_to=message)
 
 
@@ -58,18 +58,18 @@ def evaluate(message, context):
     """The tests of the models of some clients that have batch norms of their own."""
     here = _come_in(message, context)
     sent = _sent(here, message)
-    tests, trouble = node.test(here, wire.unpack_job(message.content[wire.JOB]), sent["w"], sent["statistics"])
+    tests, trouble = node.test(here, packing.unpack_job(message.content[packing.JOB]), sent["w"], sent["statistics"])
     return Message(RecordDict({
-        wire.ARRAYS: wire.pack({f"{k}/predicted": predicted for k, (predicted, _) in tests.items()}),
-        wire.LOSSES: MetricRecord({str(k): loss for k, (_, loss) in tests.items()}),
-        wire.TROUBLE: ConfigRecord({str(k): reason for k, reason in trouble.items()}),
+        packing.ARRAYS: packing.pack({f"{k}/predicted": predicted for k, (predicted, _) in tests.items()}),
+        packing.LOSSES: MetricRecord({str(k): loss for k, (_, loss) in tests.items()}),
+        packing.TROUBLE: ConfigRecord({str(k): reason for k, reason in trouble.items()}),
     }), reply_to=message)
 
 
 def _come_in(message, context):
     """The run on this node, from a message and the node's configuration."""
-    task = wire.unpack_task(message.content[wire.TASK])
-    given = wire.unpack_partition(message.content.get(wire.PARTITION))
+    task = packing.unpack_task(message.content[packing.TASK])
+    given = packing.unpack_partition(message.content.get(packing.PARTITION))
     config = context.node_config
     data_dir = config.get("data-dir")
     return node.come_in(task, given, Path(data_dir) if data_dir else None,
@@ -80,7 +80,7 @@ def _sent(here, message):
     """What the server sent: w (P,), statistics (S,) and what the method broadcasts."""
     size, dtype = here.model.spec.size, np.float32
     form = {"w": ((size,), dtype), "statistics": ((here.model.statistics.size,), dtype)}
-    return wire.unpack(message.content[wire.ARRAYS], form | dict.fromkeys(here.method.broadcast, ((size,), dtype)))
+    return packing.unpack(message.content[packing.ARRAYS], form | dict.fromkeys(here.method.broadcast, ((size,), dtype)))
 
 
 def _number(context, name):

@@ -16,7 +16,7 @@ from minifl.fl.client import Diverged, local_work
 from minifl.fl.evaluate import predict
 from minifl.fl.parallel import in_order
 from minifl.fl.rounds import Reply, State, own_accuracies
-from minifl.flower import kept
+from minifl.flower import client_state
 from minifl.runs.run import split
 from minifl.runs.settings import LISTS, settings_for
 
@@ -89,7 +89,7 @@ def train(here, job, w, server, running):
     def work(turn):
         k, since = turn
         try:
-            own = kept.load(here.folder, k, since, sizes) if sizes else {}
+            own = client_state.load(here.folder, k, since, sizes) if sizes else {}
             state = State(job.round, w, server, {k: own} if own else {}, running)
             theta, after, message, keeps, losses = local_work(here.settings, here.model, here.method, here.dataset,
                                                               here.partition, state, [k])
@@ -97,8 +97,8 @@ def train(here, job, w, server, running):
                 if k in job.test_own else None
             keeps = {name: array[0] for name, array in keeps.items()}
             if keeps:       # before the reply leaves: if that is lost, this is passed over
-                kept.save(here.folder, k, job.round + 1, keeps)
-                kept.tidy(here.folder, k, job.round + 1, since, job.oldest)
+                client_state.save(here.folder, k, job.round + 1, keeps)
+                client_state.tidy(here.folder, k, job.round + 1, since, job.oldest)
             return k, Reply({name: sent[0] for name, sent in message.items()}, losses[0].item(), keeps, tested), None
         except (Diverged, InputError) as error:
             return k, None, error
@@ -119,7 +119,7 @@ def test(here, job, w, running):
     with in_order(here.workers) as pool_map:
         for k, since in zip(job.clients, job.since):
             try:
-                own = kept.load(here.folder, k, since, sizes)
+                own = client_state.load(here.folder, k, since, sizes)
             except InputError as error:
                 trouble[k] = str(error)
                 continue

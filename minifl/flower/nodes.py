@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
-from minifl.flower import wire
+from minifl.flower import packing
 from minifl.flower.replies import Refused
 
 PAUSE = 1.0         # seconds between two looks for nodes
@@ -71,7 +71,7 @@ class Nodes:
             try:
                 if reply is None or reply.has_error():
                     raise Refused("it did not answer who it is" + (f" ({reply.error.reason})" if reply else ""))
-                found = wire.own(reply, wire.NODE, ConfigRecord)
+                found = packing.own(reply, packing.NODE, ConfigRecord)
                 number = _number_of(found, self.terms, node.name)
                 self.refused.pop(number, None)
                 if found.get("problem"):

@@ -33,7 +33,7 @@ def expected(settings, model, method, state, num_classes):
 def checked(message, form, loss, tested, *, method, test_own, clip_update=None):
     """The Reply of a client, if it is one; Refused otherwise.
 
-    message      name -> array, of this form already (wire.unpack)
+    message      name -> array, of this form already (packing.unpack)
     form         name -> (shape, dtype), of `expected`
     loss         its mean loss; tested: accuracies of its own model, None or a pair of which the second may be None
     clip_update  the longest theta - w that is believed; None: any

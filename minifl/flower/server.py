@@ -22,7 +22,7 @@ from flwr.serverapp import ServerApp
 from minifl.errors import InputError
 from minifl.fl import statistics
 from minifl.fl.parallel import in_order
-from minifl.flower import kept
+from minifl.flower import client_state
 from minifl.flower.federate import CLIENTS
 from minifl.flower.node import Task
 from minifl.flower.nodes import Terms
@@ -89,7 +89,7 @@ def _with_local(state, folder, settings, model):
     sizes, own = statistics.kept_sizes(settings, model, settings.method()), {}
     for k, known in state.own.items():
         try:
-            own[k] = kept.load(folder, k, int(known[KNOWN].item()), sizes)
+            own[k] = client_state.load(folder, k, int(known[KNOWN].item()), sizes)
         except InputError:
             continue
     return state._replace(own=own)

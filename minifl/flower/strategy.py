@@ -23,7 +23,7 @@ from minifl.fl.evaluate import evaluate, test_record
 from minifl.fl.participation import looked_at, whose_models
 from minifl.fl.rounds import due, line_up, of_own_models, take, trained_on
 from minifl.flower import replies as rules
-from minifl.flower import wire
+from minifl.flower import packing
 from minifl.flower.node import Job, clients_of
 from minifl.flower.nodes import Nodes
 from minifl.flower.replies import Refused
@@ -60,7 +60,7 @@ class Rounds(Strategy):
     def broadcast(self):
         """What all nodes get, as an ArrayRecord."""
         server = {name: self.state.server[name] for name in self.method.broadcast}
-        return wire.pack({"w": self.state.w, "statistics": self.state.statistics, **server})
+        return packing.pack({"w": self.state.w, "statistics": self.state.statistics, **server})
 
     # training
 
@@ -88,7 +88,7 @@ class Rounds(Strategy):
         tested = losses.get(f"{k}/tested")
         if isinstance(tested, list) and len(tested) == 1 and not len(self.partition.test[k]):
             tested = [*tested, None]
-        reply = rules.checked(wire.unpack(arrays, self.form), self.form, losses.get(str(k)),
+        reply = rules.checked(packing.unpack(arrays, self.form), self.form, losses.get(str(k)),
                               tuple(tested) if isinstance(tested, list) else None, method=self.method,
                               test_own=k in self.looked, clip_update=self.terms.clip_update)
         counted = np.array([self.state.round + 1], dtype=self.state.w.dtype)
@@ -114,7 +114,7 @@ class Rounds(Strategy):
     def test_of(self, k, message):
         """(predicted classes (M,), summed loss) of client k; Refused if it is not as it must be."""
         arrays, losses = _parts(k, message)
-        predicted = wire.unpack(arrays, {"predicted": ((len(self.dataset.y_test),), np.int64)})["predicted"]
+        predicted = packing.unpack(arrays, {"predicted": ((len(self.dataset.y_test),), np.int64)})["predicted"]
         loss = losses.get(str(k))
         if not isinstance(loss, float) or not np.isfinite(loss):
             raise Refused(f"the loss of its test is {loss!r}, and must be a finite number")
@@ -156,7 +156,7 @@ class Rounds(Strategy):
             elif mine:
                 job = Job(self.state.round, mine, [self.known(k) for k in mine], oldest,
                           [k for k in mine if k in test_own])
-                content = RecordDict({wire.ARRAYS: arrays, wire.JOB: wire.pack_fields(job), **self.said()})
+                content = RecordDict({packing.ARRAYS: arrays, packing.JOB: packing.pack_fields(job), **self.said()})
                 message = Message(content, self.nodes.ids[i], kind, group_id=str(self.state.round + 1))
                 self.sent[i] = message, mine
                 out.append(message)
@@ -164,7 +164,7 @@ class Rounds(Strategy):
 
     def said(self):
         """The records that every message has: the task, and the partition if no setting makes it."""
-        return {wire.TASK: wire.pack_fields(self.task), **wire.pack_partition(self.settings, self.partition)}
+        return {packing.TASK: packing.pack_fields(self.task), **packing.pack_partition(self.settings, self.partition)}
 
     def known(self, k):
         """The last round (from 1) of client k that counted; 0 if none did."""
@@ -201,15 +201,15 @@ class Rounds(Strategy):
 
 def _parts(k, message):
     """The arrays of client k in a node's message, and the node's numbers; Refused if it says that there are none."""
-    trouble = wire.own(message, wire.TROUBLE, ConfigRecord)
+    trouble = packing.own(message, packing.TROUBLE, ConfigRecord)
     if str(k) in trouble:
         raise Refused(f"{trouble[str(k)]!s:.500}")
-    return wire.of_client(wire.own(message, wire.ARRAYS, ArrayRecord), f"{k}/"), \
-        wire.own(message, wire.LOSSES, MetricRecord)
+    return packing.of_client(packing.own(message, packing.ARRAYS, ArrayRecord), f"{k}/"), \
+        packing.own(message, packing.LOSSES, MetricRecord)
 
 
 def _diverged(message):
     """The clients of a node's message whose loss was not finite."""
-    record = message.content.get(wire.DIVERGED)
+    record = message.content.get(packing.DIVERGED)
     listed = record.get("clients") if isinstance(record, ConfigRecord) else None
     return listed if isinstance(listed, list) else []

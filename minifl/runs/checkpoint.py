@@ -1,6 +1,6 @@
 """Checkpoints: all of a run's state in one file, so that a stopped run goes on to the same bits.
 
-    checkpoint-ROUND    behind a checksum (minifl/sealed.py): round, w, server/NAME (P,), statistics (S,),
+    checkpoint-ROUND    behind a checksum (minifl/checked_npz.py): round, w, server/NAME (P,), statistics (S,),
                         clients (n,), own/NAME (n, ...), and a text: origin, JSON of what made it
 
 There is nothing else to keep: randomness is addressed, not streamed (minifl/rng.py). The two newest are kept; one
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minifl import sealed
+from minifl import checked_npz
 from minifl.backend import get_xp, to_host
 from minifl.errors import InputError
 from minifl.fl.rounds import State
@@ -47,7 +47,7 @@ def save(path, state, origin=None, seal=None):
             arrays[f"own/{name}"] = np.stack([to_host(state.own[k][name]) for k in sorted(state.own)])
     arrays["origin"] = np.array(json.dumps({"origin": origin, "seal": seal}))
     newest = Path(path) / f"checkpoint-{state.round:07d}"
-    sealed.write(newest, arrays)
+    checked_npz.write(newest, arrays)
     found = files(path)
     here = found.index(newest)   # those before it are of later rounds: `latest` has passed them over
     for file in found[:here] + found[here + KEPT:]:
@@ -123,7 +123,7 @@ def _difference(before, now):
 
 def _load(file, asarray):
     """The state in a checkpoint, and {"origin", "seal"}: see `save`. InputError if it cannot be read or is damaged."""
-    arrays = sealed.read(file, "a checkpoint")
+    arrays = checked_npz.read(file, "a checkpoint")
     made = {"origin": None, "seal": None}       # of a run begun before these were kept
     try:
         if "origin" in arrays:

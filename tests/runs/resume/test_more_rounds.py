@@ -204,8 +204,8 @@ def test_diagnostics_that_are_lost_at_the_end_are_made_again(tmp_path):
 
 def old_checkpoint(file):
     """What a checkpoint was before it said what made it."""
-    from minifl import sealed
-    sealed.write(file, {name: array for name, array in sealed.read(file, "").items() if name != "origin"})
+    from minifl import checked_npz
+    checked_npz.write(file, {name: array for name, array in checked_npz.read(file, "").items() if name != "origin"})
 
 
 def test_a_run_begun_before_there_were_seals_goes_on_and_is_sealed_from_then_on(tmp_path):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from minifl.course.wire import Handle, Malformed, dumps, loads
+from minifl.course.json_lines import Handle, Malformed, dumps, loads
 
 
 def same(a, b):

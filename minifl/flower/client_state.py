@@ -1,6 +1,6 @@
 """What the clients of a node keep between rounds: control variates, batch norms. On disk: a restart loses nothing.
 
-    FOLDER/client-K-round-R    what client K keeps after its round R (from 1), behind a checksum (minifl/sealed.py)
+    FOLDER/client-K-round-R    what client K keeps after its round R (from 1), behind a checksum (minifl/checked_npz.py)
 
 The server says which of a client's rounds counted last. A round does not count whose reply was lost or refused: what
 the client kept after it is passed over, as if it had been absent. And a server that was killed goes on from an older
@@ -11,7 +11,7 @@ checkpoint that the server could go on from is younger.
 import os
 from pathlib import Path
 
-from minifl import sealed
+from minifl import checked_npz
 from minifl.errors import InputError
 
 
@@ -27,7 +27,7 @@ def load(folder, client, round_, sizes):
     if not os.path.lexists(file):
         raise InputError(f"{file} does not exist: what client {client} keeps was lost, or state-dir is another folder "
                          f"than before. Without it the client cannot take part any more.")
-    arrays = sealed.read(file, "what a client keeps")
+    arrays = checked_npz.read(file, "what a client keeps")
     if {name: array.shape for name, array in arrays.items()} != {name: (size,) for name, size in sizes.items()}:
         raise InputError(f"{file} is of another network or method.")
     return arrays
@@ -35,7 +35,7 @@ def load(folder, client, round_, sizes):
 
 def save(folder, client, round_, arrays):
     """Keep the arrays, (...,) by name, as the client's after `round_`."""
-    sealed.write(_file(folder, client, round_), arrays)
+    checked_npz.write(_file(folder, client, round_), arrays)
 
 
 def tidy(folder, client, round_, since, oldest):

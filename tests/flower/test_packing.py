@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from inprocess import Array, ArrayRecord     # noqa: E402
 
-from minifl.flower import wire                      # noqa: E402
+from minifl.flower import packing                      # noqa: E402
 from minifl.flower.node import Job, Task            # noqa: E402
 from minifl.flower.replies import Refused           # noqa: E402
 
@@ -34,7 +34,7 @@ def npy(array, **options):
                                    RIGHT.T, RIGHT[:, ::2], np.array([np.nan, -0.0, 1e-45], np.float32)],
                          ids=lambda a: f"{a.dtype}{a.shape}")
 def test_what_was_packed_comes_out_to_the_bit(array):
-    found = wire.unpack(wire.pack({"a": array}), {"a": (array.shape, array.dtype)})["a"]
+    found = packing.unpack(packing.pack({"a": array}), {"a": (array.shape, array.dtype)})["a"]
     assert found.shape == array.shape and found.dtype == array.dtype and found.tobytes() == array.tobytes()
 
 
@@ -44,13 +44,13 @@ def test_what_was_packed_comes_out_to_the_bit(array):
     (sent(npy(RIGHT)[:-1]), "a has 23 bytes, and must have 24"), (sent(npy(RIGHT) + b"x"), "a has 25 bytes"),
     (sent(b""), "no .npy file"), (sent(b"\x93NUMPY\x02\x00" + npy(RIGHT)[8:]), "no .npy file of version 1.0"),
     (sent(b"PK\x03\x04"), "no .npy file"), (sent(npy(RIGHT), stype="pickle"), "in the format 'pickle'"),
-    (wire.pack({"b": RIGHT}), "it has the arrays b, and must have a"),
-    (wire.pack({"a": RIGHT, "b": RIGHT}), "it has the arrays a, b, and must have a"),
-    (wire.pack({}), "it has the arrays none"), ({}, "there are no arrays"), (None, "there are no arrays"),
+    (packing.pack({"b": RIGHT}), "it has the arrays b, and must have a"),
+    (packing.pack({"a": RIGHT, "b": RIGHT}), "it has the arrays a, b, and must have a"),
+    (packing.pack({}), "it has the arrays none"), ({}, "there are no arrays"), (None, "there are no arrays"),
 ])
 def test_what_is_of_another_form_is_refused(record, reason):
     with pytest.raises(Refused, match=reason):
-        wire.unpack(record, FORM)
+        packing.unpack(record, FORM)
 
 
 class Trap:
@@ -64,7 +64,7 @@ def test_nothing_is_unpickled():
     pickled = npy(np.array([Trap()], dtype=object), allow_pickle=True)
     for form in (FORM, {"a": ((1,), np.dtype(object))}):
         with pytest.raises((Refused, ValueError)):
-            wire.unpack(sent(pickled), form)
+            packing.unpack(sent(pickled), form)
     assert not Trap.sprung
     np.load(io.BytesIO(pickled), allow_pickle=True)
     assert Trap.sprung      # it is one
@@ -75,13 +75,13 @@ def test_a_header_that_claims_terabytes_costs_nothing():
                                       .ljust(117) + b"\n").to_bytes(2, "little") + header
     tracemalloc.start()
     with pytest.raises(Refused, match=r"a is float32 \(1000000000000,\)"):
-        wire.unpack(sent(huge), FORM)
+        packing.unpack(sent(huge), FORM)
     assert tracemalloc.get_traced_memory()[1] < 1e6
     tracemalloc.stop()
 
 
 def test_fields_come_back():
     job, task = Job(3, [1, 2], [0, 3], 2, [2]), Task("{}", "run", "data", "partition")
-    assert wire.unpack_job(wire.pack_fields(job)) == job
-    assert wire.unpack_job(wire.pack_fields(Job(0, [], [], 0, []))) == Job(0, [], [], 0, [])
-    assert wire.unpack_task(wire.pack_fields(task)) == task
+    assert packing.unpack_job(packing.pack_fields(job)) == job
+    assert packing.unpack_job(packing.pack_fields(Job(0, [], [], 0, []))) == Job(0, [], [], 0, [])
+    assert packing.unpack_task(packing.pack_fields(task)) == task

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minifl.errors import InputError
-from minifl.flower import kept
+from minifl.flower import client_state
 
 SIZES = {"control": 3}
 
@@ -15,19 +15,19 @@ def of(round_):
 
 def did(folder, round_, since, oldest, client=4):
     """The client did a round, as node.train keeps it; returns the rounds that are kept then."""
-    kept.save(folder, client, round_, of(round_))
-    kept.tidy(folder, client, round_, since, oldest)
-    return [r for r, _ in kept.rounds(folder, client)]
+    client_state.save(folder, client, round_, of(round_))
+    client_state.tidy(folder, client, round_, since, oldest)
+    return [r for r, _ in client_state.rounds(folder, client)]
 
 
 def test_before_its_first_round_a_client_keeps_nothing(tmp_path):
-    assert kept.load(tmp_path / "none", 4, 0, SIZES) == {}
+    assert client_state.load(tmp_path / "none", 4, 0, SIZES) == {}
 
 
 def test_what_was_kept_is_loaded_to_the_bit(tmp_path):
     array = np.random.default_rng(0).standard_normal(3).astype(np.float32)
-    kept.save(tmp_path, 4, 7, {"control": array})
-    loaded = kept.load(tmp_path, 4, 7, SIZES)["control"]
+    client_state.save(tmp_path, 4, 7, {"control": array})
+    loaded = client_state.load(tmp_path, 4, 7, SIZES)["control"]
     assert loaded.dtype == np.float32 and loaded.tobytes() == array.tobytes()
 
 
@@ -44,7 +44,7 @@ def test_a_round_that_did_not_count_is_passed_over_and_removed(tmp_path):
     did(tmp_path, 1, 0, 0)
     did(tmp_path, 2, 1, 0)                          # its reply is lost
     assert did(tmp_path, 3, 1, 1) == [1, 3]
-    np.testing.assert_array_equal(kept.load(tmp_path, 4, 1, SIZES)["control"], [1, 1, 1])
+    np.testing.assert_array_equal(client_state.load(tmp_path, 4, 1, SIZES)["control"], [1, 1, 1])
 
 
 def test_rounds_that_a_killed_server_has_forgotten_are_done_again(tmp_path):
@@ -59,13 +59,13 @@ def test_a_late_message_destroys_nothing(tmp_path):
     did(tmp_path, 1, 0, 0)
     did(tmp_path, 3, 1, 0)
     assert did(tmp_path, 2, 1, 0) == [1, 2, 3]
-    np.testing.assert_array_equal(kept.load(tmp_path, 4, 3, SIZES)["control"], [3, 3, 3])
+    np.testing.assert_array_equal(client_state.load(tmp_path, 4, 3, SIZES)["control"], [3, 3, 3])
 
 
 def test_clients_do_not_touch_each_others(tmp_path):
     did(tmp_path, 1, 0, 0, client=1)
     did(tmp_path, 5, 1, 5, client=11)
-    assert [r for r, _ in kept.rounds(tmp_path, 1)] == [1] and [r for r, _ in kept.rounds(tmp_path, 11)] == [5]
+    assert [r for r, _ in client_state.rounds(tmp_path, 1)] == [1] and [r for r, _ in client_state.rounds(tmp_path, 11)] == [5]
 
 
 @pytest.mark.parametrize("change, message", [
@@ -77,11 +77,11 @@ def test_what_cannot_be_used_is_said(change, message, tmp_path):
     did(tmp_path, 1, 0, 0)
     change(tmp_path / "client-4-round-1")
     with pytest.raises(InputError, match=message):
-        kept.load(tmp_path, 4, 1, SIZES)
+        client_state.load(tmp_path, 4, 1, SIZES)
 
 
 @pytest.mark.parametrize("sizes", [{"control": 4}, {"statistics": 3}, {"control": 3, "affine": 1}])
 def test_what_another_network_or_method_kept_is_refused(sizes, tmp_path):
     did(tmp_path, 1, 0, 0)
     with pytest.raises(InputError, match="another network or method"):
-        kept.load(tmp_path, 4, 1, sizes)
+        client_state.load(tmp_path, 4, 1, sizes)
