@@ -1,5 +1,7 @@
 """What clients do in a round: batches, local steps, message. A client needs nothing of any other."""
 
+from functools import partial
+
 import numpy as np
 
 from minifl.backend import get_xp, on_cpu, to_host
@@ -7,7 +9,7 @@ from minifl.data.noise import deviation
 from minifl.fl import statistics
 from minifl.fl.algorithms.fedavg import Work
 from minifl.fl.batches import joint_batches, local_batches
-from minifl.fl.local import learning_rate, local_sgd, weight_of_steps
+from minifl.fl.local import clipped, learning_rate, local_sgd, weight_of_steps
 from minifl.fl.participation import batch_sizes
 
 
@@ -25,6 +27,9 @@ def local_work(settings, model, algorithm, data, partition, state, clients, grap
              (K,) on the host
     Raises Diverged when a loss or a parameter is not finite.
 
+    A step goes along the method's gradient, with the method's terms in it, clipped to clip_norm; weight decay and momentum
+    come after that (local.py), so the step may be longer.
+
     Steps are done together, so that clients with other sizes of batches (--last-batch partial) are called one group after
     the other; with full batches those with fewer steps wait for the others.
     """
@@ -39,33 +44,43 @@ def local_work(settings, model, algorithm, data, partition, state, clients, grap
     active = np.arange(steps.max()) < steps[:, None]
     x, y = round_batches(settings, data, partition, state, clients, steps, sizes, dtype)
     lr = learning_rate(settings, state.round)
-    zeros = xp.zeros_like(state.w)
     w, running = statistics.begin(settings, model, state, clients)
+    first = algorithm.client_state(w, running)
     work = Work(
         model=model, w=w, server={name: state.server[name] for name in algorithm.broadcast},
-        own={name: xp.stack([state.own[k][name] if k in state.own else zeros for k in clients])
+        own={name: xp.stack([state.own[k][name] if k in state.own else first[name][i] for i, k in enumerate(clients)])
              for name in algorithm.kept},
         counts=xp.asarray(np.stack([partition.counts[k] for k in clients]).astype(dtype)),
-        x=x, y=y, active=xp.asarray(active), lr=lr, sizes=sizes,
+        x=x, y=y, active=xp.asarray(active), lr=lr, sizes=sizes, smoothing=settings.label_smoothing,
         steps=xp.asarray(weight_of_steps(steps, settings.momentum).astype(dtype)[:, None]))
 
-    def local_steps(work, running):
-        sizes = iter(work.sizes)     # local_sgd asks once for each step, in their order
+    def descend(work, gradient, begin, running):
+        sizes, memory = iter(work.sizes), None     # local_sgd asks once for each step, in their order
 
-        def gradient(theta, x, y):
+        def along(theta, x, y):
+            nonlocal memory
             n = next(sizes)
-            return algorithm.gradient(work, theta, x[:, :n], y[:, :n])
+            loss, g, seen = gradient(theta, x[:, :n], y[:, :n])
+            if settings.clip_norm is not None:
+                g = clipped(g, settings.clip_norm)
+            g, memory = algorithm.direction(g, memory)
+            return loss, g, seen
 
-        return local_sgd(gradient, work.w, work.x, work.y, lr=work.lr, running=running,
+        return local_sgd(along, begin, work.x, work.y, lr=work.lr, running=running,
                          active=None if active.all() else work.active, momentum=settings.momentum,
                          weight_decay=settings.weight_decay)
+
+    def local_steps(work, running):
+        return descend(work, partial(algorithm.gradient, work), work.w, running)
 
     with np.errstate(over="ignore", invalid="ignore"):   # what comes of it is found below
         if graphs is None:
             theta, losses, running = local_steps(work, running)
         else:
-            key = algorithm, model, bool(active.all()), settings.momentum, settings.weight_decay, sizes
+            key = (algorithm, model, bool(active.all()), settings.momentum, settings.weight_decay, settings.clip_norm,
+                   work.smoothing, sizes)
             theta, losses, running = graphs(local_steps, key, work, running)
+        work = work._replace(descend=partial(descend, work))
         message, kept = statistics.send(settings, model, algorithm, work, theta, running)
         losses = _finite_losses(losses, theta, steps, clients, state.round + 1)
     # each over its own steps: zeros after them would change how NumPy pairs the numbers that it adds

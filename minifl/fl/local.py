@@ -43,6 +43,17 @@ def local_sgd(gradient, w, x, y, *, lr, running=None, active=None, momentum=0.0,
     return theta, losses, running
 
 
+def clipped(g, most):
+    """Each client's gradient g (K, P), no longer than `most`: g min(1, most/||g||), its projection onto that ball.
+
+    A gradient that is short enough stays as it is, to the bit. The length is that over all parameters.
+    """
+    xp = get_xp(g)
+    length = xp.sqrt((g * g).sum(axis=1, keepdims=True))
+    long = length > most
+    return g * xp.where(long, most / xp.where(long, length, xp.ones_like(length)), xp.ones_like(length))
+
+
 def weight_of_steps(steps, momentum):
     """How many times lr*gradient `steps` steps add up to: a = sum over steps of their weight in theta.
 

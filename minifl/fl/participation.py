@@ -3,6 +3,7 @@
 import numpy as np
 
 from minifl.errors import InputError, unknown
+from minifl.fl.statistics import own_models
 from minifl.rng import DROPOUT, LOOK, SAMPLE, address
 
 LAST_BATCHES = ("full", "partial")         # of --local-epochs
@@ -56,7 +57,7 @@ def looked_at(settings, clients):
 def whose_models(settings, clients):
     """The record's entry on the clients whose models were tested as the global one, where these are not one or all."""
     tested = looked_at(settings, range(clients))
-    return {"tested_clients": tested} if settings.bn_stats == "local" and len(tested) < clients else {}
+    return {"tested_clients": tested} if own_models(settings) and len(tested) < clients else {}
 
 
 def steps_of(settings, examples):

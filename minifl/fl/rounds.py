@@ -92,9 +92,10 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             def work(clients, state=state, looked=frozenset(looked), diagnosed=diagnosed):
                 theta, running, message, kept, losses = local_work(settings, model, algorithm, data, partition, state,
                                                                    clients, graphs)
+                own = algorithm.own_model(theta, running, kept)
                 return [Reply({name: sent[i] for name, sent in message.items()}, losses[i].item(),
                               {name: array[i] for name, array in kept.items()},
-                              own_accuracies(settings, model, theta[i:i + 1], running[i:i + 1], data, partition.test[k])
+                              own_accuracies(settings, model, *(a[i:i + 1] for a in own), data, partition.test[k])
                               if k in looked else None,
                               Ended(k, theta[i:i + 1].copy(), running[i:i + 1].copy()) if k in diagnosed else None)
                         for i, k in enumerate(clients)]

@@ -93,8 +93,8 @@ def train(here, job, w, server, running):
             state = State(job.round, w, server, {k: own} if own else {}, running)
             theta, after, message, keeps, losses = local_work(here.settings, here.model, here.method, here.dataset,
                                                               here.partition, state, [k])
-            tested = own_accuracies(here.settings, here.model, theta, after, here.dataset, here.partition.test[k]) \
-                if k in job.test_own else None
+            tested = own_accuracies(here.settings, here.model, *here.method.own_model(theta, after, keeps), here.dataset,
+                                    here.partition.test[k]) if k in job.test_own else None
             keeps = {name: array[0] for name, array in keeps.items()}
             if keeps:       # before the reply leaves: if that is lost, this is passed over
                 client_state.save(here.folder, k, job.round + 1, keeps)

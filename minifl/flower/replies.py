@@ -20,13 +20,13 @@ class Refused(ValueError):
 
 def expected(settings, model, method, state, num_classes):
     """name -> (shape, dtype) of the message of one client: that of a client which has done no step at all."""
-    w = state.w
-    work = Work(model=model, w=w[None], server=state.server,
-                own={name: np.zeros_like(w)[None] for name in method.kept}, counts=np.ones((1, num_classes), w.dtype),
+    w, running = state.w, state.statistics[None]
+    work = Work(model=model, w=w[None], server=state.server, own=method.client_state(w[None], running),
+                counts=np.ones((1, num_classes), w.dtype), descend=lambda gradient, begin, running: (begin, None, running),
                 x=np.zeros((1, 0, 0), w.dtype), y=np.zeros((1, 0, 0), np.int64), active=np.zeros((1, 0), dtype=bool),
                 steps=np.ones((1, 1), w.dtype), lr=1.0)
     with np.errstate(all="ignore"):     # a mean over no steps
-        message, _ = statistics.send(settings, model, method, work, w[None].copy(), state.statistics[None])
+        message, _ = statistics.send(settings, model, method, work, w[None].copy(), running)
     return {name: (sent[0].shape, sent[0].dtype) for name, sent in message.items()}
 
 

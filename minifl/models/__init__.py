@@ -1,7 +1,7 @@
 """Networks: a frozen description with `plan`, `forward` and `backward` written out layer by layer."""
 
 from minifl.errors import unknown
-from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from minifl.layers.smoothing import smoothed_cross_entropy, smoothed_cross_entropy_backward
 from minifl.models.arrangement import Arrangement
 from minifl.models.cnn import CNN, RELEASED, TABLE7
 from minifl.models.mlp import MLP
@@ -37,17 +37,18 @@ def build(name, num_classes, image_shape, arrangement=None, *, width=1.0, patch=
     raise unknown("--model", name, MODELS)
 
 
-def loss_and_grad(model, theta, x, labels):
+def loss_and_grad(model, theta, x, labels, smoothing=0.0):
     """Each client's mean cross-entropy on its batch, and its gradient.
 
     theta   (K, P)
     x       (K, N, H, W, C), the dtype of theta
     labels  (K, N) integers
+    smoothing  of the labels (layers/smoothing.py)
     returns loss (K,), gradient (K, P), what the batch norms saw (K, S)
     """
     logits, cache = model.forward(model.spec.views(theta), x)
-    loss, loss_cache = softmax_cross_entropy(logits, labels)
-    dlogits = softmax_cross_entropy_backward(loss * 0 + 1, loss_cache)
+    loss, loss_cache = smoothed_cross_entropy(logits, labels, smoothing=smoothing)
+    dlogits = smoothed_cross_entropy_backward(loss * 0 + 1, loss_cache)
     return loss, *flat_gradient(model, model.backward(dlogits, cache), theta)
 
 

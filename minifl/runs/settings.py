@@ -129,6 +129,10 @@ class Settings:
     lr_decay: float = declared(0.1, above=0, at_most=1, help="Of --lr-schedule step: factor of a decay.")
     momentum: float = declared(0.0, at_least=0, below=1, help="Of local SGD; begins at 0 in every round.")
     weight_decay: float = declared(0.0, at_least=0, help="Of local SGD.")
+    label_smoothing: float = declared(0.0, at_least=0, below=1, help="Part of each label that all classes share alike.")
+    clip_norm: float | None = declared(None, above=0, help=(
+        "Longest gradient of a local step, with the method's terms and before weight decay and momentum; longer ones are "
+        "shortened to it."))
     batch_size: int = declared(32, at_least=1)
     eval_every: int = declared(10, at_least=1, help="Rounds between tests of the global model.")
     # the default is CIFAR-100's number of clients: with more, testing each one's model takes longer than the training

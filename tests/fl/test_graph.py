@@ -125,7 +125,7 @@ def test_what_a_launch_reads_is_all_that_a_client_has_at_hand(device):   # noqa:
         run(xp.asarray, {"algorithm": "scaffold"}, rounds=1)
     inputs, work = seen[0]
     assert set(inputs) == set(NAMES)
-    assert set(work._fields) - {"model", "server", "own", "sizes"} <= set(NAMES)     # sizes are part of a graph's key
+    assert set(work._fields) - {"model", "server", "own", "sizes", "smoothing", "descend"} <= set(NAMES)     # these are in a graph's key or not in it at all
 
 
 def test_a_recording_that_fails_is_ended_and_said_once(device, monkeypatch):   # noqa: F811

@@ -88,7 +88,7 @@ ASSIGNMENT = Assignment(
            "minifl/fl/statistics.py",
            *(f"minifl/layers/{name}.py" for name in (
                "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
-               "pool", "tokens", "weights")),
+               "pool", "smoothing", "tokens", "weights")),
            *(f"minifl/models/{name}.py" for name in (
                "__init__", "arrangement", "blocks", "cnn", "mlp", "network", "resnet", "vit")),
            f"{HERE}/drivers.py", f"{HERE}/expected.py", f"{HERE}/experiment.py"),

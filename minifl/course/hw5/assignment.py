@@ -89,7 +89,7 @@ ASSIGNMENT = Assignment(
            "minifl/rng.py", "minifl/fl/participation.py", f"{METHODS}/fedavg.py",
            *(f"minifl/layers/{name}.py" for name in (
                "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
-               "pool", "tokens", "weights")),
+               "pool", "smoothing", "tokens", "weights")),
            *(f"minifl/models/{name}.py" for name in (
                "__init__", "arrangement", "blocks", "cnn", "mlp", "network", "resnet", "vit")),
            f"{HERE}/drivers.py", f"{HERE}/expected.py"),

@@ -14,6 +14,7 @@ only, so messages can be added up one by one: memory does not grow with the numb
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from minifl.backend import get_xp
 from minifl.declared import choices_of
 from minifl.models import loss_and_grad
 
@@ -33,6 +34,9 @@ class Work(NamedTuple):
     steps: object    # (K, 1) how many times lr*gradient their steps add up to; with momentum more than were done
     lr: float        # of this round
     sizes: tuple = None    # of the batches of the E steps, the same for all K clients; None: N
+    smoothing: float = 0.0     # of the labels
+    descend: object = None     # (gradient, begin (K, P), running (K, S)) -> theta, losses, running: as many local steps, with
+    #                            the round's batches and learning rate, from elsewhere or along another gradient
 
     def batch(self, step):
         """x (K, n, H, W, C) and y (K, n) of one step, without what fills a smaller batch up to N."""
@@ -44,8 +48,9 @@ class Work(NamedTuple):
 class FedAvg:
     """The fields of a method are its hyperparameters, by the names of their options: minifl/declared.py."""
 
-    kept = ()        # names of the arrays (P,) that each client keeps between rounds; they start at 0
+    kept = ()        # names of the arrays that each client keeps between rounds; see `client_state`
     broadcast = ()   # names of the arrays of the server's state that its clients need; the others stay at the server
+    personal = False     # whether parameter blocks stay with their clients, `personal_blocks`, so that each has its own model
 
     def __post_init__(self):
         for name, choice in choices_of(type(self)).items():
@@ -66,12 +71,30 @@ class FedAvg:
         """name -> (P,): what the server keeps between rounds besides w, at the start."""
         return {}
 
+    def client_state(self, w, running):
+        """name -> (K, ...): what clients keep, the names in `kept`, before their first round: zeros (K, P).
+
+        w (K, P) and running (K, S) are what they begin that round with.
+        """
+        return {name: get_xp(w).zeros_like(w) for name in self.kept}
+
+    def personal_blocks(self, model):
+        """The names of the parameter blocks that stay with their client from round to round (statistics.py)."""
+        return ()
+
     def gradient(self, work, theta, x, y):
         """Loss (K,) and gradient (K, P) at theta (K, P) on one batch x, y of each client; what batch norms saw (K, S).
 
         The loss is recorded as the training loss, so it leaves out terms in parameter space as FedProx's.
         """
-        return loss_and_grad(work.model, theta, x, y)
+        return loss_and_grad(work.model, theta, x, y, work.smoothing)
+
+    def direction(self, g, memory):
+        """What a local step goes along, theta -= lr*direction, and what the next step is to know.
+
+        g (K, P) is the gradient, clipped if that is asked for; memory is None before the first step of a round.
+        """
+        return g, memory
 
     def message(self, work, theta):
         """What the clients send after their steps ended at theta (K, P), and what they keep.
@@ -79,6 +102,20 @@ class FedAvg:
         Returns message: name -> (K, ...), and name -> (K, P) for the names in `kept`.
         """
         return {"update": theta - work.w}, {}
+
+    def keep(self, work, theta):
+        """What the clients keep of parameters that never leave them: name -> (K, ...), the other names in `kept`.
+
+        theta is where their steps ended, with blocks that stay with the client, which a message has not.
+        """
+        return {}
+
+    def own_model(self, theta, running, kept):
+        """The models that the local evaluation tests as the clients' own: parameters (K, P), running statistics (K, S).
+
+        theta and running are where their steps ended; kept is what they keep, name -> (K, ...).
+        """
+        return theta, running
 
     def moved(self, message):
         """How far a client's message says that its parameters moved, theta - w: (..., P)."""

@@ -19,7 +19,7 @@ from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.decorrelation import (decorrelation, decorrelation_backward, decorrelation_released,
                                          decorrelation_released_backward)
-from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from minifl.layers.smoothing import smoothed_cross_entropy, smoothed_cross_entropy_backward
 from minifl.models import flat_gradient
 
 
@@ -43,7 +43,7 @@ class FedDecorr(FedAvg):
 
     def gradient(self, work, theta, x, y):
         logits, cache = work.model.forward(work.model.spec.views(theta), x)
-        loss, loss_cache = softmax_cross_entropy(logits, y)
+        loss, loss_cache = smoothed_cross_entropy(logits, y, smoothing=work.smoothing)
         one, feature = loss * 0 + 1, work.model.feature(cache)
         if self.decorr_form == "published":
             penalty, penalty_cache = decorrelation(feature)
@@ -51,5 +51,5 @@ class FedDecorr(FedAvg):
         else:
             penalty, penalty_cache = decorrelation_released(feature)
             dfeature = decorrelation_released_backward(self.decorr_weight * one, penalty_cache)
-        grads = work.model.backward(softmax_cross_entropy_backward(one, loss_cache), cache, dfeature=dfeature)
+        grads = work.model.backward(smoothed_cross_entropy_backward(one, loss_cache), cache, dfeature=dfeature)
         return loss + self.decorr_weight * penalty, *flat_gradient(work.model, grads, theta)

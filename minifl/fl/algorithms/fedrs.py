@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from minifl.backend import get_xp
 from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
-from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from minifl.layers.smoothing import smoothed_cross_entropy, smoothed_cross_entropy_backward
 from minifl.models import flat_gradient
 
 
@@ -34,8 +34,8 @@ class FedRS(FedAvg):
     def gradient(self, work, theta, x, y):
         logits, cache = work.model.forward(work.model.spec.views(theta), x)
         scale = self.scales(work.counts)[:, None]
-        loss, loss_cache = softmax_cross_entropy(scale * logits, y)
-        dlogits = scale * softmax_cross_entropy_backward(loss * 0 + 1, loss_cache)
+        loss, loss_cache = smoothed_cross_entropy(scale * logits, y, smoothing=work.smoothing)
+        dlogits = scale * smoothed_cross_entropy_backward(loss * 0 + 1, loss_cache)
         return loss, *flat_gradient(work.model, work.model.backward(dlogits, cache), theta)
 
     def scales(self, counts):

@@ -80,6 +80,6 @@ def _mean_gradient_at_server(work):
     xp = get_xp(work.w)
     total = xp.zeros_like(work.w)
     for step in range(work.x.shape[1]):
-        _, g, _ = loss_and_grad(work.model, work.w, *work.batch(step))
+        _, g, _ = loss_and_grad(work.model, work.w, *work.batch(step), work.smoothing)
         total += xp.where(work.active[:, step, None], g, xp.zeros_like(g))
     return total / work.active.sum(axis=1, keepdims=True).astype(work.w.dtype)
