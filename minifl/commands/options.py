@@ -235,7 +235,7 @@ algorithm_options = group(
 training_options = group(
     *settings("rounds", "local_steps", "local_epochs", "last_batch", "participation", "clients_per_round",
               "client_weights", "dropout_rate", "batch_size", "lr", "lr_schedule", "lr_step_rounds", "lr_decay",
-              "momentum", "weight_decay", "augment", "feature_noise"),
+              "momentum", "weight_decay", "clip_norm", "label_smoothing", "augment", "feature_noise"),
     click.option("--init-from", "init_file", type=FileName(), metavar="RUN_OR_NPZ",
                  help="Start from the model of a run, or parameters by name in an npz file.  [default: at random]"),
     *settings("eval_every", "local_eval_every", "local_eval_clients", "diagnose", "seed"),

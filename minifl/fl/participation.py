@@ -3,7 +3,6 @@
 import numpy as np
 
 from minifl.errors import InputError, unknown
-from minifl.fl.statistics import own_models
 from minifl.rng import DROPOUT, LOOK, SAMPLE, address
 
 LAST_BATCHES = ("full", "partial")         # of --local-epochs
@@ -52,6 +51,11 @@ def looked_at(settings, clients):
         return list(clients)
     place = address(settings.seed, LOOK).random(max(clients) + 1)     # of client k the k-th number, however many there are
     return sorted(sorted(clients, key=place.__getitem__)[:settings.local_eval_clients])
+
+
+def own_models(settings):
+    """Whether there is a model for each client: the server's, but for what stays with the client (statistics.py)."""
+    return settings.bn_stats == "local" or settings.method().personal
 
 
 def whose_models(settings, clients):

@@ -25,13 +25,9 @@ import numpy as np
 
 from minifl.backend import get_xp, to_host
 from minifl.errors import unknown
+from minifl.fl.participation import own_models
 
 POLICIES = ("global", "local", "batch")
-
-
-def own_models(settings):
-    """Whether there is a model for each client: the server's, but for what stays with the client."""
-    return settings.bn_stats == "local" or settings.method().personal
 
 
 def own_blocks(settings, model):

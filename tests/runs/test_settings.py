@@ -17,10 +17,10 @@ from minifl.runs.settings import (COMMON, DEFAULTS, EITHER, LR_SCHEDULES, MAX_WI
 COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps", "local_epochs",
           "clients_per_round", "lr_step_rounds", "batch_size", "patch_size", "local_eval_clients")
 FROM_ZERO = ("min_size", "seed", "data_seed", "local_eval_every")
-POSITIVE = ("lr", "width", "dirichlet_alpha", "server_lr", "server_tau")
+POSITIVE = ("lr", "width", "dirichlet_alpha", "server_lr", "server_tau", "clip_norm")
 NOT_NEGATIVE = ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon", "weight_decay",
                 "feature_noise")
-BELOW_ONE = ("momentum", "beta1", "beta2")
+BELOW_ONE = ("momentum", "beta1", "beta2", "label_smoothing")
 SHARES = ("participation", "lr_decay", "hinge_margin")
 PROBABILITIES = ("dropout_rate", "fedrs_alpha")
 CHOICES = ("model", "norm", "norm_position", "norm_affine", "bias", "activation", "setting", "algorithm",

@@ -243,6 +243,7 @@ PAIRS = {   # two values of each setting that is no choice of names nor a hyperp
     "local_steps": ([1, 2], {}), "local_epochs": ([1, 2], {}), "participation": ([0.5, 1.0], {}),
     "clients_per_round": ([1, 2], {}), "dropout_rate": ([0.0, 0.5], {}), "lr_step_rounds": ([1, 2], {}),
     "lr_decay": ([0.5, 0.1], {}), "momentum": ([0.0, 0.5], {}), "weight_decay": ([0.0, 0.5], {}),
+    "clip_norm": ([0.5, 1.0], {}), "label_smoothing": ([0.0, 0.1], {}),
     "feature_noise": ([0.0, 0.5], {}),
     "batch_size": ([1, 2], {}), "eval_every": ([1, 2], {}), "seed": ([0, 1], {}), "data_seed": ([0, 1], {}),
     "setting": (["iid", "oneclass"], {}), "model": (["cnn", "mlp"], {}), "algorithm": (["fedavg", "fedprox"], {}),

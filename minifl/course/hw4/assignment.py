@@ -85,7 +85,7 @@ ASSIGNMENT = Assignment(
     files=(LOCAL, AVERAGING, FEDAVG, COUNTS, SPLITS, PARTITION, COLLAPSE, DIAGNOSTICS),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/declared.py", "minifl/errors.py", "minifl/params.py",
            "minifl/rng.py", "minifl/data/augment.py", "minifl/data/own.py", "minifl/fl/evaluate.py",
-           "minifl/fl/statistics.py",
+           "minifl/fl/participation.py", "minifl/fl/statistics.py",
            *(f"minifl/layers/{name}.py" for name in (
                "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
                "pool", "smoothing", "tokens", "weights")),

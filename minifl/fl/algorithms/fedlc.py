@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from minifl.backend import get_xp
 from minifl.declared import hyperparameter
+from minifl.errors import InputError
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models import flat_gradient
@@ -23,6 +24,11 @@ from minifl.models import flat_gradient
 class FedLC(FedAvg):
     fedlc_tau: float = hyperparameter(1.0, at_least=0, help="Size of the margins.",
                                       source="the paper's experimental set-up")
+
+    def refuse(self, settings):
+        if settings.label_smoothing:
+            raise InputError(f"--label-smoothing {settings.label_smoothing:g} with --algorithm fedlc: absent classes are not "
+                             f"in its softmax, and a part of a label for them costs infinitely much; leave it out.")
 
     def advice(self, settings, counts):
         single = int(((counts > 0).sum(axis=1) == 1).sum())

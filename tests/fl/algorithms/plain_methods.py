@@ -95,6 +95,9 @@ def client(settings, model, data, partition, w, state, own, lr, t, k):
     theta, velocity, gradients, losses = w.copy(), np.zeros_like(w), [], []
     for x, y in steps:
         loss, gradient = objective(settings, model, theta, x, y, counts, w)
+        if settings.clip_norm:
+            whole = gradient + correction
+            gradient = whole * min(1, settings.clip_norm / math.sqrt(sum(whole ** 2))) - correction
         gradient = gradient + settings.weight_decay * theta
         velocity = settings.momentum * velocity + gradient + correction
         theta = theta - lr * velocity

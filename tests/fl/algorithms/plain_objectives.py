@@ -14,7 +14,7 @@ TINY = 1e-30
 
 
 def cross_entropy(settings, model, theta, x, y, counts, w):
-    loss, gradient, _ = loss_and_grad(model, theta[None], x[None], y[None])
+    loss, gradient, _ = loss_and_grad(model, theta[None], x[None], y[None], settings.label_smoothing)
     return loss[0], gradient[0]
 
 
@@ -29,14 +29,16 @@ def through_network(model, theta, x, of_outputs):
     return loss, np.concatenate([blocks[entry.name].ravel() for entry in model.spec.entries])
 
 
-def softmax_loss(logits, y):
+def softmax_loss(logits, y, smoothing=0.0):
     """Mean cross-entropy and its derivative; logits of -inf are no part of the softmax."""
     loss, d = 0.0, np.zeros(logits.shape)
     for n, z in enumerate(logits):
         total = sum(math.exp(value) for value in z)
-        loss += (math.log(total) - z[y[n]]) / len(logits)
+        loss += math.log(total) / len(logits)
         for c, value in enumerate(z):
-            d[n, c] = (math.exp(value) / total - (c == y[n])) / len(logits)
+            q = (1 - smoothing) * (c == y[n]) + smoothing / len(z)      # of the label
+            loss -= q * value / len(logits) if q else 0
+            d[n, c] = (math.exp(value) / total - q) / len(logits)
     return loss, d
 
 
@@ -57,7 +59,7 @@ def fedlc_objective(settings, model, theta, x, y, counts, w):
 def fedrs_objective(settings, model, theta, x, y, counts, w):
     def of_outputs(logits, features, embeddings):
         scales = np.array([1.0 if n else settings.fedrs_alpha for n in counts])
-        loss, d = softmax_loss(logits * scales, y)
+        loss, d = softmax_loss(logits * scales, y, settings.label_smoothing)
         return loss, d * scales, 0 * features, 0 * embeddings
     return through_network(model, theta, x, of_outputs)
 
@@ -87,7 +89,7 @@ def feddecorr_objective(settings, model, theta, x, y, counts, w):
     of_features = {"published": correlation_penalty, "released": released_penalty}[settings.decorr_form]
 
     def of_outputs(logits, features, embeddings):
-        loss, dlogits = softmax_loss(logits, y)
+        loss, dlogits = softmax_loss(logits, y, settings.label_smoothing)
         slope = np.zeros_like(features)
         for place in np.ndindex(features.shape):
             moved = features.astype(complex)

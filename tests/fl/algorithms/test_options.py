@@ -1,4 +1,5 @@
-"""What every method must be equal to under --last-batch and --client-weights; trajectories: test_trajectories.py."""
+"""What every method must be equal to under --last-batch, --client-weights, --label-smoothing and --clip-norm; trajectories:
+test_trajectories.py."""
 
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from small_problem import network, problem, run, settings_of                    # noqa: E402
 
+from minifl.errors import InputError                                           # noqa: E402
 from minifl.fl.algorithms import ALGORITHMS                                     # noqa: E402
 from minifl.fl.batches import stream                                            # noqa: E402
 from minifl.fl.client import local_work                                         # noqa: E402
+from minifl.fl.local import clipped                                            # noqa: E402
 from minifl.fl.rounds import federated_rounds, start                         # noqa: E402
 from minifl.models import loss_and_grad                                         # noqa: E402
 
@@ -110,3 +113,58 @@ def test_with_uniform_weights_scaffolds_controls_are_the_algorithms_own():
         total = sum(kept["control"] for kept in state.own.values())
         np.testing.assert_allclose(total / 5, state.server["control"], rtol=0, atol=1e-13)
     assert np.abs(state.server["control"]).max() > 1e-3
+
+
+# --- clipped gradients, smoothed labels --------------------------------------------------------------------
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_clip_that_no_gradient_reaches_changes_no_bit_and_another_one_does(algorithm):
+    data, partition = problem()
+    plain, long, short = (run(settings_of(algorithm, clip_norm=clip, rounds=3), network(), data, partition)[-1][0]
+                          for clip in (None, 1e6, 0.05))
+    assert long.w.tobytes() == plain.w.tobytes() != short.w.tobytes()
+    assert all(long.server[name].tobytes() == array.tobytes() for name, array in plain.server.items())
+
+
+def test_a_clipped_step_is_as_long_as_it_may_be_and_weight_decay_is_not_cut():
+    """One step of one client: lr times a gradient of length 0.01 along grad F, then lr times the decay of w."""
+    data, partition = problem([[3, 2, 3, 0]])
+    model, w = network(), network().spec.init(3)
+    one = {"rounds": 1, "local_steps": 1}
+    free, clipped, decayed = (run(settings_of("fedavg", **one | own), model, data, partition)[-1][0].w - w
+                              for own in ({}, {"clip_norm": 0.01}, {"clip_norm": 0.01, "weight_decay": 0.5}))
+    np.testing.assert_allclose(clipped, free * 0.1 * 0.01 / np.linalg.norm(free), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(decayed, clipped - 0.1 * 0.5 * w, rtol=0, atol=1e-15)
+
+
+def test_each_client_is_clipped_by_its_own_length_together_or_alone():
+    settings, model = settings_of("fedavg", clip_norm=1.0, **EPOCHS | {"last_batch": "full"}), network()
+    data, partition = problem()
+    begin = start(settings.method(), model.spec.init(3))
+    together, *_ = local_work(settings, model, settings.method(), data, partition, begin, [0, 1, 2, 3, 4])
+    for k in range(5):
+        alone, *_ = local_work(settings, model, settings.method(), data, partition, begin, [k])
+        assert alone[0].tobytes() == together[k].tobytes()
+
+
+def test_a_clipped_gradient_that_overflows_is_noticed():
+    """1/inf must not make a step of 0 of it."""
+    g = np.array([[3.0, 4.0], [np.nan, 1.0], [0.3, 0.4]], np.float32)
+    found = clipped(g, 1.0)
+    np.testing.assert_allclose(found[0], [0.6, 0.8], rtol=1e-6)
+    assert np.isnan(found[1]).any() and found[2].tobytes() == g[2].tobytes() and found.dtype == np.float32
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert not np.isfinite(clipped(np.array([[np.inf, 1.0]], np.float32), 1.0)).all()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_smoothed_labels_are_in_the_loss_of_every_method_or_refused(algorithm):
+    if algorithm in ("fedlc", "fedaws"):     # absent classes at -inf; a loss without labels to spread
+        with pytest.raises(InputError, match=f"--label-smoothing 0.1 with --algorithm {algorithm}"):
+            settings_of(algorithm, label_smoothing=0.1)
+        return
+    data, partition = problem()
+    plain, smooth = (run(settings_of(algorithm, label_smoothing=part, rounds=2), network(), data, partition)
+                     for part in (0.0, 0.1))
+    assert np.abs(plain[-1][0].w - smooth[-1][0].w).max() > 1e-5
+    assert plain[0][1]["train_loss"] != smooth[0][1]["train_loss"]
