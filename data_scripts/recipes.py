@@ -9,6 +9,7 @@ import common
 
 from minifl.data import cifar, idx, images
 from minifl.data.download import md5_of
+from minifl.data.known import DATASETS
 from minifl.data.plan import assemble
 from minifl.data.tree import Tree
 from minifl.errors import InputError
@@ -66,19 +67,19 @@ def make_idx(version, given):
 
 def make_images(name, form, given, *, size, skip_bad):
     """A published set of image files; `form` is its module in minifl.data."""
-    url, md5 = getattr(form, "URL", None), getattr(form, "MD5", None)
+    known = DATASETS[name]
 
     def get(folder):
         images.pillow()    # before a long download
-        if url is None and given["origin"] is None and not (given["url"] and given["md5"]):
-            raise InputError(f"{form.TITLE} has no official address that stays: give what you have with --from "
+        if known.url is None and given["origin"] is None and not (given["url"] and given["md5"]):
+            raise InputError(f"{known.title} has no official address that stays: give what you have with --from "
                              "FILE_OR_FOLDER, or the --url of a zip and its --md5")
-        return common.get_archive(given, folder, url, md5, f"{name}.zip.part")
+        return common.get_archive(given, folder, known.url, known.md5, f"{name}.zip.part")
 
     def convert(source, folder):
-        return convert_images(name, form.TITLE, source, folder, form.plan, size=size, skip_bad=skip_bad)
+        return convert_images(name, known.title, source, folder, form.plan, size=size, skip_bad=skip_bad)
 
-    common.make(name, given, get, convert, form.GENUINE)
+    common.make(name, given, get, convert, known.images)
 
 
 def convert_images(name, title, source, folder, plan_of, *, size, gray=False, skip_bad=False):

@@ -28,6 +28,12 @@ def declared(default: Any = MISSING, *, help: str = "", source: str = "", at_lea
         wanted=wanted)})
 
 
+def again(choice: "Choice", default: Any = MISSING) -> Any:
+    """A field that is declared elsewhere, with another default."""
+    return declared(default, **{one.name: getattr(choice, one.name) for one in fields(Choice)
+                                if one.name not in ("name", "kind", "default")})
+
+
 hyperparameter = declared       # how it is called in the class of a method
 
 

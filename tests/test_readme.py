@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 from minifl.course import assignments
+from minifl.data.known import DATASETS
+from minifl.data.partition import SETTINGS
 from minifl.data.registry import load
+from minifl.data.splits import OPTIONS, asked_for, told
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.gradcheck.mutants import MUTANTS
 from minifl.models import MODELS, build
@@ -134,6 +137,24 @@ def models_table():
     return summary.markdown(rows) + "\n"
 
 
+def settings_table():
+    """A line for each split: the first sentence of its function, and the options that it asks for."""
+    return summary.markdown([("--setting", "who holds what", "options")] + [
+        (f"`{name}`", told(split), ", ".join(f"`{OPTIONS[option].option}`" for option in asked_for(split) if option in OPTIONS))
+        for name, split in SETTINGS.items()]) + "\n"
+
+
+def datasets_table():
+    """A line for each data set as it is declared; of the defaults those that are not CIFAR-10's."""
+    rows = [("--data", "made by data_scripts/", "images", "classes", "defaults where they differ")]
+    for name, known in DATASETS.items():
+        images = " + ".join(f"{n:,}" for n in np.atleast_1d(known.images))
+        own = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in known.defaults.items())
+        rows.append((f"`{name}`", f"`{known.script}`" if known.script else "nothing: it is generated",
+                     f"{images} of {'x'.join(map(str, known.shape))}", str(known.classes), own))
+    return summary.markdown(rows) + "\n"
+
+
 def checkers_table():
     """The rules of other checkers and all of our instruments together; those of ours alone are in the record."""
     found = json.loads((ROOT / "results/gradcheck/checkers.json").read_text())
@@ -184,7 +205,7 @@ def user_layer():
     return f"```\n{said.strip()}\n```\n"
 
 
-MADE = {"models": models_table, "checkers": checkers_table, "false alarms": false_alarms_table,
+MADE = {"models": models_table, "settings": settings_table, "data sets": datasets_table, "checkers": checkers_table, "false alarms": false_alarms_table,
         "trials": trials_table, "assignments": assignments_table, "user layer": user_layer}
 RUNS = {     # tables with a line for each run
     "headline": [f"paper/cifar10-cnn-oneclass-fedavg-{norm}-rounds400-seed0" for norm in ("none", "fn", "ln")],
@@ -204,7 +225,7 @@ REPRODUCED = {   # what `reproduce` prints: study, --rounds, --seeds, --only
 }
 CLOSEUPS = {file.stem: file for file in sorted(PAPER.glob("figure[23]-*.json"))}
 TABLES = ({f"compare: {name}" for name in (*RUNS, *STUDIES)} | {f"paper: {name}" for name in (*REPRODUCED, *CLOSEUPS)} |
-          {"models", "claims", "learning rates", "checkers", "false alarms", "trials", "assignments", "user layer"} |
+          {"models", "settings", "data sets", "claims", "learning rates", "checkers", "false alarms", "trials", "assignments", "user layer"} |
           bench.TABLES.keys())
 BLOCK = re.compile(r"(?<=<!-- )(?!end)([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 

@@ -9,9 +9,10 @@ from minifl import own
 from minifl.atomic import check, is_stream
 from minifl.backend import DEVICES, PRECISIONS
 from minifl.data import registry
+from minifl.data.known import COMMON, DEFAULTS, OTHERS
 from minifl.errors import InputError
 from minifl.fl.algorithms import hyperparameters
-from minifl.runs.settings import ACTIVATION, COMMON, DEFAULTS, EITHER, OTHERS, belongs, choices
+from minifl.runs.settings import ACTIVATION, EITHER, belongs, choices
 from minifl.runs.sweep import MOST_RUNS
 
 OURS = set(choices())       # the settings that have options of every command line

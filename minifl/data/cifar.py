@@ -17,6 +17,7 @@ import numpy as np
 from minifl import reading
 from minifl.data.cifar_python import to_binary
 from minifl.data.dataset import make_dataset
+from minifl.data.known import DATASETS
 from minifl.errors import InputError
 
 PIXELS = 3 * 32 * 32
@@ -79,14 +80,17 @@ class Version:
             folder == self.python_folder and name in (*self.python_records, self.python_meta)
 
 
-CIFAR10 = Version(
-    "CIFAR-10", "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530",
-    170_052_171, (50_000, 10_000), "cifar-10-batches-bin", tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+def _version(name, archive_bytes, *others):
+    known = DATASETS[name]
+    return Version(known.title, known.url, known.md5, archive_bytes, known.images, *others)
+
+
+CIFAR10 = _version(
+    "cifar10", 170_052_171, "cifar-10-batches-bin", tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
     "test_batch.bin", {"fine": Labels("cifar10", 0, "batches.meta.txt", 10, "labels", "label_names")},
     "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py", "batches.meta")
-CIFAR100 = Version(
-    "CIFAR-100", "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8",
-    168_513_733, (50_000, 10_000), "cifar-100-binary", ("train.bin",), "test.bin",
+CIFAR100 = _version(
+    "cifar100", 168_513_733, "cifar-100-binary", ("train.bin",), "test.bin",
     {"coarse": Labels("cifar100-coarse", 0, "coarse_label_names.txt", 20, "coarse_labels", "coarse_label_names"),
      "fine": Labels("cifar100", 1, "fine_label_names.txt", 100, "fine_labels", "fine_label_names")},
     "eb9058c3a382ffc7106e4002c42a8d85", "cifar-100-python", "meta")

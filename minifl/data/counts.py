@@ -95,16 +95,7 @@ def check_counts(counts: Array, labels_per_class: Array, source: str = "--partit
 
 def check_whole(option: str, value: object, low: int, high: int | None = None) -> None:
     """InputError unless value is a whole number from low to high."""
-    if not is_whole(value) or value < low or (high is not None and value > high):
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
         valid = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise InputError(f"{option} {value}: must be a whole number {valid}")
-
-
-def is_whole(value: object) -> bool:
-    """Whether it is a whole number, of Python or NumPy; True and False are none."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a real number, of Python or NumPy; True and False are none."""
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

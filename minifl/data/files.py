@@ -18,7 +18,7 @@ import numpy as np
 from minifl import reading
 from minifl.atomic import replacing
 from minifl.data.dataset import Dataset, check
-from minifl.data.remedy import command
+from minifl.data.known import command
 from minifl.errors import InputError
 
 CRC_LIMIT = 10**9    # bytes; a larger file would take seconds to check each time that it is opened

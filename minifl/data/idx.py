@@ -15,6 +15,7 @@ import numpy as np
 
 from minifl import reading
 from minifl.data.dataset import make_dataset
+from minifl.data.known import DATASETS
 from minifl.errors import InputError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -28,19 +29,17 @@ class Version:
     url: str
     md5: tuple
     class_names: tuple
-    genuine: tuple = (60_000, 10_000)
+    genuine: tuple
 
 
-MNIST = Version(
-    "mnist", "MNIST (Y. LeCun, C. Cortes, C. Burges, 1998)", "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "d53e105ee54ea40749a09fcbcd1e9432",
-     "9fb629c4189551a2d022fa330f9573f3", "ec29112dd5afa0611ce80d1b7f02629c"), tuple("0123456789"))
-FASHION_MNIST = Version(
-    "fashionmnist", "Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, 2017)",
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "25c81989df183df01b3e8a0aad5dffbe",
-     "bef4ecab320f06d8554ea6380940ec79", "bb300cfdad3c16e7a12a480ee83cd310"),
-    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"))
+def _version(name, class_names):
+    known = DATASETS[name]
+    return Version(name, known.title, known.url, known.md5, class_names, known.images)
+
+
+MNIST = _version("mnist", tuple("0123456789"))
+FASHION_MNIST = _version("fashionmnist", (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"))
 
 
 def find(folder):

@@ -9,11 +9,8 @@ from minifl.data.plan import Plan, divide
 from minifl.data.tree import shown
 from minifl.errors import InputError
 
-TITLE = "PACS (D. Li et al., 2017)"
 DOMAINS = ("art_painting", "cartoon", "photo", "sketch")
 CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
-GENUINE = 9_991           # images in all
-SIZE = 224                # pixels, as the paper crops its PACS images
 TEST_SHARE = 0.2
 NEEDED = f"needed are folders domain/class of images, domains {', '.join(DOMAINS)}, classes {', '.join(CLASSES)}"
 

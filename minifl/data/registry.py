@@ -6,13 +6,13 @@ from pathlib import Path
 from minifl.data import embedded
 from minifl.data.dataset import make_dataset
 from minifl.data.files import read_dataset
-from minifl.data.remedy import SCRIPTS, command, is_plain
+from minifl.data.known import DATASETS, command, is_plain
 from minifl.errors import InputError
 
 
 def names():
     """The names that minifl knows. `load` takes others too: those of files that are in the folder."""
-    return ("auto", "embedded", *SCRIPTS)
+    return ("auto", *DATASETS)
 
 
 def data_folder(data_dir=None):
@@ -60,7 +60,7 @@ def load(name, data_dir=None):
 
 def _from_file(name, path):
     if not os.path.lexists(path):
-        if name in SCRIPTS:
+        if name in DATASETS:
             script = command(name, path.parent)
             both = f"download it with: {script}, or make it from what you have with: {script} --from FILE_OR_FOLDER"
             remedy = f"make it from what you have with: {script}" if "--from" in script else both

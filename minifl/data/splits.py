@@ -8,14 +8,15 @@ the data seed.
 """
 
 import inspect
-import math
+import re
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from minifl.backend import Array
-from minifl.data.counts import apportion, check_holders, check_whole, is_number, is_whole, top_up
+from minifl.data.counts import apportion, check_holders, check_whole, top_up
+from minifl.declared import choices_of, declared
 from minifl.errors import InputError, unknown
 from minifl.rng import PARTITION, address
 
@@ -38,22 +39,12 @@ PAPER_DIR = (
 )
 
 
-class Option(NamedTuple):
-    """What some settings take by name: its default, what is valid (in words, and as a function), the option's help."""
-    default: object
-    valid: str
-    is_valid: Callable
-    text: str
-
-
-OPTIONS = {
-    "classes_per_client": Option(2, "a whole number of at least 1", lambda v: is_whole(v) and v >= 1,
-                                 "Number of classes"),
-    "dirichlet_alpha": Option(0.1, "a finite number above 0", lambda v: is_number(v) and 0 < v < math.inf,
-                              "Concentration: the smaller, the more they differ"),
-    "min_size": Option(10, "a whole number of at least 0", lambda v: is_whole(v) and v >= 0,
-                       "Fewest training examples of a client"),
-}
+@dataclass
+class Options:
+    """What some settings ask for by name."""
+    classes_per_client: int = declared(2, at_least=1, help="Number of classes of a client.")
+    dirichlet_alpha: float = declared(0.1, above=0, help="Concentration: the smaller, the more clients differ.")
+    min_size: int = declared(10, at_least=0, help="Fewest training examples of a client.")
 
 
 def of_domain(domain: int | None) -> tuple:
@@ -83,16 +74,20 @@ def label_counts(setting: str, labels_per_class: Array, num_clients: int, seed: 
 
 def called(setting: Callable, options: dict, **given):
     """What the function of a setting makes of those of `given`, and of the options, that it asks for by name."""
-    options = {name: option.default for name, option in OPTIONS.items()} | options
+    options = vars(Options(**options))
     for name, value in options.items():
-        if not OPTIONS[name].is_valid(value):
-            raise InputError(f"--{name.replace('_', '-')} {value}: must be {OPTIONS[name].valid}")
+        OPTIONS[name].check(value.item() if isinstance(value, np.generic) else value)
     return setting(**{name: (given | options)[name] for name in asked_for(setting) if name in given | options})
 
 
 def asked_for(setting: Callable) -> tuple:
     """The names of what the function of a setting takes."""
     return tuple(inspect.signature(setting).parameters)
+
+
+def told(setting: Callable) -> str:
+    """What the documentation says of the function of a setting: the first sentence of its docstring."""
+    return re.split(r"\.\s", f"{inspect.getdoc(setting) or ''} ")[0].replace("\n", " ").replace("`", "").strip()
 
 
 def iid(sizes, num_clients):
@@ -240,3 +235,7 @@ TABLES = {
     "paper-2class": paper_2class,
     "paper-dir0.1": paper_dir,
 }
+
+OPTIONS = {name: replace(choice, help=f"{choice.help} Of --setting "
+                                      f"{', '.join(setting for setting in TABLES if name in asked_for(TABLES[setting]))}.")
+           for name, choice in choices_of(Options).items()}

@@ -16,11 +16,6 @@ from minifl.data.plan import Plan
 from minifl.data.tree import shown
 from minifl.errors import InputError
 
-TITLE = "TinyImageNet-200 (Stanford CS231n, 2015)"
-URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
-GENUINE = (100_000, 10_000)
-SIZE = 64
 NEEDED = ("needed is the unpacked zip or the zip: wnids.txt, words.txt, train/<wnid>/images, val/val_annotations.txt and "
           "val/images, or val/<wnid>")
 

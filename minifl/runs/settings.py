@@ -13,38 +13,16 @@ import numpy as np
 
 from minifl import own
 from minifl.data.augment import AUGMENTATIONS
+from minifl.data.known import DEFAULTS, OTHERS
 from minifl.data.partition import SETTINGS
-from minifl.data.splits import OPTIONS
-from minifl.declared import Choice, choices_of, declared
+from minifl.data.splits import OPTIONS, told
+from minifl.declared import Choice, again, choices_of, declared
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS, hyperparameters
 from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
 from minifl.fl.statistics import POLICIES
 from minifl.models import MODELS, TOKENS, Arrangement, build
 from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS, WHERE
-
-# What depends on the data set, first as it is for CIFAR-10: the paper's (lr, local steps, batch, width); 400 rounds
-# are the first point of its Figure 4, the paper's final numbers take 10 000. Testing the models of 10 clients takes ten
-# times as long as testing the global one: every 50 rounds that is a fifth of the time on CIFAR-10.
-COMMON = {"rounds": 400, "lr": 0.01, "width": 1.0, "local_eval_every": 50, "model": "cnn", "augment": "crop-flip",
-          "setting": "oneclass", "num_clients": 10, "classes_per_client": 2, "dirichlet_alpha": 0.1, "by_domain": False}
-
-# What differs from that. CIFAR-100, TinyImageNet, PACS: as in the paper; for CIFAR-100 it has lr 0.1 in a table
-# and 0.01 in its text, which is taken. Digits are not mirrored. Embedded: the learning rate at which the plain and the
-# FN network both do best (results/embedded-lr-grid), and as many rounds as take about a minute on 2 cores.
-DEFAULTS = {data: COMMON | own for data, own in {
-    "cifar10": {},
-    "cifar100": {"setting": "nclass", "num_clients": 50},
-    "cifar100-coarse": {"num_clients": 20},
-    "tinyimagenet": {"model": "resnet18", "setting": "dirichlet", "num_clients": 200, "dirichlet_alpha": 0.02,
-                     "local_eval_every": 0},
-    "pacs": {"model": "resnet18", "setting": "disjoint", "by_domain": True, "num_clients": 12, "lr": 0.001,
-             "augment": "resized-crop"},
-    "mnist": {"augment": "crop"},
-    "fashionmnist": {},
-    "embedded": {"rounds": 100, "lr": 0.05, "width": 0.25, "local_eval_every": 10},
-}.items()}
-OTHERS = COMMON | {"setting": "dirichlet"}      # a user's own set: it fits any number of classes
 
 # Choices that belong to a value of another choice, beside a method's hyperparameters: `belongs`.
 BELONGS = {
@@ -85,11 +63,11 @@ class Settings:
     augment: str = declared(choices=AUGMENTATIONS, help="crop: shifted by up to 4 pixels; flip: mirrored or not; "
                                                         "resized-crop: a random part, stretched, mirrored or not.")
     setting: str = declared(choices=SETTINGS, help=(
-        "How labels are spread over the clients; dirichlet-balanced: as NIID-Bench and, by default, Flower do it; quantity: "
-        "sizes differ, labels do not; natural: a client for each user (domain) of the data."))
+        "How labels are spread over the clients. " + "; ".join(f"{name}: {told(split)}" for name, split in SETTINGS.items())
+        + "."))
     num_clients: int = declared(at_least=1)
-    classes_per_client: int = declared(at_least=1, help="Of --setting nclass.")
-    dirichlet_alpha: float = declared(above=0, help="Of --setting dirichlet, dirichlet-balanced and quantity.")
+    classes_per_client: int = again(OPTIONS["classes_per_client"])
+    dirichlet_alpha: float = again(OPTIONS["dirichlet_alpha"])
     by_domain: bool = declared(help="Split each domain over clients of its own, as many for each.")
     algorithm: str = declared("fedavg", choices=ALGORITHMS, help="The federated method.")
     norm: str = declared("none", choices=WHERE, help=(
@@ -111,7 +89,7 @@ class Settings:
     patch_size: int | None = declared(None, at_least=1, help="Of --model vit: pixels.")
     vit_token: str | None = declared(
         None, choices=TOKENS, help="Of --model vit: what is classified, a token of its own or the mean of all.")
-    min_size: int = declared(10, at_least=0, help="Of the same three: fewest training examples of a client.")
+    min_size: int = again(OPTIONS["min_size"], OPTIONS["min_size"].default)
     local_steps: int | None = declared(None, at_least=1, help="Local SGD steps of a client in a round.")
     local_epochs: int | None = declared(None, at_least=1, help="Instead: passes over the client's examples.")
     last_batch: str = declared("full", choices=LAST_BATCHES, help=(

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minifl import own, reading
+from minifl.data.known import DEFAULTS, OTHERS
 from minifl.errors import InputError
 from minifl.processes import environment
 from minifl.runs import record
 from minifl.runs.recorded import settings_in
-from minifl.runs.settings import DEFAULTS, GIVEN, OTHERS, Settings, belongs, choices, merge, settings_for
+from minifl.runs.settings import GIVEN, Settings, belongs, choices, merge, settings_for
 
 ALWAYS_NAMED = ("algorithm", "norm", "setting")   # parts of a run's name, with what else varies, and the seed
 MOST_RUNS = 10_000                                # more are a slip of the keyboard: checking them takes minutes

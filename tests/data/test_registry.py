@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minifl.data import registry
+from minifl.data import cifar, embedded, idx, pacs, registry
 from minifl.data.dataset import make_dataset
 from minifl.data.files import write_dataset
+from minifl.data.known import DATASETS
 from minifl.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,18 @@ def test_missing_file_names_both_ways_to_get_it(tmp_path):
 
 
 BUILT_IN = ("cifar10", "cifar100", "cifar100-coarse", "tinyimagenet", "pacs", "mnist", "fashionmnist")
+
+
+def test_what_is_declared_of_a_set_is_what_its_format_says():
+    """The scripts' tests and the generator's say how large images are; here numbers of classes, and that all are there."""
+    assert (*DATASETS,) == ("embedded", *BUILT_IN)
+    classes = {"embedded": embedded.CLASS_NAMES, "mnist": idx.MNIST.class_names, "pacs": pacs.CLASSES,
+               "fashionmnist": idx.FASHION_MNIST.class_names}
+    assert {name: DATASETS[name].classes for name in classes} == {name: len(of) for name, of in classes.items()}
+    for labels in (*cifar.CIFAR10.labels.values(), *cifar.CIFAR100.labels.values()):
+        assert DATASETS[labels.name].classes == labels.classes
+    assert DATASETS["embedded"].images == (embedded.N_TRAIN, embedded.N_TEST)
+    assert DATASETS["embedded"].shape == (embedded.SIDE, embedded.SIDE, 3)
 
 
 def test_unknown_name_lists_the_valid_ones_and_the_files(tmp_path):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from minifl.data.augment import AUGMENTATIONS
+from minifl.data.known import COMMON, DEFAULTS, OTHERS
 from minifl.data.splits import label_counts
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS, hyperparameters
-from minifl.runs.settings import (COMMON, DEFAULTS, EITHER, LR_SCHEDULES, MAX_WIDTH, OTHERS, TABLE, Settings, belongs,
+from minifl.runs.settings import (EITHER, LR_SCHEDULES, MAX_WIDTH, TABLE, Settings, belongs,
                                   choices, settings_for)
 
 COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps", "local_epochs",

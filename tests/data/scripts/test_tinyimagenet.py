@@ -1,5 +1,6 @@
 """data_scripts/tinyimagenet.py on small sets in the genuine layout: zip, folder, server."""
 
+import dataclasses
 import functools
 import importlib
 import io
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from minifl.data import registry, tinyimagenet
+from minifl.data.known import DATASETS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -65,8 +67,8 @@ def test_the_genuine_layout(out, serve, way, monkeypatch):
     put(out.parent / "in", files())
     serve.files["t"] = content
     if way == "server":
-        monkeypatch.setattr(tinyimagenet, "MD5", md5(content))
-        monkeypatch.setattr(tinyimagenet, "URL", f"{serve.url}/t")
+        monkeypatch.setitem(DATASETS, "tinyimagenet", dataclasses.replace(
+            DATASETS["tinyimagenet"], md5=md5(content), url=f"{serve.url}/t"))
     result = tiny("--data-dir", out, *{"zip": ["--from", out.parent / "tiny-imagenet-200.zip"], "server": [],
                                        "folder": ["--from", out.parent / "in" / TOP],
                                        "folder above": ["--from", out.parent / "in"]}[way])
