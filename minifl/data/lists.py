@@ -13,7 +13,7 @@ import json
 
 from minifl import reading
 from minifl.atomic import replacing
-from minifl.data.own import checked_lists
+from minifl.data.own_split import checked_lists
 from minifl.data.partition import Listed, of_lists
 from minifl.data.table import partition_hash
 from minifl.errors import InputError

@@ -10,7 +10,7 @@ import numpy as np
 
 from minifl.backend import Array
 from minifl.data.counts import apportion, check_counts, check_whole, class_sizes
-from minifl.data.own import of_function
+from minifl.data.own_split import of_function
 from minifl.data.splits import TABLES, asked_for, label_counts, of_domain
 from minifl.errors import InputError
 from minifl.rng import ASSIGN, PARTITION, address

@@ -84,7 +84,7 @@ ASSIGNMENT = Assignment(
     name="hw4",
     files=(LOCAL, AVERAGING, FEDAVG, COUNTS, SPLITS, PARTITION, COLLAPSE, DIAGNOSTICS),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/declared.py", "minifl/errors.py", "minifl/params.py",
-           "minifl/rng.py", "minifl/data/augment.py", "minifl/data/own.py", "minifl/fl/evaluate.py",
+           "minifl/rng.py", "minifl/data/augment.py", "minifl/data/own_split.py", "minifl/fl/evaluate.py",
            "minifl/fl/participation.py", "minifl/fl/statistics.py",
            *(f"minifl/layers/{name}.py" for name in (
                "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
