@@ -236,6 +236,10 @@ TABLES = {
     "paper-dir0.1": paper_dir,
 }
 
-OPTIONS = {name: replace(choice, help=f"{choice.help} Of --setting "
-                                      f"{', '.join(setting for setting in TABLES if name in asked_for(TABLES[setting]))}.")
+
+def _of(name):
+    return ", ".join(setting for setting, function in TABLES.items() if name in asked_for(function))
+
+
+OPTIONS = {name: replace(choice, help=f"{choice.help} Of --setting {_of(name)}.")
            for name, choice in choices_of(Options).items()}
