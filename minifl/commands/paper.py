@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 
 from minifl.backend import choose_device
 from minifl.commands.options import (FileName, Several, data_dir_option, device_option, jobs_option,
@@ -111,7 +112,7 @@ def _show_partitions(study, cells, path):
     counts = {}
     for cell in cells:
         settings = cell.settings[0]
-        counts[cell.row] = label_counts(settings.setting, [5_000] * 10, settings.num_clients, settings.data_seed)
+        counts[cell.row] = label_counts(settings.setting, np.full(10, 5_000), settings.num_clients, settings.data_seed)
         click.echo(f"\n{cell.row} (--setting {settings.setting}):\n"
                    f"{table.format_table(counts[cell.row], [str(c) for c in range(10)])}")
     if path is not None:

@@ -28,7 +28,7 @@ class Careful:
                 stream.reconfigure(errors="backslashreplace")
         try:
             try:
-                return super().main(*arguments, **options)
+                return super().main(*arguments, **options)     # type: ignore[misc]    # click's
             finally:
                 sys.stdout.flush()
         except OSError as error:

@@ -73,7 +73,7 @@ def come_in(task, given, data_dir, state_dir, workers):
         raise InputError(f"the node has other data than the server: sha256 {dataset.sha256[:16]} ({dataset.source}), "
                          f"the server's begins with {task.data[:16]}.")
     if settings.setting == LISTS and given is not None:
-        given = of_lists(*given, dataset.y_train, dataset.y_test, dataset.num_classes, Listed)
+        given = of_lists(given[0], given[1], dataset.y_train, dataset.y_test, dataset.num_classes, Listed)
     partition = split(settings, dataset, given)
     if identity(partition) != task.partition:
         raise InputError(f"the node makes another partition than the server: sha256 {identity(partition)[:16]}, the "
@@ -129,4 +129,4 @@ def test(here, job, w, running):
     return tests, trouble
 
 
-test.__test__ = False       # a name that pytest would collect
+test.__test__ = False   # type: ignore[attr-defined]    # a name that pytest would collect
