@@ -103,7 +103,7 @@ def test_a_helper_that_only_solutions_use(failed):
     source = source.replace("= x + x\n", "= x + _plain(x)\n")
     choices = {"scale": {"published": Choice("")}}
     mistakes = (Mistake("doubling", "half of it", "minifl/toy.py", "= x + _plain(x)\n", "= x\n"), toy.ASSIGNMENT.mistakes[1])
-    found = failed(source=source, assignment=toy.ASSIGNMENT._replace(choices=choices, mistakes=mistakes))
+    found = failed(proof.STUDENTS, source=source, assignment=toy.ASSIGNMENT._replace(choices=choices, mistakes=mistakes))
     assert len(found) == 3 and all("no text of a solution" in what for what in found)
     assert set(found.values()) == {"_plain of minifl/toy.py, which only solutions use and no task mentions"}
 
