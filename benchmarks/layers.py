@@ -9,7 +9,7 @@ torch.autograd.grad of the same arguments. Both sides must give the same outputs
 The floor of a layer is the larger of two times: its multiply-adds at the speed of the fastest BLAS product measured here,
 and its bytes, every input read once and every output written once, at the speed of copying. Forward: y from x and the
 parameters; backward: the gradients from dy and what they need (for convolutions twice the multiply-adds, for the first one,
-whose input is data, once). Convolutions that filter (minifl/layers/filtering.py) do fewer multiply-adds than these, and
+whose input is data, once). Convolutions that filter (minifl/fast/filtering.py) do fewer multiply-adds than these, and
 can be faster than their floor; caches make small layers faster than theirs.
 """
 
@@ -23,7 +23,8 @@ import numpy as np
 import measure
 from minifl.backend import keep_freed_memory
 from minifl.blas import one_thread
-from minifl.layers import activations, conv, linear, norm, pool
+from minifl.fast import conv2d, conv2d_backward, max_pool2d, max_pool2d_backward
+from minifl.layers import activations, linear, norm, pool
 
 TOLERANCE = 1e-4
 N = 32   # examples
@@ -42,8 +43,8 @@ class Layer(NamedTuple):
 def conv_layer(name, side, channels, kernel, outputs, data=False, **options):
     import torch.nn.functional as F
     out = (side + 2 * options.get("padding", 0) - kernel) // options.get("stride", 1) + 1
-    return Layer(name, lambda x, w: conv.conv2d(x, w, **options),
-                 lambda dy, cache: conv.conv2d_backward(dy, cache, input_gradient=not data)[:2],
+    return Layer(name, lambda x, w: conv2d(x, w, **options),
+                 lambda dy, cache: conv2d_backward(dy, cache, input_gradient=not data)[:2],
                  lambda x, w: F.conv2d(x, w, **options),
                  ((N, side, side, channels), (kernel, kernel, channels, outputs)),
                  2 * N * out * out * kernel * kernel * channels * outputs, data)
@@ -75,9 +76,9 @@ def layers():
         linear_layer("dense1 1600 -> 384", 1600, 384),
         linear_layer("dense2 384 -> 192", 384, 192),
         linear_layer("classifier 192 -> 10", 192, 10),
-        plain_layer("max_pool2d 28x28x64", pool.max_pool2d, pool.max_pool2d_backward,
+        plain_layer("max_pool2d 28x28x64", max_pool2d, max_pool2d_backward,
                     lambda x: F.max_pool2d(x, 2), 28, 28, 64),
-        plain_layer("max_pool2d 10x10x64", pool.max_pool2d, pool.max_pool2d_backward,
+        plain_layer("max_pool2d 10x10x64", max_pool2d, max_pool2d_backward,
                     lambda x: F.max_pool2d(x, 2), 10, 10, 64),
         plain_layer("relu 14x14x64", activations.relu, activations.relu_backward, F.relu, 14, 14, 64),
         plain_layer("feature_norm 192", norm.feature_norm, norm.feature_norm_backward, n, 192),

@@ -7,6 +7,7 @@ beyond which its derivatives are 0 in float64.
 
 import numpy as np
 
+from minifl import fast
 from minifl.gradcheck.cases import Case
 from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
                            norm, pool, smoothing, tokens, weights)
@@ -74,20 +75,25 @@ def _flatten(rng):
     return linear.flatten, linear.flatten_backward, {"x": _array(rng, *_sizes(rng, 3, 3, 4, 4, 4))}
 
 
-@_layer("conv2d")
-def _conv(rng):
-    """Also with as many channels as minimal filtering starts from, on a map of several tiles."""
-    if rng.random() < 0.1:
-        (k, n, w, f), h, c, kh = _sizes(rng, 2, 2, 2, 2), int(rng.integers(8, 14)), 16, int(rng.choice([3, 5]))
-        stride, padding = 1, int(rng.integers(0, 3))
-    else:
-        (k, n, w, c, f, kh), h = _sizes(rng, 2, 3, 6, 3, 3, 4), int(rng.integers(1, 7))
-        stride, padding = int(rng.integers(1, 4)), int(rng.integers(0, 3))
-    kw = int(rng.integers(1, 4))
-    h, w = max(h, kh - 2 * padding), max(w, kw - 2 * padding)
-    inputs = {"x": _array(rng, k, n, h, w, c), "weight": _array(rng, k, kh, kw, c, f)}
-    inputs |= {"bias": _array(rng, k, f)} if rng.random() < 0.5 else {}
-    return lambda *a: conv.conv2d(*a, stride=stride, padding=padding), conv.conv2d_backward, inputs
+def _conv(name, forward, backward):
+    @_layer(name)
+    def draw(rng):
+        """Of the fast pair also with as many channels as minimal filtering starts from, on a map of several tiles."""
+        if rng.random() < 0.1 and forward is fast.conv2d:
+            (k, n, w, f), h, c, kh = _sizes(rng, 2, 2, 2, 2), int(rng.integers(8, 14)), 16, int(rng.choice([3, 5]))
+            stride, padding = 1, int(rng.integers(0, 3))
+        else:
+            (k, n, w, c, f, kh), h = _sizes(rng, 2, 3, 6, 3, 3, 4), int(rng.integers(1, 7))
+            stride, padding = int(rng.integers(1, 4)), int(rng.integers(0, 3))
+        kw = int(rng.integers(1, 4))
+        h, w = max(h, kh - 2 * padding), max(w, kw - 2 * padding)
+        inputs = {"x": _array(rng, k, n, h, w, c), "weight": _array(rng, k, kh, kw, c, f)}
+        inputs |= {"bias": _array(rng, k, f)} if rng.random() < 0.5 else {}
+        return lambda *a: forward(*a, stride=stride, padding=padding), backward, inputs
+
+
+_conv("conv2d", conv.conv2d, conv.conv2d_backward)
+_conv("fast.conv2d", fast.conv2d, fast.conv2d_backward)
 
 
 def _pool(name, forward, backward):
@@ -101,6 +107,7 @@ def _pool(name, forward, backward):
 
 
 _pool("max_pool2d", pool.max_pool2d, pool.max_pool2d_backward)
+_pool("fast.max_pool2d", fast.max_pool2d, fast.max_pool2d_backward)
 _pool("avg_pool2d", pool.avg_pool2d, pool.avg_pool2d_backward)
 
 

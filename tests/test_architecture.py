@@ -18,10 +18,11 @@ BASE = {"backend", "blas", "errors", "params", "rng", "atomic", "reading", "chec
 MAY_IMPORT = {                                   # part of the package -> parts below it
     "base": BASE,
     "layers": {"backend"},
-    "models": BASE | {"layers"},
+    "fast": {"backend", "layers"},
+    "models": BASE | {"layers", "fast"},
     "data": BASE,
     "fl": BASE | {"layers", "models", "data"},
-    "gradcheck": BASE | {"layers", "models"},
+    "gradcheck": BASE | {"layers", "fast", "models"},
     "runs": BASE | {"layers", "models", "data", "fl"},
     "paper": BASE | {"layers", "models", "data", "fl", "gradcheck", "runs"},
     "flower": BASE | {"models", "data", "fl", "runs"},
@@ -69,7 +70,8 @@ def test_dependencies_point_downwards(file):
     assert others - STANDARD <= LIBRARIES | EXTRAS.get(file.name, set())
 
 
-@pytest.mark.parametrize("file", sorted((PACKAGE / "layers").glob("*.py")), ids=lambda f: f.name)
+@pytest.mark.parametrize("file", [*(PACKAGE / "layers").glob("*.py"), *(PACKAGE / "fast").glob("*.py")],
+                         ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_layers_take_their_array_library_and_dtype_from_their_arrays(file):
     tree = ast.parse(file.read_text())
     assert {name for name in imports(file) if not name.startswith("minifl")} == set()

@@ -17,7 +17,7 @@ import minifl
 cupy = pytest.importorskip("cupy", reason="CuPy's wheel is not installed (cupy-cuda12x; no GPU needed)")
 
 PACKAGE = Path(minifl.__file__).parent
-FILES = sorted([*PACKAGE.glob("layers/*.py"), *PACKAGE.glob("models/*.py"), *PACKAGE.glob("fl/**/*.py"),
+FILES = sorted([*PACKAGE.glob("layers/*.py"), *PACKAGE.glob("fast/*.py"), *PACKAGE.glob("models/*.py"), *PACKAGE.glob("fl/**/*.py"),
                 PACKAGE / "data" / "augment.py", PACKAGE / "params.py", PACKAGE / "backend.py"])
 NO_ARRAYS = {"self", "spec", "statistics"}   # objects of our own with methods named like an array's
 OF_ARRAYS = {name for name in dir(np.ndarray) if not name.startswith("_")}

@@ -19,7 +19,7 @@ sys.path.insert(0, str(GOLDEN))
 
 from drawing import condensed, joined, split, uniform                           # noqa: E402
 from layer_cases import LAYERS                                                  # noqa: E402
-from minifl import layers                                                       # noqa: E402
+from minifl import fast, layers                                                 # noqa: E402
 from minifl.fl.local import local_sgd                                           # noqa: E402
 from minifl.models import loss_and_grad                                         # noqa: E402
 from minifl.models.arrangement import ACTIVATIONS, POSITIONS, WHERE             # noqa: E402
@@ -62,12 +62,12 @@ def disagreements(ours, theirs):
     return {name: error for name, error in errors(ours, theirs).items() if not error <= TOLERANCE}
 
 
-def layer_tensors(name):
+def layer_tensors(name, functions=FUNCTIONS):
     """y and the gradient of each argument for the drawn cotangent."""
     case = LAYERS[name]
     inputs = case.inputs(name)
-    y, saved = FUNCTIONS[case.layer](*inputs.values(), **case.options)
-    gradients = FUNCTIONS[f"{case.layer}_backward"](uniform(f"{name}.dy", y.shape), saved)
+    y, saved = functions[case.layer](*inputs.values(), **case.options)
+    gradients = functions[f"{case.layer}_backward"](uniform(f"{name}.dy", y.shape), saved)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     named = zip(inputs, gradients)   # without bias, or for labels, there is no argument or no gradient
     return {"y": y} | {f"d{argument}": gradient for argument, gradient in named}
@@ -137,6 +137,11 @@ def ours(group, name):
 def test_agrees_with_pytorch(group, name):
     wrong = disagreements(ours(group, name), golden(f"{group}.npz")[name])
     assert not wrong, f"{name}: relative errors {wrong}"
+
+
+@pytest.mark.parametrize("name", [name for name, case in LAYERS.items() if case.layer in fast.__all__])
+def test_fast_forms_are_pytorchs_too(name):
+    assert not disagreements(layer_tensors(name, vars(fast)), golden("layers.npz")[name])
 
 
 @pytest.mark.parametrize("name", SGD)

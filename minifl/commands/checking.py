@@ -40,7 +40,7 @@ def gradcheck_command(file, layer, seed, quick, mutants, budget):
 
 def _check(seed, layer, quick, mutants):
     from minifl.gradcheck import checks, report
-    bad = [f"{name}: in minifl.layers or in the registry, but not in both" for name in checks.unregistered()]
+    bad = [f"{name}: in minifl.layers or minifl.fast or in the registry, but not in both" for name in checks.unregistered()]
     texts = []
     for text, good in report.mutant_lines(seed, layer) if mutants else report.lines(checks.run(seed, layer, quick)):
         click.echo(text)

@@ -50,6 +50,7 @@ class Assignment(NamedTuple):
     choices: dict        # axis -> {value: Choice}
     mistakes: tuple = ()
     withheld: tuple = ()   # qualified names of what is left out of the files: it would give a solution away
+    patches: tuple = ()    # of every variant
 
 
 def load(name):
@@ -95,11 +96,12 @@ def source(assignment, variant, file):
         text = (ROOT / file).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{assignment.name}: {file} is not in the package (moved or renamed?).") from None
-    for axis, value in variant.items():
-        for patch in assignment.choices[axis][value].patches:
+    chosen = {f"{axis}={value}": assignment.choices[axis][value].patches for axis, value in variant.items()}
+    for where, patches in ({"every variant": assignment.patches} | chosen).items():
+        for patch in patches:
             if patch.file == file:
                 if text.count(patch.old) != 1:
-                    raise ValueError(f"{assignment.name}, {axis}={value}: {patch.old!r} occurs {text.count(patch.old)} "
+                    raise ValueError(f"{assignment.name}, {where}: {patch.old!r} occurs {text.count(patch.old)} "
                                      f"times in {file}, it has to occur once")
                 text = text.replace(patch.old, patch.new)
     return text

@@ -1,4 +1,5 @@
-"""The registry: for every `*_backward` of minifl.layers, cases in several shapes, odd ones and several clients.
+"""The registry: for every `*_backward` of minifl.layers and minifl.fast, cases in several shapes, odd ones and several
+clients.
 
 A case draws float64 inputs of a size at which each block's gradient is far from 0.
 """
@@ -6,6 +7,7 @@ A case draws float64 inputs of a size at which each block's gradient is far from
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from minifl import fast
 from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
                            norm, pool, smoothing, tokens, weights)
 
@@ -14,7 +16,7 @@ from minifl.layers import (activations, attention, batchnorm, contrastive, conv,
 class Case:
     """One check of one layer.
 
-    backward  the function under test; its name is the layer's name in the registry
+    backward  the function under test; its name is the layer's name in the registry, "fast.conv2d" for one of minifl.fast
     what      the variant, for people
     forward   f(*inputs) -> y, cache, options bound
     draw      rng -> name -> array, in the order of forward's arguments
@@ -28,7 +30,8 @@ class Case:
 
     @property
     def layer(self):
-        return self.backward.__name__.removesuffix("_backward")
+        room = "fast." if self.backward.__module__.startswith("minifl.fast.") else ""
+        return room + self.backward.__name__.removesuffix("_backward")
 
 
 def normal(**shapes):
@@ -80,14 +83,39 @@ def _contrastive(what, shape, *, scale=1.0, **options):
                 lambda *inputs: contrastive.model_contrastive(*inputs, **options), draw, fixed=("positive", "negative"))
 
 
-def _conv(what, x, kernel, *, bias, **options):
-    k = x[0]
-    shapes = {"x": x, "weight": (k, *kernel)} | ({"bias": (k, kernel[-1])} if bias else {})
-    return Case(conv.conv2d_backward, what, lambda *inputs: conv.conv2d(*inputs, **options), normal(**shapes))
+# What textbook and fast pair are both checked on.
+CONVOLUTIONS = (    # what, x, kernel, options
+    ("5x5", (2, 2, 7, 6, 1), (5, 5, 1, 2), {}),
+    ("3x3, padding 1, bias", (2, 2, 4, 5, 2), (3, 3, 2, 2), {"padding": 1}),
+    ("3x2, stride 2, padding 1, bias", (2, 2, 5, 6, 2), (3, 2, 2, 2), {"stride": 2, "padding": 1}),
+    ("1x1, stride 2", (3, 2, 5, 4, 2), (1, 1, 2, 2), {"stride": 2}),
+    ("3x3, stride 3, bias", (1, 1, 8, 8, 1), (3, 3, 1, 1), {"stride": 3}),
+)
+FILTERED = (        # two tiles each, the second one not full, of as many channels as filtering starts from
+    ("5x2, filtered", (2, 1, 10, 2, 16), (5, 2, 16, 1), {}),
+    ("3x2, filtered, padding 1, bias", (1, 2, 6, 2, 16), (3, 2, 16, 2), {"padding": 1}),
+)
+MAX_POOLS = (       # what, x, options
+    ("2", (2, 2, 4, 6, 3), {}),
+    ("2, odd map", (2, 3, 5, 7, 2), {}),
+    ("3, stride 2", (2, 2, 7, 6, 2), {"size": 3, "stride": 2}),
+    ("2, stride 3", (1, 2, 8, 5, 2), {"size": 2, "stride": 3}),
+)
 
 
-def _pool(forward, backward, what, shape, **options):
-    return Case(backward, what, lambda x: forward(x, **options), normal(x=shape))
+def convolution(room, what, x, kernel, options):
+    """The Case of room.conv2d, room being a module that has the pair."""
+    shapes = {"x": x, "weight": (x[0], *kernel)} | ({"bias": (x[0], kernel[-1])} if "bias" in what else {})
+    return Case(room.conv2d_backward, what, lambda *inputs: room.conv2d(*inputs, **options), normal(**shapes))
+
+
+def max_pool(room, what, shape, options):
+    """The Case of room.max_pool2d."""
+    return Case(room.max_pool2d_backward, what, lambda x: room.max_pool2d(x, **options), normal(x=shape))
+
+
+def _avg_pool(what, shape, **options):
+    return Case(pool.avg_pool2d_backward, what, lambda x: pool.avg_pool2d(x, **options), normal(x=shape))
 
 
 def _norm(forward, backward, what, shape, **options):
@@ -158,19 +186,10 @@ CASES = (
     Case(linear.linear_backward, "no bias, square", linear.linear, normal(x=(3, 4, 5), weight=(3, 5, 5))),
     Case(linear.linear_backward, "one of each", linear.linear, normal(x=(1, 1, 1), weight=(1, 1, 1), bias=(1, 1))),
     Case(linear.flatten_backward, "map", linear.flatten, normal(x=(2, 3, 2, 3, 4))),
-    _conv("5x5", (2, 2, 7, 6, 2), (5, 5, 2, 3), bias=False),
-    _conv("3x3, padding 1, bias", (2, 3, 4, 5, 2), (3, 3, 2, 2), bias=True, padding=1),
-    _conv("3x2, stride 2, padding 1, bias", (2, 2, 6, 7, 2), (3, 2, 2, 3), bias=True, stride=2, padding=1),
-    _conv("1x1, stride 2", (3, 2, 5, 4, 3), (1, 1, 3, 2), bias=False, stride=2),
-    _conv("3x3, stride 3, bias", (1, 1, 8, 8, 1), (3, 3, 1, 1), bias=True, stride=3),
-    _conv("5x3, filtered", (2, 2, 14, 4, 16), (5, 3, 16, 2), bias=False),
-    _conv("3x3, filtered, padding 1, bias", (1, 2, 8, 3, 16), (3, 3, 16, 2), bias=True, padding=1),
-    _pool(pool.max_pool2d, pool.max_pool2d_backward, "2", (2, 2, 4, 6, 3)),
-    _pool(pool.max_pool2d, pool.max_pool2d_backward, "2, odd map", (2, 3, 5, 7, 2)),
-    _pool(pool.max_pool2d, pool.max_pool2d_backward, "3, stride 2", (2, 2, 7, 6, 2), size=3, stride=2),
-    _pool(pool.max_pool2d, pool.max_pool2d_backward, "2, stride 3", (1, 2, 8, 5, 2), size=2, stride=3),
-    _pool(pool.avg_pool2d, pool.avg_pool2d_backward, "2", (2, 2, 4, 6, 3)),
-    _pool(pool.avg_pool2d, pool.avg_pool2d_backward, "3, stride 2", (2, 2, 7, 6, 2), size=3, stride=2),
+    *(convolution(conv, *each) for each in CONVOLUTIONS),
+    *(max_pool(pool, *each) for each in MAX_POOLS),
+    _avg_pool("2", (2, 2, 4, 6, 3)),
+    _avg_pool("3, stride 2", (2, 2, 7, 6, 2), size=3, stride=2),
     Case(pool.global_avg_pool_backward, "map", pool.global_avg_pool, normal(x=(2, 3, 3, 4, 2))),
     Case(activations.relu_backward, "vector", activations.relu, normal(x=(2, 3, 7))),
     Case(activations.relu_backward, "map", activations.relu, normal(x=(2, 2, 3, 3, 2))),
@@ -269,4 +288,6 @@ CASES = (
     Case(tokens.prepend_token_backward, "before 4", tokens.prepend_token, normal(x=(2, 3, 4, 5), token=(2, 5))),
     Case(tokens.prepend_token_backward, "before 1", tokens.prepend_token, normal(x=(3, 2, 1, 2), token=(3, 2))),
     Case(tokens.first_token_backward, "of 4", tokens.first_token, normal(x=(2, 3, 4, 5))),
+    *(convolution(fast, *each) for each in (*CONVOLUTIONS, *FILTERED)),
+    *(max_pool(fast, *each) for each in MAX_POOLS),
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 
+import minifl.fast
 import minifl.layers
 from minifl.gradcheck import networks
 from minifl.gradcheck.cases import CASES
@@ -110,14 +111,16 @@ def names():
 
 
 def unregistered():
-    """Names of `*_backward` functions in minifl.layers without a case, and of cases without such a function."""
+    """Names of `*_backward` functions in minifl.layers and minifl.fast ("fast.conv2d_backward") without a case, and of
+    cases without such a function."""
     found = set()
-    for info in iter_modules(minifl.layers.__path__):
-        module = import_module(f"minifl.layers.{info.name}")
-        found |= {name for name, function in inspect.getmembers(module, inspect.isfunction)
-                  if name.endswith("_backward") and not name.startswith("_")
-                  and function.__module__ == module.__name__}
-    return sorted(found ^ {case.backward.__name__ for case in CASES})
+    for room, before in ((minifl.layers, ""), (minifl.fast, "fast.")):
+        for info in iter_modules(room.__path__):
+            module = import_module(f"{room.__name__}.{info.name}")
+            found |= {before + name for name, function in inspect.getmembers(module, inspect.isfunction)
+                      if name.endswith("_backward") and not name.startswith("_")
+                      and function.__module__ == module.__name__}
+    return sorted(found ^ {f"{case.layer}_backward" for case in CASES})
 
 
 def run(seed=0, layer=None, quick=False):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from unittest import mock
 
-from minifl.gradcheck import (checks, wrong, wrong_activations, wrong_attention, wrong_batchnorm, wrong_networks,
-                              wrong_norms, wrong_objectives)
+from minifl.gradcheck import (checks, wrong, wrong_activations, wrong_attention, wrong_batchnorm, wrong_fast,
+                              wrong_networks, wrong_norms, wrong_objectives)
 from minifl.gradcheck.cases import CASES
 from minifl.layers import batchnorm, norm, weights
 from minifl.models import blocks, cnn, resnet, vit
@@ -63,8 +63,6 @@ MUTANTS = (
     Mutant("conv2d", "dW with rows and columns exchanged", wrong.conv_kernel_transposed),
     Mutant("conv2d", "dx not cropped by the padding", wrong.conv_padding_not_removed),
     Mutant("conv2d", "dx overwritten where patches overlap", wrong.conv_overwritten),
-    Mutant("conv2d", "dx of one tile where two meet", wrong.conv_tile_shared_rows_once),
-    Mutant("conv2d", "dW without the last point of minimal filtering", wrong.conv_point_left_out),
     Mutant("conv2d", "db as a mean over pixels", wrong.conv_bias_mean_over_pixels),
     Mutant("conv2d", "dW divided by the batch a second time", wrong.conv_weight_mean),
     Mutant("max_pool2d", "gradient spread over the window", wrong.max_pool_spread),
@@ -223,6 +221,11 @@ MUTANTS = (
     Mutant("prepend_token", "token taken for the last", wrong_attention.token_taken_for_the_last),
     Mutant("first_token", "gradient spread over the tokens", wrong_attention.first_token_spread),
     Mutant("first_token", "gradient to the last token", wrong_attention.first_token_last),
+    Mutant("fast.conv2d", "dx of one tile where two meet", wrong_fast.conv_tile_shared_rows_once),
+    Mutant("fast.conv2d", "dW without the last point of minimal filtering", wrong_fast.conv_point_left_out),
+    Mutant("fast.conv2d", "dx of the left edge left out", wrong_fast.conv_edge_left_out),
+    Mutant("fast.max_pool2d", "gradient overwritten where windows overlap", wrong_fast.max_pool_overwritten),
+    Mutant("fast.max_pool2d", "winner's row and column exchanged", wrong_fast.max_pool_row_and_column_exchanged),
     Mutant(PLAIN, "conv2's input gradient halved",
            wrong_networks.conv_input_gradient_halved, blocks, "conv2d_backward"),
     Mutant(FN, "backward skips the feature norm", wrong_networks.norm_skipped, *NORM),

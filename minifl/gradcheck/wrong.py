@@ -37,8 +37,8 @@ def flatten_channel_first(dy, cache):
 # --- convolution -------------------------------------------------------------------------------------------
 
 def conv_flipped(dy, cache):
-    columns, weight, *rest = cache
-    return conv.conv2d_backward(dy, (columns, weight[:, ::-1, ::-1], *rest))[:1] + conv.conv2d_backward(dy, cache)[1:]
+    unfolded, weight, *rest = cache
+    return conv.conv2d_backward(dy, (unfolded, weight[:, ::-1, ::-1], *rest))[:1] + conv.conv2d_backward(dy, cache)[1:]
 
 
 def conv_kernel_transposed(dy, cache):
@@ -57,7 +57,7 @@ def conv_padding_not_removed(dy, cache):
 
 def conv_overwritten(dy, cache):
     xp = get_xp(dy)
-    _, weight, shape, _, stride, padding, _ = cache
+    _, weight, shape, _, stride, padding = cache
     k, n, oh, ow, f = dy.shape
     h, w = shape[2:4]
     dx = xp.zeros((k, n, h + 2 * padding, w + 2 * padding, shape[4]), dtype=dy.dtype)
@@ -66,29 +66,6 @@ def conv_overwritten(dy, cache):
             share = dy.reshape(k, -1, f) @ xp.swapaxes(weight[:, i, j], 1, 2)
             dx[:, :, i:i + stride * oh:stride, j:j + stride * ow:stride] = share.reshape(k, n, oh, ow, -1)
     return dx[:, :, padding:padding + h, padding:padding + w], *conv.conv2d_backward(dy, cache)[1:]
-
-
-def conv_tile_shared_rows_once(dy, cache):
-    """Rows of x under two tiles of minimal filtering get the gradient of the upper one alone."""
-    dx, dweight, dbias = conv.conv2d_backward(dy, cache)
-    tile, kh, padding = cache[6], cache[1].shape[1], cache[5]
-    if tile and dy.shape[2] > tile:
-        upper = dy.copy()
-        upper[:, :, tile:] = 0
-        shared = slice(max(0, tile - padding), tile + kh - 1 - padding)
-        dx[:, :, shared] = conv.conv2d_backward(upper, cache)[0][:, :, shared]
-    return dx, dweight, dbias
-
-
-def conv_point_left_out(dy, cache):
-    """dW without the product at the last point of minimal filtering."""
-    columns, weight, *rest = cache
-    dx, dweight, dbias = conv.conv2d_backward(dy, cache)
-    if rest[-1]:
-        some = columns.copy()
-        some[:, -1] = 0
-        dweight = conv.conv2d_backward(dy, (some, weight, *rest))[1]
-    return dx, dweight, dbias
 
 
 def conv_bias_mean_over_pixels(dy, cache):
@@ -104,28 +81,22 @@ def conv_weight_mean(dy, cache):
 # --- pooling -----------------------------------------------------------------------------------------------
 
 def max_pool_spread(dy, cache):
-    shape, _, _, size, stride = cache[0]
+    shape, _, size, stride = cache
     return pool.avg_pool2d_backward(dy, (shape, size, stride))
 
 
 def max_pool_overwritten(dy, cache):
-    for shape, winner, axis, size, stride in reversed(cache):
-        dx = get_xp(dy).zeros(shape, dtype=dy.dtype)
-        for position, cut in enumerate(pool._slices(shape, axis, size, stride)):
-            dx[cut] = dy * (winner == position)
-        dy = dx
-    return dy
+    shape, winner, size, stride = cache
+    dx = get_xp(dy).zeros(shape, dtype=dy.dtype)
+    for position, window in enumerate(pool._windows(shape, size, stride)):
+        dx[window] = dy * (winner == position)
+    return dx
 
 
 def max_pool_column_major(dy, cache):
     """The winner's row in its window is taken for its column and the other way round."""
-    (shape, column, _, size, stride), (rows_shape, row, axis, _, _) = cache
-    dx = get_xp(dy).zeros(shape, dtype=dy.dtype)
-    windows = list(pool._window_slices(shape, size, stride))
-    for i, cut in enumerate(pool._slices(rows_shape, axis, size, stride)):
-        for j in range(size):
-            dx[windows[j * size + i]] += dy * ((row == i) & (column[cut] == j))
-    return dx
+    shape, winner, size, stride = cache
+    return pool.max_pool2d_backward(dy, (shape, winner % size * size + winner // size, size, stride))
 
 
 def avg_pool_not_divided(dy, cache):
@@ -135,7 +106,7 @@ def avg_pool_not_divided(dy, cache):
 def avg_pool_overwritten(dy, cache):
     shape, size, stride = cache
     dx = get_xp(dy).zeros(shape, dtype=dy.dtype)
-    for window in pool._window_slices(shape, size, stride):
+    for window in pool._windows(shape, size, stride):
         dx[window] = dy / size**2
     return dx
 

@@ -1,6 +1,7 @@
 """Wrong backward passes of whole networks: they stand in the place of functions that the networks call."""
 
-from minifl.layers import batchnorm, conv, pool
+from minifl.fast import conv
+from minifl.layers import batchnorm, pool
 from minifl.models import blocks, resnet
 
 # The right functions under names of their own, for mutants that stand in their place and call them.

@@ -65,14 +65,3 @@ def _join(x):
     """The inverse of _split."""
     x = get_xp(x).swapaxes(x, 2, 3)
     return x.reshape(*x.shape[:3], -1)
-
-
-def attention_naive(q, k, v, *, heads):
-    """attention as plain loops over clients, examples, heads and tokens: the oracle of the tests."""
-    xp = get_xp(q)
-    o, d = xp.zeros_like(v), v.shape[3] // heads
-    for client, n, h, t in xp.ndindex(*q.shape[:2], heads, q.shape[2]):
-        part = (client, n, slice(None), slice(h * d, (h + 1) * d))
-        weights = xp.exp(k[part] @ q[part][t] / d ** 0.5)
-        o[part][t] = weights @ v[part] / weights.sum()
-    return o

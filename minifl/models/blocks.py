@@ -7,8 +7,8 @@ names into grads, from which running statistics are gathered.
 """
 
 from minifl.errors import unknown
+from minifl.fast import conv2d, conv2d_backward
 from minifl.layers import activations, batchnorm, norm, weights
-from minifl.layers.conv import conv2d, conv2d_backward
 from minifl.layers.linear import linear, linear_backward
 from minifl.models.arrangement import KINDS
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minifl.errors import InputError
+from minifl.fast import max_pool2d, max_pool2d_backward
 from minifl.layers.linear import flatten, flatten_backward
-from minifl.layers.pool import max_pool2d, max_pool2d_backward
 from minifl.models.arrangement import Arrangement, only_sequential
 from minifl.models.blocks import (classify, classify_backward, convolve, convolve_backward, dense, dense_backward, unit,
                                   unit_backward)

@@ -1,6 +1,6 @@
 """Bytes that a network takes on its way forward and back, from the shapes of its plan alone: nothing is allocated.
 
-The numbers are those of minifl/layers and minifl/models as they are written, with arrays of float32;
+The numbers are those of minifl/layers, minifl/fast and minifl/models as they are written, with arrays of float32;
 tests/runs/test_memory.py measures them. The most of it are the caches: the columns of convolutions, kh times their input
 or, filtered, points/m times. On top of all caches comes what the hungriest row of the plan has besides while it computes.
 """
@@ -8,7 +8,7 @@ or, filtered, points/m times. On top of all caches comes what the hungriest row 
 from math import prod
 from typing import NamedTuple
 
-from minifl.layers import filtering
+from minifl.fast import filtering
 
 FLOAT = 4          # bytes of a float32
 MARGIN = 23, 20    # 23/20, in whole numbers: for what is small, and for what is not quite as counted here
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 def parts(model, *, on_gpu=False):
     """The Part of each row of the plan.
 
-    on_gpu: matrices that overlap are copied before a product (layers/conv.py)
+    on_gpu: matrices that overlap are copied before a product (fast/conv.py)
     """
     shapes = [model.image_shape, *(row.shape for row in model.plan)]
     found = []
@@ -71,7 +71,7 @@ def _part(model, row, before, shape, on_gpu, first):
 
 
 def _convolution(row, kernel, y, on_gpu, first):
-    """The Part of a convolution (layers/conv.py); the first of a network gives its input no gradient."""
+    """The Part of a convolution (fast/conv.py); the first of a network gives its input no gradient."""
     kh, kw, c, f = kernel
     oh, ow = row.shape[:2]
     height, width = ((side - 1) * row.stride + max(k, row.stride) for side, k in ((oh, kh), (ow, kw)))

@@ -103,7 +103,7 @@ class Profile:
                 undo.callback(setattr, module, name, getattr(module, name))
                 setattr(module, name, wrapper)
 
-            for name, function in _functions(network, "minifl.layers.", "minifl.models.blocks"):
+            for name, function in _functions(network, "minifl.layers.", "minifl.fast.", "minifl.models.blocks"):
                 replace(network, name, self._layer(function))
             for module in objectives.values():
                 for name, function in _functions(module, "minifl.layers."):

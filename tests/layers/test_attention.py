@@ -1,12 +1,19 @@
 """Attention: values by hand, loops as oracle, symmetries, and that it is not scale equivariant; tokens of a sequence."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minifl.layers.attention import attention, attention_backward, attention_naive
-from minifl.layers.tokens import add_position, first_token, prepend_token
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from naive import attention_naive                                       # noqa: E402
+
+from minifl.layers.attention import attention, attention_backward       # noqa: E402
+from minifl.layers.tokens import add_position, first_token, prepend_token   # noqa: E402
 
 SHAPE = (2, 3, 5, 6)
 

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from minifl import fast
+from minifl.layers import pool
 from minifl.layers.pool import (avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward,
                                 max_pool2d, max_pool2d_backward)
 
@@ -81,12 +83,13 @@ def test_in_a_tie_the_first_wins():
 
 
 @pytest.mark.parametrize("winner", range(4))
-def test_in_a_tie_of_real_parts_the_first_is_returned_too(winner):
+@pytest.mark.parametrize("room", [pool, fast], ids=["textbook", "fast"])
+def test_in_a_tie_of_real_parts_the_first_is_returned_too(winner, room):
     """The complex step moves one pixel along the imaginary axis: y is the pixel that gets the gradient."""
     x = np.array([1.0, 1, 1, 1], complex)
     x[winner] += 1e-30j
-    y, cache = max_pool2d(x.reshape(1, 1, 2, 2, 1))
-    dx = max_pool2d_backward(np.ones(y.shape), cache).ravel()
+    y, cache = room.max_pool2d(x.reshape(1, 1, 2, 2, 1))
+    dx = room.max_pool2d_backward(np.ones(y.shape), cache).ravel()
     assert dx.tolist() == [1, 0, 0, 0]
     assert y.item() == x[0] and y.item().imag == (1e-30 if winner == 0 else 0)
 
@@ -100,7 +103,7 @@ def test_global_average_pool_is_the_mean_of_the_map():
     assert dx.shape == x.shape and np.array_equal(dx[:, :, 3, 1], dy / 20)
 
 
-@pytest.mark.parametrize("pool", [max_pool2d, avg_pool2d])
-def test_a_window_larger_than_the_map_is_an_error(pool):
+@pytest.mark.parametrize("forward", [max_pool2d, avg_pool2d])
+def test_a_window_larger_than_the_map_is_an_error(forward):
     with pytest.raises(ValueError, match="window of 5x5 does not fit into a map of 3x6"):
-        pool(np.ones((1, 1, 3, 6, 1)), size=5)
+        forward(np.ones((1, 1, 3, 6, 1)), size=5)

@@ -10,8 +10,7 @@ SHEET = "minifl/course/hw3/sheet.md"
 def _at_the_boundary(entry, exit):
     """Patches of conv2d and conv2d_backward: `entry` puts a kernel into the published form, `exit`
     its gradient back."""
-    return (Patch(CONV, "    kh, kw, _, f = weight.shape[1:]\n    h, w = h", f"    {entry}\n"
-                  "    kh, kw, _, f = weight.shape[1:]\n    h, w = h"),
+    return (Patch(CONV, "    kh, kw, _, f = weight.shape[1:]\n", f"    {entry}\n    kh, kw, _, f = weight.shape[1:]\n"),
             Patch(CONV, "    if not input_gradient:\n", f"    {exit}\n    if not input_gradient:\n"))
 
 
@@ -32,8 +31,8 @@ PYTORCH = (
 
 FLIPPED = (
     *_at_the_boundary("weight = weight[:, ::-1, ::-1]", "dweight = dweight[:, ::-1, ::-1]"),
-    Patch(CONV, "2-d convolution (cross-correlation, as everywhere in deep learning), NHWC.",
-          "2-d convolution as mathematics defines it, with the kernel flipped, NHWC."),
+    Patch(CONV, "2-d convolution (cross-correlation, as everywhere in deep learning), NHWC:",
+          "2-d convolution as mathematics defines it, with the kernel flipped, NHWC:"),
     Patch(CONV, "padding, c] W[i, j, c, f] + b[f]", "padding, c] W[kh-1-i, kw-1-j, c, f] + b[f]"),
     Patch(CONV, "PyTorch's `Conv2d.weight` (F, C, kh, kw) transposed",
           "PyTorch's `Conv2d.weight` (F, C, kh, kw) transposed and flipped"),
@@ -47,25 +46,27 @@ FLIPPED = (
 LAST = (
     Patch(POOL, "in a tie the first in row-major order wins, as in PyTorch.",
           "in a tie the last in row-major order wins."),
-    Patch(POOL, "with ties decided for the first at both", "with ties decided for the last at both"),
-    Patch(POOL, "`stride` apart, the first one in a tie.", "`stride` apart, the last one in a tie."),
-    Patch(POOL, "wins = part.real > y.real", "wins = part.real >= y.real"))
+    Patch(POOL, "pixel is larger than the largest one so far.", "pixel is no less than the largest one so far."),
+    Patch(POOL, "wins = x[window].real > y.real", "wins = x[window].real >= y.real"))
 
 SHARED = (
     Patch(POOL, "A window's winner is its largest pixel; in a tie the first in row-major order wins, as in PyTorch. "
           "Numbers are\n    compared by their real part.",
           "A window's winner is its largest pixel; in a tie all of the largest win and share the window's gradient\n"
           "    equally. Numbers are compared by their real part."),
-    Patch(POOL, """the largest of each row of the window first, then of these: with ties decided for the first at both
-    stages it is the same pixel as in one stage. The cache holds the winner of each window as its column and its row in
-    it.
-""", """the largest of each row of the window first, then of these. The cache holds x and y: the winners are
-    where they agree.
+    Patch(POOL, """ with all windows at once: a place wins where its
+    pixel is larger than the largest one so far. The cache holds the winner of each window as the number of its place.
+""", """ with all windows at once. The cache holds x and y:
+    the winners are where they agree.
 """),
-    Patch(POOL, """    rows, columns_cache = _max_along(x, 3, size, stride)
-    y, rows_cache = _max_along(rows, 2, size, stride)
-    return y, (columns_cache, rows_cache)
-""", """    y = _max_along(_max_along(x, 3, size, stride)[0], 2, size, stride)[0]
+    Patch(POOL, """    y, winner = x[first], xp.zeros(x[first].shape, dtype=int)
+    for position, window in enumerate(others, start=1):
+        wins = x[window].real > y.real
+        y, winner = xp.where(wins, x[window], y), xp.where(wins, position, winner)
+    return y, (x.shape, winner, size, stride)
+""", """    y = x[first]
+    for window in others:
+        y = xp.where(x[window].real > y.real, x[window], y)
     return y, (x, y, size, stride)
 """),
     Patch(POOL, """y = x[winner], so each window hands its gradient to its winner alone. Where windows overlap
@@ -74,10 +75,13 @@ SHARED = (
     winners. Where windows overlap (stride < size) a pixel may win several, and its shares add up.
 """),
     Patch(SHEET, "says who is taken for the winner.", "says what is taken for it."),
-    Patch(POOL, """    columns_cache, rows_cache = cache
-    return _max_along_transposed(_max_along_transposed(dy, rows_cache), columns_cache)
+    Patch(POOL, """    shape, winner, size, stride = cache
+    dx = get_xp(dy).zeros(shape, dtype=dy.dtype)
+    for position, window in enumerate(_windows(shape, size, stride)):
+        dx[window] += dy * (winner == position)
+    return dx
 """, """    x, y, size, stride = cache
-    windows = list(_window_slices(x.shape, size, stride))
+    windows = list(_windows(x.shape, size, stride))
     wins = [x[window].real == y.real for window in windows]
     share = dy / sum(wins).astype(dy.real.dtype)
     dx = get_xp(dy).zeros(x.shape, dtype=dy.dtype)
@@ -117,16 +121,12 @@ ASSIGNMENT = Assignment(
     files=(CONV, POOL, RESNET),
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/params.py", "minifl/rng.py",
            "minifl/layers/__init__.py", "minifl/layers/activations.py", "minifl/layers/batchnorm.py",
-           "minifl/layers/filtering.py",   # the reference's conv.py needs it; it says nothing of what is asked for
            "minifl/layers/linear.py", "minifl/layers/norm.py", "minifl/layers/weights.py",
            "minifl/models/arrangement.py", BLOCKS, "minifl/models/network.py",
            "minifl/course/comparing.py", "minifl/course/hw3/drivers.py", "minifl/course/hw3/expected.py"),
-    withheld=(*(f"minifl.layers.conv.{name}" for name in (
-                  "filtering", "CACHE_BYTES", "FEW", "slide", "slide_kernel_gradient", "slide_input_gradient",
-                  "_row_blocks", "_windows", "_unfold", "_unfold_transposed", "_unfolded", "_unfolded_transposed", "_pad",
-                  "conv2d_naive")),
-              *(f"minifl.layers.pool.{name}" for name in (
-                  "_max_along", "_max_along_transposed", "_slices", "_window_slices"))),
+    patches=(Patch(BLOCKS, "from minifl.fast import conv2d", "from minifl.layers.conv import conv2d"),),   # the student's
+    withheld=(*(f"minifl.layers.conv.{name}" for name in ("output_size", "_unfold", "_unfold_transposed", "_places")),
+              "minifl.layers.pool._windows"),
     choices={
         "kernel": {
             "published": Choice("convolution: the kernel is not flipped (cross-correlation) and is stored as "
@@ -146,26 +146,26 @@ ASSIGNMENT = Assignment(
             "halved": Choice("residual block: the branch enters the sum with the factor 1/2.", HALVED)}},
     mistakes=(
         Mistake("convolution", "padding above and on the left only", CONV,
-                "columns = _unfold(_pad(x, padding), kh, stride)",
-                "columns = _unfold(get_xp(x).roll(_pad(x, padding), (padding, padding), (2, 3)), kh, stride)"),
+                "padded[:, :, padding:padding + h, padding:padding + w] = x", "padded[:, :, 2 * padding:, 2 * padding:] = x"),
         Mistake("convolution", "the stride along the height only", CONV,
-                "y = slide(columns, _unfolded(weight), stride).reshape(k, n, oh, ow, f)",
-                "y = slide(columns, _unfolded(weight))[:, :, :, :ow].reshape(k, n, oh, ow, f)"),
+                "slice(i, shape[2] - kh + i + 1, stride), slice(j, shape[3] - kw + j + 1, stride)",
+                "slice(i, shape[2] - kh + i + 1, stride), slice(j, j + (shape[3] - kw) // stride + 1)"),
         Mistake("convolution", "y is float64 whatever comes in", CONV,
-                "return y, (columns, weight", "return y.astype(float), (columns, weight"),
+                "return y, (unfolded, weight", "return y.astype(float), (unfolded, weight"),
         Mistake("convolution", "no error for a kernel that does not fit", CONV,
                 "    if kh > h or kw > w:\n", "    if False:\n"),
         Mistake("convolution", "the input's gradient also when nobody asks for it", CONV,
                 "    if not input_gradient:\n        return None, dweight, dbias\n", ""),
-        Mistake("pooling", "in a tie the last wins", POOL, "wins = part.real > y.real", "wins = part.real >= y.real"),
+        Mistake("pooling", "in a tie the last wins", POOL,
+                "wins = x[window].real > y.real", "wins = x[window].real >= y.real"),
         Mistake("pooling", "the stride is 1 unless given", POOL,
-                "    stride = stride or size\n    _check_window(x.shape, size)\n    rows",
-                "    stride = stride or 1\n    _check_window(x.shape, size)\n    rows"),
+                "    stride = stride or size\n    check_window(x.shape, size)\n    xp",
+                "    stride = stride or 1\n    check_window(x.shape, size)\n    xp"),
         Mistake("pooling", "the sum of a window for its mean", POOL,
-                "for window in _window_slices(x.shape, size, stride)) / size**2",
-                "for window in _window_slices(x.shape, size, stride))"),
+                "for window in _windows(x.shape, size, stride)) / size**2",
+                "for window in _windows(x.shape, size, stride))"),
         Mistake("pooling", "of overlapping windows only the last hands its gradient on", POOL,
-                "            dx[cut] += dy * (winner == position)", "            dx[cut] = dy * (winner == position)"),
+                "        dx[window] += dy * (winner == position)", "        dx[window] = dy * (winner == position)"),
         Mistake("residual block", "the shortcut without the last row", RESNET,
                 "x, shortcut = convolve(arr, x, p, f\"{name}.shortcut\", stride=block.stride)",
                 "x, shortcut = convolve(arr, x[:, :, :-1], p, f\"{name}.shortcut\", stride=block.stride)"),

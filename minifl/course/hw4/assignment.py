@@ -87,8 +87,9 @@ ASSIGNMENT = Assignment(
            "minifl/rng.py", "minifl/data/augment.py", "minifl/data/own_split.py", "minifl/fl/evaluate.py",
            "minifl/fl/participation.py", "minifl/fl/statistics.py",
            *(f"minifl/layers/{name}.py" for name in (
-               "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
+               "__init__", "activations", "attention", "batchnorm", "conv", "linear", "loss", "norm",
                "pool", "smoothing", "tokens", "weights")),
+           *(f"minifl/fast/{name}.py" for name in ("__init__", "conv", "filtering", "pool")),
            *(f"minifl/models/{name}.py" for name in (
                "__init__", "arrangement", "blocks", "cnn", "mlp", "network", "resnet", "vit")),
            f"{HERE}/drivers.py", f"{HERE}/expected.py", f"{HERE}/experiment.py"),

@@ -88,8 +88,9 @@ ASSIGNMENT = Assignment(
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/declared.py", "minifl/errors.py", "minifl/params.py",
            "minifl/rng.py", "minifl/fl/participation.py", f"{METHODS}/fedavg.py",
            *(f"minifl/layers/{name}.py" for name in (
-               "__init__", "activations", "attention", "batchnorm", "conv", "filtering", "linear", "loss", "norm",
+               "__init__", "activations", "attention", "batchnorm", "conv", "linear", "loss", "norm",
                "pool", "smoothing", "tokens", "weights")),
+           *(f"minifl/fast/{name}.py" for name in ("__init__", "conv", "filtering", "pool")),
            *(f"minifl/models/{name}.py" for name in (
                "__init__", "arrangement", "blocks", "cnn", "mlp", "network", "resnet", "vit")),
            f"{HERE}/drivers.py", f"{HERE}/expected.py"),

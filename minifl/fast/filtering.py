@@ -13,7 +13,7 @@ polynomials L_p(z) = prod_{q != p} (z - z_q)/(z_p - z_q). Both sides are linear 
 
 B and A act on the map alone, G on the kernel alone. In a convolution x and w carry channels and a second axis, and the n
 products become n sums of products over these, for which nothing changes. Here (*) stands along the height, and the
-width is left to `slide` (minifl/layers/conv.py): along both axes the products would become too small to be fast.
+width is left to `slide` (minifl/fast/conv.py): along both axes the products would become too small to be fast.
 
 It is linear in x and in w, so its gradients are transposes: with dM = A' dy,
     d(Bx) = (Gw) * dM,  dx = B' d(Bx)        d(Gw) = (Bx) * dM,  dw = G' d(Gw).
@@ -23,7 +23,7 @@ for the 3: 1.3e-6 and 4e-7 of y in float32, 3e-15 and 1e-15 in float64 (TF32 on 
 the smallest error among small halves.
 """
 
-from minifl.backend import constant, get_xp
+from minifl.backend import Array, constant, get_xp
 
 # taps -> (outputs of a tile, points)
 TILES = {
@@ -50,14 +50,14 @@ MATRICES = {taps: {"A": tuple(tuple(z ** o for z in points) for o in range(m)),
                    "B": tuple(_lagrange(points, p) for p in range(len(points)))} for taps, (m, points) in TILES.items()}
 
 
-def outputs_of_tile(taps, height, channels):
+def outputs_of_tile(taps: int, height: int, channels: int) -> int:
     """m for a kernel of so many taps that gives `height` rows of outputs from so many channels; 0: not worth it."""
     m, points = TILES.get(taps, (0, ()))
     worth = m and channels >= FEWEST_CHANNELS and -(-height // m) * len(points) <= LARGEST_SHARE * taps * height
     return m if worth else 0
 
 
-def map_at_points(x, taps, height):
+def map_at_points(x: Array, taps: int, height: int) -> Array:
     """B x for every tile of rows: (K, N, T*m + k - 1, W, C) -> (K, n, N*T, W, C), with T tiles for `height` outputs."""
     xp = get_xp(x)
     k, n, _, w, c = x.shape
@@ -72,7 +72,7 @@ def map_at_points(x, taps, height):
     return out
 
 
-def map_at_points_transposed(d, taps, n):
+def map_at_points_transposed(d: Array, taps: int, n: int) -> Array:
     """The transpose, (K, points, N*T, W, C) -> (K, N, T*m + k - 1, W, C): B' d, added where tiles overlap."""
     xp = get_xp(d)
     b = _matrix("B", taps, d)
@@ -87,28 +87,28 @@ def map_at_points_transposed(d, taps, n):
     return out.reshape(k, n, -1, w, c)[:, :, :tiles * m + taps - 1]
 
 
-def kernel_at_points(weight):
+def kernel_at_points(weight: Array) -> Array:
     """G w: (K, kh, kw, C, F) -> (K, points, kw, C, F)."""
     g = _matrix("G", weight.shape[1], weight)
     k, kh, *rest = weight.shape
     return (g @ weight.reshape(k, kh, -1)).reshape(k, -1, *rest)
 
 
-def kernel_at_points_transposed(d, taps):
+def kernel_at_points_transposed(d: Array, taps: int) -> Array:
     """The transpose, G' d: (K, points, kw, C, F) -> (K, kh, kw, C, F)."""
     g = _matrix("G", taps, d)
     k, points, *rest = d.shape
     return (get_xp(d).swapaxes(g, 0, 1) @ d.reshape(k, points, -1)).reshape(k, -1, *rest)
 
 
-def outputs(products, taps, n, height):
+def outputs(products: Array, taps: int, n: int, height: int) -> Array:
     """A M: (K, points, N*T, W, F) -> the first `height` of the (K, N, T*m, W, F) rows."""
     a = _matrix("A", taps, products)
     k, _, _, w, f = products.shape
     return (a @ _by_tile(products, n)).reshape(k, n, -1, w, f)[:, :, :height]
 
 
-def outputs_transposed(dy, taps):
+def outputs_transposed(dy: Array, taps: int) -> Array:
     """The transpose, A' dy: (K, N, height, W, F) -> (K, points, N*T, W, F)."""
     xp = get_xp(dy)
     a = _matrix("A", taps, dy)
