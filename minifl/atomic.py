@@ -11,7 +11,9 @@ import io
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from minifl.errors import InputError
 from minifl.reading import WITHOUT_WAITING, other_kind
@@ -22,7 +24,7 @@ BEGINNING = 50      # characters of a name that stay in that of its temporary fi
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary binary file beside `path`, moved to `path` only when all of it is written.
 
     On any failure, Ctrl-C included, nothing is left behind. A file that was there keeps its permissions and, where that
@@ -50,7 +52,7 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def appending(path):
+def appending(path: str | Path) -> Iterator[IO[bytes]]:
     """A file, open for adding bytes at its end; made if need be.
 
     Raises InputError where it cannot be opened, as `replacing` does. What goes wrong later is an OSError.
@@ -64,7 +66,7 @@ def appending(path):
         yield f
 
 
-def check(path):
+def check(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result | None]:
     """(the path that a write to `path` means, behind all links; its os.stat, None where nothing is there yet).
 
     Raises InputError where something else than a regular file is in the way, and for what no file can be called.
@@ -83,7 +85,7 @@ def check(path):
     return Path(os.path.realpath(path)), there
 
 
-def make_folder(path):
+def make_folder(path: str | Path) -> None:
     """Make a folder and those above it, where they are not there. Raises InputError."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -91,12 +93,12 @@ def make_folder(path):
         raise _cannot_write(path, error) from error
 
 
-def is_stream(path):
+def is_stream(path: str | os.PathLike[str]) -> bool:
     """Whether `path` names what the program prints to, and no file."""
     return os.fspath(path) in STREAMS
 
 
-def temporary_beside(path):
+def temporary_beside(path: str | Path) -> Path:
     """A hidden name in the folder of `path` for what is not complete yet; also where `path` has the longest of names."""
     path = Path(path)
     return path.parent / f".{path.name[:BEGINNING]}.{os.getpid()}.tmp"

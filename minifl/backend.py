@@ -7,6 +7,8 @@ was given. Layers and algorithms never move data between host and device.
 import ctypes
 import warnings
 from functools import lru_cache
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +19,12 @@ PRECISIONS = ("fp32", "tf32")
 Array = np.ndarray      # in annotations: an array of NumPy, or of CuPy, which has the same interface
 
 
-def on_cpu(x):
+def on_cpu(x: Any) -> bool:
     """Whether x is a numpy array or number."""
     return isinstance(x, (np.ndarray, np.generic))
 
 
-def get_xp(x):
+def get_xp(x: Any) -> ModuleType:
     """The array module (numpy or cupy) that x belongs to."""
     if on_cpu(x):
         return np
@@ -30,7 +32,7 @@ def get_xp(x):
     return cupy.get_array_module(x)
 
 
-def erf(x):
+def erf(x: Array) -> Array:
     """The error function, elementwise, from SciPy or CuPy's copy of it (NumPy has none)."""
     if on_cpu(x):
         from scipy import special
@@ -39,7 +41,7 @@ def erf(x):
     return special.erf(x)
 
 
-def constant(rows, like):
+def constant(rows: tuple, like: Array) -> Array:
     """The matrix of these rows, a tuple of tuples, with the dtype of `like` and where it lies. Not to be written to.
 
     It is made once: a copy from the host in the middle of a step would make a GPU wait, and in a CUDA graph it would be
@@ -53,12 +55,12 @@ def _constant(rows, xp, dtype, gpu):   # the number of the GPU that is in use
     return xp.asarray(rows, dtype=dtype)
 
 
-def to_host(x):
+def to_host(x: Any) -> Any:
     """x as a numpy array; a copy only if it lies on a GPU."""
     return x if on_cpu(x) else x.get()
 
 
-def choose_device(name, precision="fp32"):
+def choose_device(name: str, precision: str = "fp32") -> tuple[ModuleType, str]:
     """Return (xp, description) for name in auto, cpu, cuda, with products of that precision (`choose_precision`).
 
     auto takes a working GPU if there is one and the CPU otherwise; the description says which.
@@ -72,7 +74,7 @@ def choose_device(name, precision="fp32"):
 DEFAULT_MATH, TF32_MATH = 0, 3     # cublasMath_t in cublas_api.h; CuPy names only the first
 
 
-def choose_precision(xp, name):
+def choose_precision(xp: ModuleType, name: str) -> None:
     """What products of float32 matrices on xp's device are computed in, from now on and in all threads.
 
     fp32  float32, as on the CPU, whatever CUPY_TF32 says
@@ -142,7 +144,7 @@ def _first_line(error):
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Have glibc reuse the memory of freed arrays instead of giving it back to the system at once.
 
     A local step allocates and frees the same arrays of a few megabytes over and over; by default each is mapped

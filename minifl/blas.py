@@ -10,6 +10,7 @@ too late, so a run tells the loaded library itself, and puts the number back at 
 
 import ctypes
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 # (set, get) of OpenBLAS as NumPy's wheels, SciPy's wheels and distributions name them, of MKL and of BLIS
@@ -25,13 +26,13 @@ FUNCTIONS = (
 _lock, _users, _before = threading.Lock(), 0, []
 
 
-def threads():
+def threads() -> dict[str, int]:
     """file name -> threads of each BLAS that is loaded and can be asked."""
     return {path: get() for path, _, get in _loaded()}
 
 
 @contextmanager
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Inside, every BLAS that is loaded has one thread; the numbers of before come back when the last user leaves."""
     global _users, _before
     with _lock:

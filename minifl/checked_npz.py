@@ -5,26 +5,28 @@
 
 import hashlib
 import io
+from pathlib import Path
 
 import numpy as np
 
 from minifl import reading
 from minifl.atomic import replacing
+from minifl.backend import Array
 from minifl.errors import InputError
 
 LARGEST = 1 << 36     # bytes
 
 
-def write(path, arrays):
+def write(path: str | Path, arrays: dict[str, Array]) -> None:
     """Write arrays, name -> numpy array, whole or not at all."""
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    np.savez(content, **arrays)    # type: ignore[arg-type]     # its stub takes one for allow_pickle
     with replacing(path) as f:
         f.write(hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n")
         f.write(content.getbuffer())
 
 
-def read(path, what):
+def read(path: str | Path, what: str) -> dict[str, Array]:
     """name -> array; InputError if the file cannot be read, is damaged or holds anything else than arrays.
 
     what  in words, what the file should be

@@ -1,6 +1,7 @@
 """The command line: `python cli.py COMMAND` or `minifl COMMAND`; the commands are in minifl/commands/."""
 
 from importlib import metadata
+from typing import Any
 
 import click
 
@@ -16,7 +17,7 @@ class Commands(Careful, click.Group):
     A network or batch that does not fit into memory is bad input, too.
     """
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -40,7 +41,7 @@ def print_version(context: click.Context, option: click.Parameter, wanted: bool)
                                             "max_content_width": 110})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version,
               help="Print the versions of minifl, Python, NumPy, SciPy and CuPy.")
-def main():
+def main() -> None:
     """Federated learning with layer and feature normalization under label skew."""
 
 

@@ -11,7 +11,7 @@ from minifl.errors import InputError
 ENDING = ".py"
 
 
-def split(text):
+def split(text: str) -> tuple[Path, str]:
     """(path, name) of FILE.py:name, name "" for FILE.py. Raises InputError for another form."""
     path, name = (text, "") if text.endswith(ENDING) else text.rpartition(":")[::2]
     if not path.endswith(ENDING) or (name and not name.isidentifier()):
@@ -19,7 +19,7 @@ def split(text):
     return Path(path), name
 
 
-def load(path):
+def load(path: str | Path) -> ModuleType:
     """The module that a Python file is, its folder being in sys.path as under `python FILE.py`.
 
     Raises InputError, with the line, for a file that is not there, is no regular file, or raises when it is run.
@@ -42,13 +42,13 @@ def load(path):
     return module
 
 
-def told(path, error):
+def told(path: str | Path, error: BaseException) -> str:
     """An exception in words: ZeroDivisionError (division by zero), line 3: x = 1/0."""
     said = getattr(error, "msg", None) or str(error)
     return type(error).__name__ + (f" ({said})" if said else "") + line(path, error)
 
 
-def line(path, error):
+def line(path: str | Path, error: BaseException) -> str:
     """Where in a file an exception was raised, ", line 3: x = 1/0"; "" if it was not there."""
     if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
         return f", line {error.lineno}: {(error.text or '').strip()}"

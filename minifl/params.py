@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.rng import INIT, address
 
 
@@ -30,7 +30,7 @@ class Entry:
     statistic: bool = False
 
     @property
-    def size(self):
+    def size(self) -> int:
         return math.prod(self.shape)
 
 
@@ -40,29 +40,29 @@ class Spec:
     entries: tuple
 
     @cached_property
-    def size(self):
+    def size(self) -> int:
         """P, the number of parameters of one client."""
         return sum(entry.size for entry in self.entries)
 
     @cached_property
-    def slices(self):
+    def slices(self) -> dict[str, slice]:
         """name -> slice of the flat axis."""
         stops = np.cumsum([entry.size for entry in self.entries], dtype=int).tolist()
         return {entry.name: slice(stop - entry.size, stop) for entry, stop in zip(self.entries, stops)}
 
-    def views(self, theta):
+    def views(self, theta: Array) -> dict[str, Array]:
         """name -> view (K, *shape) of theta (K, P); writing to a view writes to theta."""
         return {entry.name: theta[:, self.slices[entry.name]].reshape(theta.shape[0], *entry.shape)
                 for entry in self.entries}
 
-    def flatten(self, blocks, like):
+    def flatten(self, blocks: dict[str, Array], like: Array) -> Array:
         """The inverse of views: name -> (K, *shape) into one new array (K, P), of the dtype and kind of `like`."""
         flat = get_xp(like).empty((len(like), self.size), dtype=like.dtype)
         for name, view in self.views(flat).items():
             view[...] = blocks[name]
         return flat
 
-    def init(self, seed):
+    def init(self, seed: int) -> Array:
         """w (P,) float64 on the CPU at its starting point.
 
         Every block draws from an address made of its name, so that networks that differ only in their norms

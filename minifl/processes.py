@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def environment():
+def environment() -> dict[str, str]:
     """The environment of such a process: it finds this package, also where that is not installed."""
     root = str(Path(__file__).resolve().parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]

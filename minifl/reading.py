@@ -11,6 +11,9 @@ import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,19 +24,19 @@ KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe"), (stat.S
 WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 
-def other_kind(mode):
+def other_kind(mode: int) -> str | None:
     """What the mode of a file (os.stat) says that it is, in words; None for a regular file."""
     return next((words for is_kind, words in KINDS if is_kind(mode)), None if stat.S_ISREG(mode) else "no file")
 
 
-def check_regular(path):
+def check_regular(path: str | Path) -> None:
     """OSError unless `path` is, maybe through links, a regular file. Nothing is opened: that alone may wait or act."""
     with _names(path):
         _refuse(os.stat(path).st_mode, path)
 
 
 @contextlib.contextmanager
-def opened(path):
+def opened(path: str | Path) -> Iterator[IO[bytes]]:
     """A regular file, open for reading bytes. OSError for anything else."""
     check_regular(path)
     with _names(path):
@@ -43,7 +46,7 @@ def opened(path):
         yield file
 
 
-def whole(path, limit=LARGEST):
+def whole(path: str | Path, limit: int = LARGEST) -> bytes:
     """The bytes of a file; OSError for one of more than `limit` bytes, before it is read."""
     with opened(path) as file:
         if os.fstat(file.fileno()).st_size > limit:
@@ -51,7 +54,7 @@ def whole(path, limit=LARGEST):
         return file.read()
 
 
-def rest(file, limit=LARGEST, path=None):
+def rest(file: IO[bytes], limit: int = LARGEST, path: str | Path | None = None) -> bytes:
     """What is left in an open file, maybe one that unpacks; OSError as soon as it is more than `limit` bytes."""
     content = bytearray()
     while part := file.read(1 << 20):
@@ -71,7 +74,7 @@ class Unpacking:
     def __init__(self, file):
         self.file, self.packed, self.unpacker, self.ended = file, b"", None, False
 
-    def read(self, size):
+    def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end."""
         while True:
             self.packed = self.packed or self.file.read(1 << 16)
@@ -93,12 +96,12 @@ class Unpacking:
                 return content
 
 
-def json_file(path, limit=SETTINGS):
+def json_file(path: str | Path, limit: int = SETTINGS) -> Any:
     """What a JSON file holds, in UTF-8. OSError if it cannot be read, ValueError if it is something else."""
     return parsed(whole(path, limit).decode("utf-8-sig"))
 
 
-def parsed(text):
+def parsed(text: str | bytes) -> Any:
     """What a JSON text says. ValueError for anything else, brackets without end among it."""
     try:
         return json.loads(text)
@@ -106,7 +109,7 @@ def parsed(text):
         raise ValueError("brackets are nested too deeply") from None
 
 
-def arrays(file, limit=None):
+def arrays(file: IO[bytes], limit: int | None = None) -> dict[str, np.ndarray]:
     """name -> array of an open npz that NumPy saved uncompressed. Raises what zipfile and NumPy do, or ValueError.
 
     limit  bytes that an npz of somebody else, which may be compressed, may have when it is unpacked

@@ -21,6 +21,6 @@ NOISE = 10      # noise of a training image
 LOOK = 11       # in which order clients are chosen whose own models are tested
 
 
-def address(seed, purpose, *place):
+def address(seed: int, purpose: int, *place: int) -> np.random.Generator:
     """numpy Generator at the address (seed, purpose, *place); all are integers >= 0, e.g. round and client."""
     return np.random.default_rng([seed, purpose, *place])

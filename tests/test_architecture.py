@@ -186,3 +186,37 @@ def test_sources_are_cited_as_their_readers_find_them():
         assert NOT_TO_CITE.search(wrong), wrong
     assert [f"{file.relative_to(ROOT)}: {line}" for file in OURS for line in file.read_text(encoding="utf-8").splitlines()
             if NOT_TO_CITE.search(line)] == []
+
+
+# ---- types
+
+NOT_YET = ("course", "data", "fl", "flower", "gradcheck", "models", "paper", "runs", "layers", "commands")
+
+
+def unannotated(file):
+    """Public functions of a file, and public methods of its classes, that lack an annotation of an argument or result."""
+    def of(nodes, method):
+        for node in nodes:
+            if isinstance(node, ast.ClassDef):
+                yield from of(node.body, True)
+            elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                static = any(getattr(decorator, "id", "") == "staticmethod" for decorator in node.decorator_list)
+                given = node.args.posonlyargs + node.args.args
+                given = given[1 if method and not static else 0:] + node.args.kwonlyargs
+                given += [one for one in (node.args.vararg, node.args.kwarg) if one]
+                if node.returns is None or any(one.annotation is None for one in given):
+                    yield node.name
+    return list(of(ast.parse(file.read_text(encoding="utf-8")).body, False))
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if part(file) not in NOT_YET], ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_every_public_function_is_annotated(file):
+    assert unannotated(file) == []
+
+
+def test_the_walk_sees_what_is_not_annotated(tmp_path):
+    file = tmp_path / "file.py"
+    file.write_text("def a(x) -> int: ...\ndef b(x: int): ...\ndef c(*x: int, y=1) -> int: ...\ndef d() -> int: ...\n"
+                    "class E:\n    def f(self) -> int: ...\n    def g(self, x) -> int: ...\ndef _h(x): ...\n")
+    assert unannotated(file) == ["a", "b", "c", "g"]
+    assert (PACKAGE / "py.typed").exists()

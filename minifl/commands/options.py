@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -78,7 +79,7 @@ class FileName(click.Path):
         if value == "":
             self.fail("'' is no path; name a file or folder (. is the current one).", param, ctx)
         try:
-            path = super().convert(value, param, ctx)
+            path: Any = super().convert(value, param, ctx)
             if self.written and not is_stream(path):
                 check(path)
             os.lstat(path)
