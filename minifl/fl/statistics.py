@@ -53,7 +53,8 @@ def begin(settings, model, state, clients):
 
 
 def send(settings, model, algorithm, work, theta, running):
-    """What the clients send and keep, as the algorithm's message and `keep` do, with what stays with them and its statistics."""
+    """What the clients send and keep, as the algorithm's message and `keep` do, with what stays with them and its
+    statistics."""
     if settings.bn_stats not in (*POLICIES, None):
         raise unknown("--bn-stats", settings.bn_stats, POLICIES)
     groups = own_blocks(settings, model) if own_models(settings) else {}

@@ -35,8 +35,8 @@ class Work(NamedTuple):
     lr: float        # of this round
     sizes: tuple = None    # of the batches of the E steps, the same for all K clients; None: N
     smoothing: float = 0.0     # of the labels
-    descend: object = None     # (gradient, begin (K, P), running (K, S)) -> theta, losses, running: as many local steps, with
-    #                            the round's batches and learning rate, from elsewhere or along another gradient
+    descend: object = None     # (gradient, begin (K, P), running (K, S)) -> theta, losses, running: as many local steps,
+    #                            with the round's batches and learning rate, from elsewhere or along another gradient
 
     def batch(self, step):
         """x (K, n, H, W, C) and y (K, n) of one step, without what fills a smaller batch up to N."""
@@ -50,7 +50,7 @@ class FedAvg:
 
     kept = ()        # names of the arrays that each client keeps between rounds; see `client_state`
     broadcast = ()   # names of the arrays of the server's state that its clients need; the others stay at the server
-    personal = False     # whether parameter blocks stay with their clients, `personal_blocks`, so that each has its own model
+    personal = False     # whether parameter blocks stay with their clients, `personal_blocks`: each has its own model
 
     def __post_init__(self):
         for name, choice in choices_of(type(self)).items():

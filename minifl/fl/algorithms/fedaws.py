@@ -39,8 +39,8 @@ class FedAwS(FedAvg):
             raise InputError("--bias all with --algorithm fedaws: its classifier has no bias, since it compares "
                              "directions; choose none or hidden.")
         if settings.label_smoothing:
-            raise InputError(f"--label-smoothing {settings.label_smoothing:g} with --algorithm fedaws: its loss is about one "
-                             f"class of each example, so there are no labels to spread; leave it out.")
+            raise InputError(f"--label-smoothing {settings.label_smoothing:g} with --algorithm fedaws: its loss is about "
+                             f"one class of each example, so there are no labels to spread; leave it out.")
 
     def gradient(self, work, theta, x, y):
         p = work.model.spec.views(theta)

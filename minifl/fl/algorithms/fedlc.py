@@ -27,8 +27,8 @@ class FedLC(FedAvg):
 
     def refuse(self, settings):
         if settings.label_smoothing:
-            raise InputError(f"--label-smoothing {settings.label_smoothing:g} with --algorithm fedlc: absent classes are not "
-                             f"in its softmax, and a part of a label for them costs infinitely much; leave it out.")
+            raise InputError(f"--label-smoothing {settings.label_smoothing:g} with --algorithm fedlc: absent classes are "
+                             f"not in its softmax, and a part of a label for them costs infinitely much; leave it out.")
 
     def advice(self, settings, counts):
         single = int(((counts > 0).sum(axis=1) == 1).sum())
