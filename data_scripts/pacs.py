@@ -15,7 +15,7 @@ from minifl.data.known import DATASETS
 @click.command(cls=common.Script, help=__doc__)
 @common.options("the folder with art_painting, cartoon, photo and sketch, one that holds it, or a zip of it",
                 md5="Needed with --url.")
-@common.size(DATASETS["pacs"].shape[0])
+@common.size(DATASETS["pacs"].image_shape[0])
 @common.SKIP_BAD
 def main(given, **how):
     recipes.make_images("pacs", pacs, given, **how)

@@ -14,7 +14,7 @@ from minifl.data.known import DATASETS
 @click.command(cls=common.Script, help=__doc__)
 @common.options("tiny-imagenet-200.zip, the unpacked folder tiny-imagenet-200, or a folder that holds it",
                 DATASETS["tinyimagenet"].url)
-@common.size(DATASETS["tinyimagenet"].shape[0])
+@common.size(DATASETS["tinyimagenet"].image_shape[0])
 @common.SKIP_BAD
 def main(given, **how):
     recipes.make_images("tinyimagenet", tinyimagenet, given, **how)

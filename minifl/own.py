@@ -108,10 +108,35 @@ def _put(kind_, text, own):
     except InputError as error:
         raise InputError(f"{option(kind_)} {text}: {error}") from error
     except Exception as error:      # of its own code
-        raise InputError(f"{option(kind_)} {text}: raises "
-                         f"{loading.told(loading.split(text)[0] if is_file(text) else own.file, error)}.") from error
+        raise _raised(kind_, text, own, error) from error
     registry[text], LOADED[kind_, text] = own.thing, own
     return text
+
+
+def _raised(kind_, text, own, error):
+    """The InputError for an exception of one's own code."""
+    path = loading.split(text)[0] if is_file(text) else own.file
+    return InputError(f"{option(kind_)} {text}: raises {loading.told(path, error)}.")
+
+
+@contextlib.contextmanager
+def running(kind_: str, text: str) -> Iterator[None]:
+    """Inside, a function of one's own is called: what it prints is no output of ours, what it raises is an InputError."""
+    if (kind_, text) not in LOADED:
+        yield
+        return
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise _raised(kind_, text, LOADED[kind_, text], error) from error
+
+
+def installed(group: str, name: str) -> bool:
+    """Whether an installed package has an entry point of that group and name."""
+    return bool(metadata.entry_points(group=group, name=name))
 
 
 def _in_file(thing):

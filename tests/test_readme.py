@@ -151,7 +151,7 @@ def datasets_table():
         images = " + ".join(f"{n:,}" for n in np.atleast_1d(known.images))
         own = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in known.defaults.items())
         rows.append((f"`{name}`", f"`{known.script}`" if known.script else "nothing: it is generated",
-                     f"{images} of {'x'.join(map(str, known.shape))}", str(known.classes), own))
+                     f"{images} of {'x'.join(map(str, known.image_shape))}", str(known.num_classes), own))
     return summary.markdown(rows) + "\n"
 
 

@@ -16,6 +16,7 @@ from minifl.commands.display import show_network, show_result
 from minifl.commands.options import (FileName, Several, Shape, data_dir_option, data_options, device_options,
                                      model_options, named_options, partition_options)
 from minifl.data import lists, registry, table
+from minifl.data.known import DATASETS
 from minifl.data.partition import NATURAL, Listed, clients_of_domains
 from minifl.errors import InputError
 from minifl.runs import record, summary
@@ -126,9 +127,14 @@ def _show_written(file, besides=""):
 
 
 @click.command("describe")
+@data_options
 @model_options
-@click.option("--image-shape", type=Shape(), default="32x32x3", help="Height, width and channels of the images.")
-@click.option("--num-classes", type=click.IntRange(min=1), default=10)
-def describe_command(image_shape, num_classes, **chosen):
+@click.option("--image-shape", type=Shape(), help="Height, width and channels of the images.  [default: those of the data, "
+                                                  "else 32x32x3]")
+@click.option("--num-classes", type=click.IntRange(min=1), help="[default: those of the data, else 10]")
+def describe_command(data, data_dir, image_shape, num_classes, **chosen):
     """Print the layers of a network with output shapes, parameters and FLOPs."""
-    show_network(settings_for("cifar10", chosen).network(num_classes, image_shape))
+    data = data or "cifar10"
+    of = DATASETS.get(data) or registry.load(data, data_dir)
+    settings = settings_for(data, chosen)
+    show_network(settings.network(num_classes or of.num_classes, image_shape or of.image_shape))

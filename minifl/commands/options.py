@@ -112,7 +112,7 @@ class Named(click.Choice):
         self.of = kind
 
     def get_metavar(self, param, ctx=None):
-        return f"[{'|'.join(self.choices)}|FILE.py:NAME]"
+        return f"[{'|'.join([*self.choices, 'FILE.py:NAME'])}]"
 
     def convert(self, value, param, ctx):
         return own.named(self.of, value)
@@ -210,10 +210,9 @@ def _shown(value):
 data_dir_option = click.option("--data-dir", type=FileName(),
                                help="Folder of the data files.  [default: $MINIFL_DATA, else ./data]")
 data_options = group(
-    click.option("--data", metavar="NAME",
-                 help=f"{', '.join(registry.names())}, or any other that NAME.npz in the data folder has, as "
-                      "data_scripts/ makes them. auto: cifar10 where its file is found, else the embedded generated "
-                      "set.  [default: auto]"),
+    click.option("--data", type=Named("data", registry.names()),
+                 help="Also any other name, NAME, that NAME.npz in the data folder has, as data_scripts/ makes them. auto: "
+                      "cifar10 where its file is found, else the embedded generated set.  [default: auto]"),
     data_dir_option,
 )
 model_options = group(

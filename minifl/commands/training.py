@@ -142,7 +142,8 @@ def sweep_command(data_dir, table_file, config_file, init_file, seeds, device, p
 
 def run_name(settings):
     """The name of a run that was given none."""
-    return f"{settings.data}-{settings.setting}-{own.label(settings.algorithm)}-{settings.norm}-seed{settings.seed}"
+    return "-".join([*(own.label(getattr(settings, name)) for name in ("data", "setting", "algorithm", "norm")),
+                     f"seed{settings.seed}"])
 
 
 def pasteable(run, data_dir, settings):

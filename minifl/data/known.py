@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Known:
-    """shape (H, W, C) of an image, number of classes, images (training, test) or together, as published.
+    """image_shape (H, W, C); num_classes; images (training, test) or together, as published.
 
     script    what comes after data_scripts/ to make its file; None: it is generated
     title     with its authors, for people and the source in every record
     url, md5  of the official archive, or the folder and its files in their order; None: there is no address that stays
     defaults  of a run, as far as they differ from COMMON
     """
-    shape: tuple
-    classes: int
+    image_shape: tuple
+    num_classes: int
     images: tuple | int
     script: str | None
     title: str
@@ -32,7 +32,7 @@ COMMON = {"rounds": 400, "lr": 0.01, "width": 1.0, "local_eval_every": 50, "mode
           "setting": "oneclass", "num_clients": 10, "classes_per_client": 2, "dirichlet_alpha": 0.1, "by_domain": False}
 OTHERS = COMMON | {"setting": "dirichlet"}      # a user's own set: it fits any number of classes
 
-_CIFAR100 = dict(shape=(32, 32, 3), images=(50_000, 10_000), title="CIFAR-100",
+_CIFAR100 = dict(image_shape=(32, 32, 3), images=(50_000, 10_000), title="CIFAR-100",
                  url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", md5="03b5dce01913d631647c71ecec9e9cb8")
 DATASETS = {
     "embedded": Known(      # the learning rate at which the plain and the FN network both do best (results/
@@ -42,9 +42,9 @@ DATASETS = {
         (32, 32, 3), 10, (50_000, 10_000), "cifar10.py", "CIFAR-10",
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
     "cifar100": Known(      # the paper has lr 0.1 in a table and 0.01 in its text, which is taken
-        classes=100, script="cifar100.py", defaults={"setting": "nclass", "num_clients": 50}, **_CIFAR100),
+        num_classes=100, script="cifar100.py", defaults={"setting": "nclass", "num_clients": 50}, **_CIFAR100),
     "cifar100-coarse": Known(
-        classes=20, script="cifar100.py --labels coarse", defaults={"num_clients": 20}, **_CIFAR100),
+        num_classes=20, script="cifar100.py --labels coarse", defaults={"num_clients": 20}, **_CIFAR100),
     "tinyimagenet": Known(
         (64, 64, 3), 200, (100_000, 10_000), "tinyimagenet.py", "TinyImageNet-200 (Stanford CS231n, 2015)",
         "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de",

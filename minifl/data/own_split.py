@@ -1,14 +1,29 @@
 """A split that is a function of somebody's own: what it gets, and whether what it says is one."""
 
+import inspect
 from collections.abc import Callable
 
 import numpy as np
 
 from minifl.backend import Array
 from minifl.data.counts import check_counts, check_whole, class_sizes
-from minifl.data.splits import asked_for, called, of_domain
+from minifl.data.splits import OPTIONS, asked_for, called, of_domain
 from minifl.errors import InputError
 from minifl.rng import PARTITION, address
+
+
+OFFERED = "labels", "domains", "sizes", "num_classes", "num_clients", "rng", *OPTIONS
+
+
+def check(function: object) -> None:
+    """Raises InputError for what is no function that can be asked for a split; the message goes on after its name."""
+    if not callable(function) or isinstance(function, type):
+        raise InputError(f"is {'a class' if isinstance(function, type) else type(function).__name__}; it must be a function "
+                         f"of {', '.join(OFFERED)}, as many of them as it needs")
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.POSITIONAL_ONLY or parameter.default is parameter.empty and name not in OFFERED \
+                and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise InputError(f"asks for {name}; a split can ask by name for {', '.join(OFFERED)}")
 
 
 def of_function(function: Callable, setting: str, labels: Array, domains: Array | None, num_classes: int,

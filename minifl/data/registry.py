@@ -3,19 +3,25 @@
 import os
 from pathlib import Path
 
-from minifl.data import embedded
-from minifl.data.dataset import make_dataset
+from minifl import own
+from minifl.data import embedded, own_data
+from minifl.data.dataset import Dataset, make_dataset
 from minifl.data.files import read_dataset
 from minifl.data.known import DATASETS, command, is_plain
 from minifl.errors import InputError
 
 
-def names():
+LOADERS = {}        # FILE.py:name, or the name of an entry point -> function that returns a data set
+own.kind("data", LOADERS, own_data.check, "minifl.data",
+         others=lambda name: not own.is_file(name) and (name in names() or not own.installed("minifl.data", name)))
+
+
+def names() -> tuple:
     """The names that minifl knows. `load` takes others too: those of files that are in the folder."""
     return ("auto", *DATASETS)
 
 
-def data_folder(data_dir=None):
+def data_folder(data_dir: str | Path | None = None) -> tuple:
     """(folder, what named it): the argument, else the environment variable MINIFL_DATA, else ./data."""
     if data_dir is not None:
         return Path(data_dir), "--data-dir"
@@ -24,28 +30,34 @@ def data_folder(data_dir=None):
     return Path("data"), None
 
 
-def check_name(name, option):
+def check_name(name: str, option: str) -> None:
     """Raise InputError unless `name` can be that of a file in any folder."""
     if not is_plain(name):
         raise InputError(f"{option} {name!a}: a name has letters, digits, - _ and . only, and begins with a letter or "
                          "digit; folders are named by --data-dir")
 
 
-def check_own_name(name):
+def check_own_name(name: str) -> None:
     """Raise InputError unless `name` can be that of a set of the user's own."""
     if name in names():
         raise InputError(f"--name {name}: is the name of a set that minifl knows, take another")
     check_name(name, "--name")
 
 
-def load(name, data_dir=None):
+def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     """The `Dataset` of that name, from <folder>/<name>.npz; "embedded" is generated, and "auto" is cifar10 where its
-    file is there, else the embedded set.
+    file is there, else the embedded set; one's own, FILE.py:name, is what the function returns.
 
     `source` of what is returned says which it was. Raises InputError for a name that is neither known nor that of a
     file in the folder, a folder that was named and does not exist, and a file that is missing or damaged (under
     "auto" too: a damaged file is no reason to train on something else).
     """
+    if name in LOADERS:
+        with own.running("data", name):
+            made = LOADERS[name]()
+        return own_data.made_by(name, made)
+    if own.is_file(name):
+        raise own.unnamed("data", name)
     if not isinstance(name, str) or not name:
         raise InputError(f"--data {name!r} is invalid; it must be one of {', '.join(names())}, or the name of your own")
     check_name(name, "--data")

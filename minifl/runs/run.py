@@ -55,9 +55,11 @@ def split(settings, dataset, given=None):
         raise InputError(f"--by-domain: the data set {dataset.name} has no domains; give --no-by-domain, or data that have "
                          f"them, such as embedded or pacs.")
     domains = (dataset.domain_train, dataset.domain_test, dataset.domain_names) if dataset.domain_names else None
-    return make_partition(settings.setting if given is None else given, dataset.y_train, dataset.y_test,
-                          dataset.num_classes, settings.num_clients, settings.data_seed, domains=domains,
-                          by_domain=settings.by_domain, **settings.partition_options())
+    own.require(vars(settings))
+    with own.running("setting", settings.setting):
+        return make_partition(settings.setting if given is None else given, dataset.y_train, dataset.y_test,
+                              dataset.num_classes, settings.num_clients, settings.data_seed, domains=domains,
+                              by_domain=settings.by_domain, **settings.partition_options())
 
 
 def on_device(dataset, xp):
@@ -212,8 +214,9 @@ def reopen(path, data_dir=None):
     counts = read_csv(path / record.PARTITION, dataset.class_names)
     with blaming(path / record.CONFIG):
         settings.network(dataset.num_classes, dataset.image_shape).spec   # noqa: B018 - made here, it says what does not fit
-    file = record.LISTS if settings.setting == LISTS else record.PARTITION
-    known = {LISTS: lambda: lists.read(path / file, dataset), NATURAL: lambda: None}.get(settings.setting, lambda: counts)()
+    listed = settings.setting == LISTS or os.path.lexists(path / record.LISTS)      # which a split of one's own may have
+    file = record.LISTS if listed else record.PARTITION
+    known = lists.read(path / file, dataset) if listed else None if settings.setting == NATURAL else counts
     with blaming(path / file):
         partition = split(settings, dataset, known)
     found, expected = lists.identity(partition), str(config["partition"].get("sha256"))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minifl import own
+from minifl.data import own_split
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.known import DEFAULTS, OTHERS
 from minifl.data.partition import SETTINGS
@@ -42,6 +43,9 @@ LOOKING = ("eval_every", "local_eval_every", "local_eval_clients", "diagnose")
 
 TABLE, LISTS = GIVEN = "table", "lists"     # the settings of runs whose label counts, or examples, were read from a file
 MAX_WIDTH = 1000    # beyond it no network fits into any memory
+
+
+own.kind("setting", SETTINGS, own_split.check, "minifl.settings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +143,7 @@ class Settings:
         unloaded = own.unloaded(vars(self))     # of a record: to be looked at only
         for name, choice in choices_of(Settings).items():
             value = getattr(self, name)
-            if name in own.KINDS and own.is_file(value) and name not in unloaded and value not in choice.names:
+            if name in own.KINDS and own.is_file(value) and name not in unloaded and value not in own.KINDS[name].registry:
                 raise own.unnamed(name, value)
             if not (name in unloaded or value is None and choice.default is None or name == "setting" and value in GIVEN):
                 choice.check(value)
@@ -235,6 +239,7 @@ def _with_hyperparameters(names):
 
 def settings_for(data, chosen):
     """Settings for the data set `data`: what was chosen (name -> value, None = not chosen), else its defaults."""
+    data = own.texts({"data": data})["data"]
     if not isinstance(data, str) or not data:
         raise InputError(f"--data {data!r} is invalid; it must be the name of a data set: auto, "
                          f"{', '.join(DEFAULTS)}, or one of your own.")

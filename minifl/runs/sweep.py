@@ -65,7 +65,7 @@ def grid(data, several, out, from_file=None, *, data_named=False):
                 continue
             raise InputError(f"the sweep has a combination twice: {_shown(chosen)}.")
         seen.add(settings)
-        parts = [data] * data_named + [own.label(getattr(settings, name)) for name in ALWAYS_NAMED]
+        parts = [own.label(data)] * data_named + [own.label(getattr(settings, name)) for name in ALWAYS_NAMED]
         parts += [f"{name.replace('_', '-')}{own.label(getattr(settings, name))}" for name in varied if name in chosen]
         path = Path(out) / "-".join(map(str, [*parts, f"seed{settings.seed}"]))
         if path in runs:

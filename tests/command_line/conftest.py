@@ -1,8 +1,16 @@
 """The command line, called in an empty folder, and options of a run of a second."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
+from minifl import own
 from minifl.cli import main
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from owning import SMALL, forget  # noqa: E402
 
 
 @pytest.fixture
@@ -24,3 +32,28 @@ def small(data_dir):
     """Options of a run of a second."""
     return ("--data", "cifar10", "--data-dir", data_dir, "--device", "cpu", "--width", "0.05",
             "--rounds", "4", "--local-steps", "1", "--batch-size", "4", "--eval-every", "2")
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """What a test loads is gone after it, as at the end of a process."""
+    before = {name: dict(kind.registry) for name, kind in own.KINDS.items()}
+    yield
+    for name, kind in own.KINDS.items():
+        kind.registry.clear()
+        kind.registry.update(before[name])
+    own.LOADED.clear()
+    own.RECORDED.clear()
+
+
+@pytest.fixture
+def run(cli, small):
+    """Call a command as in a process of its own; it must go well. Returns what it printed. A run is a small one."""
+    def call(*arguments, code=0):
+        forget()
+        new = arguments[0] in ("train", "sweep") and "--resume" not in arguments
+        own_data = "--data" in arguments
+        found = cli(*arguments, *(small[2 * own_data:] + SMALL if new else ()))
+        assert found[0] == code, found[2]
+        return found[1] if code == 0 else found[2]
+    return call

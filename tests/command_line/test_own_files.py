@@ -5,18 +5,20 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from minifl import own
-from minifl.errors import InputError
-from minifl.fl.algorithms import ALGORITHMS
-from minifl.runs.settings import settings_for
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from owning import SMALL, bits  # noqa: E402
+
+from minifl import own  # noqa: E402
+from minifl.errors import InputError  # noqa: E402
+from minifl.fl.algorithms import ALGORITHMS  # noqa: E402
+from minifl.runs.settings import settings_for  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FEDDYN = ROOT / "examples/feddyn.py"
 NAMED = f"{FEDDYN}:FedDyn"
-SMALL = ("--model", "mlp", "--rounds", "3", "--eval-every", "1", "--local-eval-every", "0", "--checkpoint-every", "1")
 METHOD = """from dataclasses import dataclass
 from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
@@ -28,41 +30,6 @@ class Mine(FedAvg):
     def server(self, model, w, mean, state, share):
         return w + (1 - self.pull) * mean["update"], state
 """
-
-
-@pytest.fixture(autouse=True)
-def as_before():
-    """What a test loads is gone after it, as at the end of a process."""
-    before = {name: dict(kind.registry) for name, kind in own.KINDS.items()}
-    yield
-    for name, kind in own.KINDS.items():
-        kind.registry.clear()
-        kind.registry.update(before[name])
-    own.LOADED.clear()
-    own.RECORDED.clear()
-
-
-@pytest.fixture
-def run(cli, small):
-    """Call a command as in a process of its own; it must go well. Returns what it printed."""
-    def call(*arguments, code=0):
-        forget()
-        found = cli(*arguments, *(small + SMALL if arguments[0] in ("train", "sweep") and "--resume" not in arguments else ()))
-        assert found[0] == code, found[2]
-        return found[1] if code == 0 else found[2]
-    return call
-
-
-def forget():
-    for name, text in own.LOADED:
-        own.KINDS[name].registry.pop(text, None)
-    own.LOADED.clear()
-    own.RECORDED.clear()
-
-
-def bits(folder):
-    with np.load(Path(folder) / "model.npz") as model:
-        return {name: model[name].tobytes() for name in model.files}
 
 
 def own_of(folder):
@@ -151,7 +118,7 @@ def test_check_says_what_a_thing_has_or_lacks(run):
     assert run("check", "--algorithm", "mine.py:Mine") == (
         "--algorithm mine.py:Mine has what it needs; its own options: --pull 0.5 (a number of at least 0 and below 1).\n")
     assert "has what it needs." in run("check", "--algorithm", "fednova")
-    assert "nothing was named; give --algorithm" in run("check", code=2)
+    assert "nothing was named; give --" in run("check", code=2)
     Path("mine.py").write_text(METHOD.replace("mean, state, share", "mean, state"))
     assert "it must take (self, model, w, mean, state, share)" in run("check", "--algorithm", "mine.py:Mine", code=2)
 

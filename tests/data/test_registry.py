@@ -91,11 +91,11 @@ def test_what_is_declared_of_a_set_is_what_its_format_says():
     assert (*DATASETS,) == ("embedded", *BUILT_IN)
     classes = {"embedded": embedded.CLASS_NAMES, "mnist": idx.MNIST.class_names, "pacs": pacs.CLASSES,
                "fashionmnist": idx.FASHION_MNIST.class_names}
-    assert {name: DATASETS[name].classes for name in classes} == {name: len(of) for name, of in classes.items()}
+    assert {name: DATASETS[name].num_classes for name in classes} == {name: len(of) for name, of in classes.items()}
     for labels in (*cifar.CIFAR10.labels.values(), *cifar.CIFAR100.labels.values()):
-        assert DATASETS[labels.name].classes == labels.classes
+        assert DATASETS[labels.name].num_classes == labels.classes
     assert DATASETS["embedded"].images == (embedded.N_TRAIN, embedded.N_TEST)
-    assert DATASETS["embedded"].shape == (embedded.SIDE, embedded.SIDE, 3)
+    assert DATASETS["embedded"].image_shape == (embedded.SIDE, embedded.SIDE, 3)
 
 
 def test_unknown_name_lists_the_valid_ones_and_the_files(tmp_path):
