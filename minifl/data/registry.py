@@ -52,14 +52,14 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     file in the folder, a folder that was named and does not exist, and a file that is missing or damaged (under
     "auto" too: a damaged file is no reason to train on something else).
     """
+    if not isinstance(name, str) or not name:
+        raise InputError(f"--data {name!r} is invalid; it must be one of {', '.join(names())}, or the name of your own")
     if name in LOADERS:
         with own.running("data", name):
             made = LOADERS[name]()
         return own_data.made_by(name, made)
     if own.is_file(name):
         raise own.unnamed("data", name)
-    if not isinstance(name, str) or not name:
-        raise InputError(f"--data {name!r} is invalid; it must be one of {', '.join(names())}, or the name of your own")
     check_name(name, "--data")
     folder, named_by = data_folder(data_dir)
     needs_folder = name != "embedded" or data_dir is not None

@@ -19,7 +19,7 @@ from minifl.commands.display import show_result   # noqa: E402
 
 def test_help_shows_the_defaults_of_the_data_sets(cli):
     text = " ".join(cli("train", "--help")[1].split())
-    assert "[default: 0.01; pacs 0.001; embedded 0.05]" in text
+    assert "[default: 0.01; embedded 0.05; pacs 0.001]" in text
     assert "[default: no; pacs yes]" in text
     assert "[default: crop-flip; pacs resized-crop; mnist crop]" in text
     assert "[default: oneclass; cifar100 nclass; tinyimagenet dirichlet; pacs disjoint; your own dirichlet]" in text
