@@ -22,7 +22,8 @@ from layer_cases import LAYERS                                                  
 from minifl import fast, layers                                                 # noqa: E402
 from minifl.fl.local import local_sgd                                           # noqa: E402
 from minifl.models import loss_and_grad                                         # noqa: E402
-from minifl.models.arrangement import ACTIVATIONS, POSITIONS, WHERE             # noqa: E402
+from minifl.models.arrangement import ACTIVATIONS, POSITIONS                    # noqa: E402
+from minifl.models.norms import NORMS as TABLE                                  # noqa: E402
 from network_cases import (INSIDE, NETWORKS, NORMALIZED, NORMS, RESNET18, RESNET18_SGD, SGD,    # noqa: E402
                            Network, Residual)
 
@@ -211,9 +212,9 @@ def test_every_option_meets_every_norm(norm, option, values):
     assert values <= met(Network, norm, option)
 
 
-@pytest.mark.parametrize("norm", WHERE)
+@pytest.mark.parametrize("norm", TABLE)
 def test_every_norm_is_met_by_residual_networks(norm):
-    assert set(NORMS) | set(INSIDE) == set(WHERE)
+    assert set(NORMS) | set(INSIDE) == set(TABLE)
     assert met(Residual, norm, "position") == set(POSITIONS) and met(Residual, norm, "learnable") == {False, True}
 
 

@@ -8,7 +8,7 @@ from minifl.errors import InputError
 from minifl.fl import local, participation, statistics
 from minifl.fl.algorithms.feddecorr import FedDecorr
 from minifl.fl.algorithms.scaffold import Scaffold
-from minifl.models import arrangement, blocks, build
+from minifl.models import arrangement, blocks, build, norms
 from minifl.models.vit import ViT
 
 
@@ -23,7 +23,7 @@ class Chosen:
 @pytest.fixture
 def mine(monkeypatch):
     """Every list of names has one more, as whoever adds a norm or a split of their own would begin."""
-    monkeypatch.setitem(arrangement.WHERE, "mine", ("mine",) * 3)
+    monkeypatch.setitem(norms.NORMS, "mine", norms.Norm("mine", "mine", "mine", "none of the kinds"))
 
 
 def test_a_norm_of_an_unknown_kind_is_no_batch_norm(mine):
@@ -39,8 +39,8 @@ def test_a_norm_of_an_unknown_kind_is_no_batch_norm(mine):
 
 def test_every_kind_that_is_said_to_be_valid_is_one():
     x = np.random.default_rng(0).standard_normal((1, 2, 3, 3, 4))
-    assert {kind for kinds in arrangement.WHERE.values() for kind in kinds} == set(arrangement.KINDS)
-    for kind in arrangement.KINDS:
+    assert {kind for norm in norms.NORMS.values() for kind in norm[:3]} == set(norms.KINDS)
+    for kind in norms.KINDS:
         y, cache = blocks.normalize(arrangement.Arrangement(), x, {}, "norm1", kind)
         assert blocks.normalize_backward(arrangement.Arrangement(), y, cache, {}, "norm1", kind).shape == x.shape
 

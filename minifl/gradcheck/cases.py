@@ -6,10 +6,13 @@ A case draws float64 inputs of a size at which each block's gradient is far from
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from minifl import fast
 from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
                            norm, pool, smoothing, tokens, weights)
+from minifl.models.arrangement import ACTIVATIONS
+from minifl.models.norms import KINDS
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,10 @@ def _avg_pool(what, shape, **options):
     return Case(pool.avg_pool2d_backward, what, lambda x: pool.avg_pool2d(x, **options), normal(x=shape))
 
 
-def _norm(forward, backward, what, shape, **options):
-    return Case(backward, what, lambda x: forward(x, **options), normal(x=shape))
+def _norms(kind):
+    """The cases of an entry of the table of norms; of one with a large eps, whose clamp it may be, short vectors."""
+    return [Case(kind.backward, what, partial(kind.forward, **options),
+                 _scaled(shape, 0.1) if what == "below the clamp" else normal(x=shape)) for what, shape, options in kind.cases]
 
 
 def _batch_norm_fixed(what, shape, scale, **options):
@@ -196,13 +201,8 @@ CASES = (
     Case(activations.leaky_relu_backward, "slope 0.01", activations.leaky_relu, normal(x=(2, 3, 7))),
     Case(activations.leaky_relu_backward, "slope 0.3, map", lambda x: activations.leaky_relu(x, slope=0.3),
          normal(x=(2, 2, 3, 3, 2))),
-    *_smooth(activations.elu, activations.elu_backward),
+    *(case for entry in ACTIVATIONS.values() if not entry.linear for case in _smooth(entry.forward, entry.backward)),
     Case(activations.elu_backward, "alpha 0.7", lambda x: activations.elu(x, alpha=0.7), normal(x=(2, 3, 7))),
-    *_smooth(activations.gelu, activations.gelu_backward),
-    *_smooth(activations.sigmoid, activations.sigmoid_backward),
-    *_smooth(activations.silu, activations.silu_backward),
-    *_smooth(activations.softplus, activations.softplus_backward),
-    *_smooth(activations.tanh, activations.tanh_backward),
     Case(loss.softmax_cross_entropy_backward, "10 classes", loss.softmax_cross_entropy, _logits(2, 4, 10, 1.0),
          fixed=("labels",)),
     Case(loss.softmax_cross_entropy_backward, "large logits", loss.softmax_cross_entropy, _logits(3, 5, 3, 8.0),
@@ -212,37 +212,13 @@ CASES = (
     _smoothed("10 classes, 0.1", 2, 4, 10, 1.0, 0.1),
     _smoothed("large logits, 0.3", 3, 5, 3, 8.0, 0.3),
     _smoothed("2 classes, 1 example, 0.9", 1, 1, 2, 1.0, 0.9),
-    _norm(norm.shift, norm.shift_backward, "vector", (2, 3, 7)),
-    _norm(norm.shift, norm.shift_backward, "map", (2, 2, 3, 4, 2)),
-    _norm(norm.feature_norm, norm.feature_norm_backward, "vector", (2, 3, 7)),
-    _norm(norm.feature_norm, norm.feature_norm_backward, "map", (2, 2, 3, 4, 2)),
-    Case(norm.feature_norm_backward, "below the clamp", lambda x: norm.feature_norm(x, eps=1.0),
-         _scaled((2, 3, 7), 0.1)),
-    _norm(norm.mv_norm, norm.mv_norm_backward, "vector", (2, 3, 7)),
-    _norm(norm.mv_norm, norm.mv_norm_backward, "map", (2, 2, 3, 4, 2)),
-    Case(norm.mv_norm_backward, "below the clamp", lambda x: norm.mv_norm(x, eps=1.0), _scaled((2, 3, 7), 0.1)),
-    _norm(norm.group_norm, norm.group_norm_backward, "vector, 2 groups", (2, 3, 10), groups=2),
-    _norm(norm.group_norm, norm.group_norm_backward, "map, 3 groups", (2, 2, 3, 2, 6), groups=3),
-    _norm(norm.instance_norm, norm.instance_norm_backward, "map", (2, 2, 3, 4, 2)),
-    _norm(norm.instance_norm, norm.instance_norm_backward, "one channel", (3, 2, 2, 3, 1)),
-    Case(norm.instance_norm_backward, "below the clamp", lambda x: norm.instance_norm(x, eps=1.0),
-         _scaled((2, 2, 3, 2, 3), 0.1)),
-    _norm(norm.rms_norm, norm.rms_norm_backward, "vector", (2, 3, 7)),
-    _norm(norm.rms_norm, norm.rms_norm_backward, "map", (2, 2, 3, 4, 2)),
-    _norm(norm.rms_norm, norm.rms_norm_backward, "large eps", (3, 2, 5), eps=0.5),
-    _norm(norm.rms_norm, norm.rms_norm_backward, "1 number, large eps", (2, 3, 1), eps=0.5),
+    *(case for kind in KINDS.values() for case in _norms(kind)),
     Case(norm.layer_norm_backward, "vector", norm.layer_norm, _affine_inputs((2, 3, 7))),
     Case(norm.layer_norm_backward, "map", norm.layer_norm, _affine_inputs((2, 2, 3, 4, 3))),
     Case(norm.layer_norm_backward, "large eps", lambda *inputs: norm.layer_norm(*inputs, eps=0.5),
          _affine_inputs((3, 2, 5))),
     Case(norm.affine_backward, "vector", norm.affine, _affine_inputs((2, 3, 7))),
     Case(norm.affine_backward, "map", norm.affine, _affine_inputs((3, 2, 3, 2, 4))),
-    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "vector", (2, 5, 4)),
-    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "map", (2, 3, 3, 2, 3)),
-    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "1 example, map", (3, 1, 3, 4, 2)),
-    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "vector, large eps", (3, 4, 5), eps=0.5),
-    # with tiny eps two numbers become 1 and -1 whatever they are
-    _norm(batchnorm.batch_norm, batchnorm.batch_norm_backward, "2 examples, large eps", (2, 2, 3), eps=0.5),
     _batch_norm_fixed("vector", (2, 5, 4), 1.0),
     _batch_norm_fixed("map", (3, 2, 3, 2, 2), 1.0),
     _batch_norm_fixed("small variance, 1 example", (2, 1, 3), 1e-3),

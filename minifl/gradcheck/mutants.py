@@ -11,7 +11,7 @@ from unittest import mock
 from minifl.gradcheck import (checks, wrong, wrong_activations, wrong_attention, wrong_batchnorm, wrong_fast,
                               wrong_networks, wrong_norms, wrong_objectives)
 from minifl.gradcheck.cases import CASES
-from minifl.layers import batchnorm, norm, weights
+from minifl.layers import norm, weights
 from minifl.models import blocks, cnn, resnet, vit
 
 
@@ -249,7 +249,7 @@ MUTANTS = (
     Mutant(RES_LN, "backward skips the norms at blocks' ends", wrong_networks.block_norm_skipped, *NORM),
     Mutant(INSIDE, "backward skips the norms inside blocks", wrong_networks.branch_norm_skipped, *NORM),
     Mutant(BN, "statistics taken as constants",
-           wrong_networks.batch_norm_treated_as_fixed, batchnorm, "batch_norm_backward"),
+           wrong_networks.batch_norm_treated_as_fixed, *NORM),
     Mutant(STANDARDIZED, "feature norm skipped", wrong_networks.norm_skipped, resnet, "normalize_backward"),
     Mutant(STANDARDIZED, "chain through the standardization skipped",
            wrong_networks.straight_through, weights, "standardize_backward"),

@@ -7,15 +7,17 @@ import numpy as np
 from minifl.gradcheck.instruments import FLOOR, STEP, block_error
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models import CNN, MLP, Arrangement, ResNet, ViT, loss_and_grad
-from minifl.models.arrangement import ACTIVATIONS, POSITIONS, WHERE
-from minifl.models.vit import SAME
+from minifl.models.arrangement import ACTIVATIONS, POSITIONS
+from minifl.models.norms import KINDS, NORMS
+from minifl.models.vit import same_as
 
 CLIENTS_AT_A_TIME = 64   # perturbed copies of the network in one call
 ALIVE = 100 * FLOOR      # for a loss, so that other cotangents have a gradient above the floor
 CALM = 5e-14             # how much of a gradient may be rounding errors
 
 IMAGE = (16, 18, 2)
-SEQUENTIAL = tuple(norm for norm in WHERE if "inside" not in norm)   # the norms that need no residual blocks
+SEQUENTIAL = tuple(name for name, norm in NORMS.items() if not norm.inside)   # the norms that need no residual blocks
+MAPS = {name for name, norm in NORMS.items() if any(kind.maps for kind in norm.kinds)}               # those for maps alone
 
 MIXES = (   # position, learnable, bias, activation: every norm meets every value of each
     ("after", False, "none", "relu"),
@@ -25,9 +27,8 @@ MIXES = (   # position, learnable, bias, activation: every norm meets every valu
 )
 # A convolution's bias in front of a norm that takes the channel's mean out again has no gradient to compare; with an
 # activation between them only what the activation's bends leave.
-WITHOUT_MEAN = {norm: dict(zip(MIXES, (MIXES[0], MIXES[1], ("after", True, "all", bent),
-                                       ("before", True, "none", "leaky-relu"))))
-                for norm, bent in (("in", "softplus"), ("bn", "tanh"))}
+WITHOUT_MEAN = {name for name, norm in NORMS.items() if any(kind.channels for kind in norm.kinds)}
+BENT = (*MIXES[:2], ("after", True, "all", "tanh"), ("before", True, "none", "leaky-relu"))
 
 
 def networks(quick=False):
@@ -52,7 +53,7 @@ def _cnns(quick):
 
 def _mlps(quick):
     for norm in SEQUENTIAL:
-        if norm != "in":   # it is for maps
+        if norm not in MAPS:
             yield f"mlp: {norm}", _mlp(norm)
             yield f"mlp: {norm}, learnable, bias all", _mlp(norm, learnable=True, bias="all")
     for activation in ACTIVATIONS:
@@ -62,7 +63,7 @@ def _mlps(quick):
 
 
 def _resnets(quick):
-    for norm in WHERE:
+    for norm in NORMS:
         for label, arrangement in _mixed(norm, (MIXES[2],) if quick else MIXES):
             yield f"resnet: {label}", _resnet(arrangement)
     for norm in ("ln",) if quick else ("fn-mv-inside", "ln", "ln-reduced", "bn"):
@@ -76,11 +77,11 @@ def _resnets(quick):
 
 def _vits(quick):
     mixes = (("class", False, "none", "relu"), ("mean", True, "all", "gelu"))
-    for norm, position in product(WHERE, POSITIONS):
-        if norm == "in" or (norm, position) in SAME or (quick and norm not in ("fn", "fn-inside", "ln", "bn")):
+    for norm, position in product(NORMS, POSITIONS):
+        if norm in MAPS or same_as(norm, position) or (quick and norm not in ("fn", "fn-inside", "ln", "bn")):
             continue   # it refuses these; or they are other norms at the same places
         for token, learnable, bias, activation in mixes[:1] if quick else mixes:
-            bias = "none" if norm == "bn" else bias
+            bias = "none" if norm in WITHOUT_MEAN else bias
             arrangement = Arrangement(norm, position, learnable, bias=bias, activation=activation)
             affine = "learnable" if learnable else "static"
             yield f"vit: {norm}, {position}, {affine}, bias {bias}, {activation}, {token}", _vit(arrangement, token)
@@ -91,7 +92,7 @@ def _vits(quick):
 def _mixed(norm, mixes):
     """(label, arrangement) for each of the mixes."""
     for mix in mixes:
-        position, learnable, bias, activation = WITHOUT_MEAN.get(norm, {}).get(mix, mix)
+        position, learnable, bias, activation = BENT[MIXES.index(mix)] if norm in WITHOUT_MEAN else mix
         arrangement = Arrangement(norm=norm, position=position, learnable=learnable, bias=bias, activation=activation)
         yield f"{norm}, {position}, {'learnable' if learnable else 'static'}, bias {bias}, {activation}", arrangement
 
@@ -103,9 +104,9 @@ def _mlp(norm, **choices):
 def _resnet(arrangement, blocks=(1, 1, 1)):
     """Maps of 8x8, 4x4 and 2x2, pooled to 1x1; for instance norm, which has little to do with 4 places, no 2x2.
     Standardized weights of a 1x1 convolution with 2 channels would be 1 and -1 for ever."""
-    if arrangement.norm == "in":
+    if arrangement.norm in MAPS:
         return ResNet(3, (8, 8, 2), (2, 3), (1, 1), 4, arrangement)
-    channels = (4, 4, 4) if arrangement.norm == "gn" else (3, 3, 4) if arrangement.standardize else (2, 3, 4)
+    channels = (4, 4, 4) if "groups" in KINDS[arrangement.main].options else (3, 3, 4) if arrangement.standardize else (2, 3, 4)
     return ResNet(3, (8, 8, 2), channels, blocks, 2, arrangement)
 
 

@@ -40,8 +40,9 @@ def straight_through(dout, cache):
     return dout
 
 
-def batch_norm_treated_as_fixed(dy, cache):
-    return batchnorm.batch_norm_fixed_backward(dy, cache[1])
+def batch_norm_treated_as_fixed(arr, dy, cache, grads, name, kind):
+    dx = _normalize_backward(arr, dy, cache, grads, name, kind)
+    return batchnorm.batch_norm_fixed_backward(dy, cache[1]) if isinstance(cache, tuple) else dx
 
 
 def avg_pool_not_divided(dy, cache):

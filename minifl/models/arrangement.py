@@ -1,56 +1,48 @@
-"""Where a network normalizes, and what else every network offers alike.
+"""What every network offers alike: where it normalizes, its activation, its biases, its head."""
 
-A network has a norm at each of its activations. An arrangement names the one on the main path, the one at the last
-activation, whose output is the feature that the classifier sees, and the one inside residual branches:
-
-    --norm         main path   last   branch
-    none           -           -      -         FedAvg's plain ("vanilla") network
-    fn             -           n      -         FedFN: n on the last feature only
-    fn-all         n           n      -         n at every activation of the main path (equal to fn by Proposition 1)
-    fn-inside      -           n      n         fn and n inside the blocks (Table 13); another network than fn
-    fn-mv-inside   -           n      n_MV      fn and n_MV inside the blocks (Table 13)
-    ln             n_MV        n_MV   n_MV      FedLN: MV norm at every activation (for a ResNet eq. 10)
-    ln-reduced     s           n_MV   n_MV      shift on the main path, MV norm last (equal to ln by Proposition 2; for
-                                                a ResNet eq. 11, which is not)
-    gn             GN          GN     GN        MV norm within groups of channels (the paper uses 2 groups)
-    in             IN          -      IN        instance norm, on maps; vectors are left alone, IN would make them 0, and
-                                                so is the last activation, of whose maps pooling would leave 0
-    rms            RMS         RMS    RMS       n with eps in the root
-    bn             BN          BN     BN        batch norm; whose its statistics are: minifl/fl/statistics.py
-
-Learnable norms carry a gain and a bias for each channel (for vectors: each feature); s has none.
-"""
-
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from minifl.errors import InputError, unknown
+from minifl.layers import activations
+from minifl.models.norms import KINDS, NORMS
 from minifl.params import Entry
 
-WHERE = {
-    "none": ("identity", "identity", "identity"),
-    "fn": ("identity", "n", "identity"),
-    "fn-all": ("n", "n", "identity"),
-    "fn-inside": ("identity", "n", "n"),
-    "fn-mv-inside": ("identity", "n", "mv"),
-    "ln": ("mv", "mv", "mv"),
-    "ln-reduced": ("s", "mv", "mv"),
-    "gn": ("gn", "gn", "gn"),
-    "in": ("in", "identity", "in"),
-    "rms": ("rms", "rms", "rms"),
-    "bn": ("bn", "bn", "bn"),
+
+class Activation(NamedTuple):
+    """A pair, f(x) -> y, cache and f_backward(dy, cache) -> dx, and what a network needs of it.
+
+    nbytes  of each number of its output: kept for the way back; there at the same time, forward; backward
+    linear  piecewise linear, and nowhere decreasing
+    """
+    forward: Callable
+    backward: Callable
+    nbytes: tuple
+    linear: bool = False
+
+
+ACTIVATIONS = {
+    "relu": Activation(activations.relu, activations.relu_backward, (1, 8, 8), linear=True),
+    "leaky-relu": Activation(activations.leaky_relu, activations.leaky_relu_backward, (1, 16, 16), linear=True),
+    "elu": Activation(activations.elu, activations.elu_backward, (5, 16, 16)),
+    "gelu": Activation(activations.gelu, activations.gelu_backward, (8, 12, 20)),
+    "silu": Activation(activations.silu, activations.silu_backward, (8, 16, 20)),
+    "softplus": Activation(activations.softplus, activations.softplus_backward, (4, 16, 24)),
+    "tanh": Activation(activations.tanh, activations.tanh_backward, (4, 8, 16)),
+    "sigmoid": Activation(activations.sigmoid, activations.sigmoid_backward, (4, 16, 16)),
 }
-KINDS = ("identity", "s", "n", "mv", "gn", "in", "rms", "bn")     # that blocks.normalize has
 POSITIONS = ("after", "before")
 BIASES = ("none", "hidden", "all")
-ACTIVATIONS = ("relu", "leaky-relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid")
 HEADS = ("linear", "cosine")
+WHERE = NORMS
 
 
 @dataclass(frozen=True)
 class Arrangement:
     """Choices that every model offers alike.
 
-    norm         a key of WHERE
+    norm         one of NORMS
     position     the norm stands after or before the activation (in a transformer: the sublayer)
     learnable    norms carry gain and bias
     groups       of group norm
@@ -70,63 +62,57 @@ class Arrangement:
     head: str = "linear"
 
     def __post_init__(self):
-        for option, value, valid in (("--norm", self.norm, WHERE),
+        for option, value, valid in (("--norm", self.norm, NORMS),
                                      ("--norm-position", self.position, POSITIONS),
                                      ("--bias", self.bias, BIASES),
                                      ("--activation", self.activation, ACTIVATIONS),
                                      ("--head", self.head, HEADS)):
             if value not in valid:
                 raise unknown(option, value, valid)
-        for kind in WHERE[self.norm]:
+        for kind in NORMS[self.norm][:3]:
             if kind not in KINDS:
                 raise unknown(f"--norm {self.norm}: the kind of norm", kind, KINDS)
         if self.groups < 1:
             raise InputError(f"--groups {self.groups} is invalid; it must be at least 1.")
 
     @property
-    def main(self):
+    def main(self) -> str:
         """The norm at the activations of the main path, but for the last."""
-        return WHERE[self.norm][0]
+        return NORMS[self.norm].main
 
     @property
-    def last(self):
+    def last(self) -> str:
         """The norm at the last activation."""
-        return WHERE[self.norm][1]
+        return NORMS[self.norm].last
 
     @property
-    def branch(self):
+    def branch(self) -> str:
         """The norm inside residual branches."""
-        return WHERE[self.norm][2]
+        return NORMS[self.norm].branch
 
-    def entries(self, name, channels, kind):
+    def entries(self, name: str, channels: int, kind: str) -> tuple[Entry, ...]:
         """Parameter blocks, and running statistics, of a norm of that kind at the activation `name`."""
-        if kind == "gn" and channels % self.groups:
+        norm = KINDS[kind]
+        if "groups" in norm.options and channels % self.groups:
             raise InputError(f"--groups {self.groups} does not divide the {channels} channels of {name}.")
         shape, entries = (channels,), ()
-        if self.learnable and kind not in ("identity", "s"):
+        if self.learnable and norm.gain:
             entries += (Entry(f"{name}.gain", shape, constant=1.0), Entry(f"{name}.bias", shape))
-        if kind == "bn":
+        if norm.evaluated:
             entries += (Entry(f"{name}.mean", shape, statistic=True),
                         Entry(f"{name}.variance", shape, constant=1.0, statistic=True))
         return entries
 
-    def has_bias(self, classifier=False):
+    def has_bias(self, classifier: bool = False) -> bool:
         """Whether a hidden layer, or the classifier, carries a bias."""
         return self.bias == "all" or (self.bias == "hidden" and not classifier)
 
     @property
-    def pool_first(self):
+    def pool_first(self) -> bool:
         """Whether an inner activation may be computed after the max-pool that follows it: where no norm stands
         between them. ReLU and leaky ReLU do not decrease, so max(act(x)) = act(max(x)), with the same gradient:
         the winner is the same, and where all of a window's ReLUs are 0 no gradient flows either way. It saves
         three quarters of the activation's work. (GELU and SiLU decrease somewhere; the others saturate, where rounding
         makes ties.)
         """
-        return self.main == "identity" and self.activation in ("relu", "leaky-relu")
-
-
-def only_sequential(arrangement, model):
-    """InputError for what makes no sense without residual blocks."""
-    if arrangement.norm in ("fn-inside", "fn-mv-inside"):
-        raise InputError(f"--norm {arrangement.norm} stands inside residual blocks, which --model {model} has not; "
-                         f"valid there are {', '.join(name for name in WHERE if 'inside' not in name)}.")
+        return self.main == "identity" and ACTIVATIONS[self.activation].linear

@@ -8,78 +8,60 @@ names into grads, from which running statistics are gathered.
 
 from minifl.errors import unknown
 from minifl.fast import conv2d, conv2d_backward
-from minifl.layers import activations, batchnorm, norm, weights
+from minifl.layers import norm, weights
 from minifl.layers.linear import linear, linear_backward
-from minifl.models.arrangement import KINDS
+from minifl.models.arrangement import ACTIVATIONS
+from minifl.models.norms import KINDS
 
 
 def activate(arrangement, x):
     """The activation. Returns y, cache."""
-    return _activation(arrangement)(x)
+    return ACTIVATIONS[arrangement.activation].forward(x)
 
 
 def activate_backward(arrangement, dy, cache):
     """dL/dy -> dL/dx."""
-    return _activation(arrangement, "_backward")(dy, cache)
-
-
-def _activation(arrangement, suffix=""):
-    return getattr(activations, arrangement.activation.replace("-", "_") + suffix)
+    return ACTIVATIONS[arrangement.activation].backward(dy, cache)
 
 
 def normalize(arrangement, x, p, name, kind):
     """The norm of that kind at the activation `name`, with its gain and bias if learnable. Returns y, cache."""
-    if kind == "identity":
-        return x, None
-    if kind == "s":
-        return norm.shift(x)
-    if kind == "n":
-        y, cache = norm.feature_norm(x)
-    elif kind == "mv":
-        y, cache = norm.mv_norm(x)
-    elif kind == "gn":
-        y, cache = norm.group_norm(x, groups=arrangement.groups)
-    elif kind == "rms":
-        y, cache = norm.rms_norm(x)
-    elif kind == "in":
-        y, cache = norm.instance_norm(x)
-    elif kind == "bn" and f"{name}.mean" in p:
-        y, cache = batchnorm.batch_norm_fixed(x, p[f"{name}.mean"], p[f"{name}.variance"])
-    elif kind == "bn":
-        y, cache = batchnorm.batch_norm(x)
+    found = _of_kind(kind)
+    affine = (p[f"{name}.gain"], p[f"{name}.bias"]) if arrangement.learnable and found.gain else ()
+    options = {option: getattr(arrangement, option) for option in found.options}
+    if found.gain == "own":
+        return found.forward(x, *affine, **options)
+    if found.evaluated and f"{name}.mean" in p:
+        y, cache = found.evaluated[0](x, p[f"{name}.mean"], p[f"{name}.variance"])
     else:
-        raise unknown("the kind of norm", kind, KINDS)
-    if not arrangement.learnable:
+        y, cache = found.forward(x, **options)
+    if not affine:
         return y, cache
-    y, affine_cache = norm.affine(y, p[f"{name}.gain"], p[f"{name}.bias"])
+    y, affine_cache = norm.affine(y, *affine)
     return y, (cache, affine_cache)
 
 
 def normalize_backward(arrangement, dy, cache, grads, name, kind):
     """Return dL/dx and put the gradients of gain and bias, if any, into grads."""
-    if kind == "identity":
-        return dy
-    if kind == "s":
-        return norm.shift_backward(dy, cache)
-    if arrangement.learnable:
+    found = _of_kind(kind)
+    if found.gain == "own":
+        dx, grads[f"{name}.gain"], grads[f"{name}.bias"] = found.backward(dy, cache)
+        return dx
+    if arrangement.learnable and found.gain:
         cache, affine_cache = cache
         dy, grads[f"{name}.gain"], grads[f"{name}.bias"] = norm.affine_backward(dy, affine_cache)
-    if kind == "n":
-        return norm.feature_norm_backward(dy, cache)
-    if kind == "mv":
-        return norm.mv_norm_backward(dy, cache)
-    if kind == "gn":
-        return norm.group_norm_backward(dy, cache)
-    if kind == "rms":
-        return norm.rms_norm_backward(dy, cache)
-    if kind == "in":
-        return norm.instance_norm_backward(dy, cache)
-    if kind != "bn":
+    if not found.evaluated:
+        return found.backward(dy, cache)
+    if not isinstance(cache, tuple):      # evaluation mode
+        return found.evaluated[1](dy, cache)
+    grads[f"{name}.mean"], grads[f"{name}.variance"] = found.seen(cache)
+    return found.backward(dy, cache)
+
+
+def _of_kind(kind):
+    if kind not in KINDS:
         raise unknown("the kind of norm", kind, KINDS)
-    if not isinstance(cache, tuple):
-        return batchnorm.batch_norm_fixed_backward(dy, cache)
-    grads[f"{name}.mean"], grads[f"{name}.variance"] = batchnorm.batch_statistics(cache)
-    return batchnorm.batch_norm_backward(dy, cache)
+    return KINDS[kind]
 
 
 def unit(arrangement, x, p, name, kind):

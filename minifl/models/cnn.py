@@ -14,10 +14,11 @@ from functools import cached_property
 from minifl.errors import InputError
 from minifl.fast import max_pool2d, max_pool2d_backward
 from minifl.layers.linear import flatten, flatten_backward
-from minifl.models.arrangement import Arrangement, only_sequential
+from minifl.models.arrangement import Arrangement
 from minifl.models.blocks import (classify, classify_backward, convolve, convolve_backward, dense, dense_backward, unit,
                                   unit_backward)
 from minifl.models.network import Network, Row, conv_row, dense_row, unit_row
+from minifl.models.norms import KINDS
 
 KERNEL = 5
 RELEASED = (384, 192)
@@ -35,11 +36,12 @@ class CNN(Network):
     channels: tuple = (64, 64)
     dense: tuple = RELEASED
     arrangement: Arrangement = field(default_factory=Arrangement)
+    branches = False
 
     @cached_property
     def plan(self):
         arr, shape, rows = self.arrangement, self.image_shape, []
-        only_sequential(arr, "cnn")
+        self.check_arrangement()
         if min(shape[:2]) < 16:
             raise InputError(f"--model cnn needs images of at least 16x16 pixels, these have {shape[0]}x{shape[1]}.")
         for i, channels in enumerate(self.channels, start=1):
@@ -56,9 +58,9 @@ class CNN(Network):
         return (*rows, dense_row(arr, "classifier", shape, self.num_classes, classifier=True))
 
     def _kind(self, i):
-        """The norm at the i-th dense layer. Instance norm is for maps only."""
+        """The norm at the i-th dense layer; those for maps leave it alone."""
         kind = self.arrangement.last if i == len(self.dense) else self.arrangement.main
-        return "identity" if kind == "in" else kind
+        return "identity" if KINDS[kind].maps else kind
 
     def forward(self, p, x):
         """x (K, N, H, W, C) and the named views p of theta -> logits (K, N, num_classes), cache."""

@@ -9,18 +9,11 @@ from math import prod
 from typing import NamedTuple
 
 from minifl.fast import filtering
+from minifl.models.arrangement import ACTIVATIONS
+from minifl.models.norms import KINDS
 
 FLOAT = 4          # bytes of a float32
 MARGIN = 23, 20    # 23/20, in whole numbers: for what is small, and for what is not quite as counted here
-
-# Of activations and norms: bytes that are kept of each number of the output for the backward pass, and bytes that exist
-# of it at the same time while it is computed, forward and backward.
-STEPS = {
-    "relu": (1, 8, 8), "leaky-relu": (1, 16, 16), "elu": (5, 16, 16), "gelu": (8, 12, 20), "silu": (8, 16, 20),
-    "softplus": (4, 16, 24), "tanh": (4, 8, 16), "sigmoid": (4, 16, 16),
-    "s": (0, 12, 12), "n": (4, 12, 16), "mv": (4, 16, 16), "gn": (4, 20, 24), "in": (4, 20, 24), "rms": (4, 12, 16),
-    "bn": (4, 12, 20),
-}
 
 
 class Part(NamedTuple):
@@ -63,7 +56,7 @@ def _part(model, row, before, shape, on_gpu, first):
         scores = FLOAT * model.heads * row.shape[0] ** 2
         return Part(3 * y + scores, 3 * y + 2 * scores, 6 * y + 3 * scores)
     if row.steps:
-        kept, forward, backward = zip(*(STEPS[step] for step in row.steps))
+        kept, forward, backward = zip(*((ACTIVATIONS.get(step) or KINDS[step]).nbytes for step in row.steps))
         affine = 4 * any(entry.name.endswith(".gain") for entry in row.entries)
         return Part(*(prod(shape) * size for size in
                       (sum(kept) + affine, max(forward) + affine + FLOAT, max(backward) + affine + FLOAT)))

@@ -6,7 +6,7 @@ from math import prod
 
 from minifl.errors import InputError
 from minifl.layers.linear import flatten
-from minifl.models.arrangement import Arrangement, only_sequential
+from minifl.models.arrangement import Arrangement
 from minifl.models.blocks import classify, classify_backward, dense, dense_backward, unit, unit_backward
 from minifl.models.network import Network, Row, dense_row, unit_row
 
@@ -18,13 +18,12 @@ class MLP(Network):
     image_shape: tuple = (32, 32, 3)
     hidden: tuple = (200, 200)
     arrangement: Arrangement = field(default_factory=Arrangement)
+    branches = maps = False
 
     @cached_property
     def plan(self):
         arr, shape = self.arrangement, (prod(self.image_shape),)
-        only_sequential(arr, "mlp")
-        if arr.norm == "in":
-            raise InputError("--norm in needs maps, and --model mlp has vectors only; choose another norm or model.")
+        self.check_arrangement()
         if arr.standardize:
             raise InputError("--standardize-weights is for convolutions, and --model mlp has none; leave it out.")
         rows = [Row("flatten", "flatten", shape)]

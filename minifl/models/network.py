@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from minifl.errors import InputError
+from minifl.models.norms import NORMS
 from minifl.params import Entry, Spec
 
 
@@ -28,7 +29,19 @@ class Network:
         forward(p, x)                       x (K, N, H, W, C), named views p of theta -> logits (K, N, classes), cache
         backward(dlogits, cache, dfeature)  -> the gradient of every parameter block by name, in mirrored order
     written out by hand. The cache's last part is that of the classifier, which keeps the feature first.
+
+    branches, maps   whether it has residual branches; whether norms stand on maps somewhere
     """
+    branches = maps = True
+
+    def check_arrangement(self) -> None:
+        """InputError for an arrangement that makes no sense in this network."""
+        name, norm = type(self).__name__.lower(), self.arrangement.norm
+        if NORMS[norm].inside and not self.branches:
+            raise InputError(f"--norm {norm} stands inside residual blocks, which --model {name} has not; valid there are "
+                             f"{', '.join(name for name in NORMS if not NORMS[name].inside)}.")
+        if not self.maps and any(kind.maps for kind in NORMS[norm].kinds):
+            raise InputError(f"--norm {norm} needs maps, and --model {name} has vectors only; choose another norm or model.")
 
     @cached_property
     def spec(self):

@@ -32,11 +32,15 @@ from minifl.models.arrangement import Arrangement
 from minifl.models.blocks import (activate, activate_backward, classify, classify_backward, convolve, convolve_backward,
                                   dense, dense_backward, normalize, normalize_backward)
 from minifl.models.network import Network, Row, conv_row, dense_row, norm_rows, unit_row, weight_entries
+from minifl.models.norms import same_places
 from minifl.params import Entry
 
 TOKENS = ("class", "mean")
-SAME = {("fn-all", "before"): "fn", ("ln-reduced", "before"): "ln",          # they differ on the main path only
-        ("fn-inside", "after"): "fn", ("fn-mv-inside", "after"): "fn"}       # they differ in the branches only
+
+
+def same_as(norm: str, position: str) -> str | None:
+    """The norm before it in NORMS that stands at the same places here, where one of its places is not used."""
+    return same_places(norm, ("main" if position == "after" else "branch", "last"))
 
 
 class Block(NamedTuple):
@@ -63,6 +67,7 @@ class ViT(Network):
     ratio: int = 2
     token: str = "class"
     arrangement: Arrangement = field(default_factory=Arrangement)
+    maps = False      # tokens are vectors
 
     @cached_property
     def _tokens(self):
@@ -227,10 +232,8 @@ class ViT(Network):
         if min(self.dim, self.depth, self.heads, self.ratio) < 1 or self.dim % self.heads:
             raise InputError(f"--model vit cannot have {self.dim} features, {self.heads} heads, {self.depth} blocks "
                              f"and ratio {self.ratio}; all must be at least 1, and the heads must divide the features.")
-        if arr.norm == "in":
-            raise InputError("--norm in needs maps, and --model vit has tokens only, which are vectors; choose another "
-                             "norm or model.")
-        if (arr.norm, arr.position) in SAME:
-            same, other = SAME[arr.norm, arr.position], "before" if arr.position == "after" else "after"
+        self.check_arrangement()
+        if same := same_as(arr.norm, arr.position):
+            other = "before" if arr.position == "after" else "after"
             raise InputError(f"--norm {arr.norm} with --norm-position {arr.position} is the same as --norm {same} in "
                              f"--model vit; choose that, or --norm-position {other}.")

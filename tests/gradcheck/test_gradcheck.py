@@ -19,11 +19,12 @@ from minifl.gradcheck.instruments import (COMPLEX_TOLERANCE, EXTRAPOLATED_TOLERA
                                           same_branches)
 from minifl.gradcheck.mutants import MUTANTS, Mutant, caught
 from minifl.gradcheck.networks import networks
-from minifl.layers import batchnorm, norm
+from minifl.layers import norm
 from minifl.layers.activations import leaky_relu, relu
 from minifl.layers.pool import max_pool2d
 from minifl.models import CNN, MLP, ResNet
-from minifl.models.arrangement import ACTIVATIONS, HEADS, WHERE
+from minifl.models.arrangement import ACTIVATIONS, HEADS
+from minifl.models.norms import KINDS, NORMS
 
 LAYERS = {case.layer for case in CASES}
 
@@ -64,7 +65,7 @@ def test_every_layer_and_network_meets_its_instruments(results):
 
 
 @pytest.mark.parametrize("kind", [CNN, ResNet])
-@pytest.mark.parametrize("norm", WHERE)
+@pytest.mark.parametrize("norm", NORMS)
 def test_every_arrangement_is_among_the_networks(kind, norm):
     arrangements = [model.arrangement for model in networks().values()
                     if isinstance(model, kind) and model.arrangement.norm == norm]
@@ -97,7 +98,9 @@ def test_the_quick_networks_are_a_part_of_all_and_meet_every_norm():
 
 def test_evaluation_mode_is_an_instrument_of_its_own(monkeypatch):
     """A wrong backward of fixed statistics is seen in evaluation mode, and only there."""
-    monkeypatch.setattr(batchnorm, "batch_norm_fixed_backward", lambda dy, cache: dy / (cache * cache))
+    right = KINDS["bn"]
+    wrong = right._replace(evaluated=(right.evaluated[0], lambda dy, cache: dy / (cache * cache)))
+    monkeypatch.setitem(KINDS, "bn", wrong)
     found = list(checks.check_networks(0, "mlp: bn"))
     assert [r.instrument for r in checks.failed(found)] == ["evaluation"] and len(found) == 4
 

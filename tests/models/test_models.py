@@ -16,7 +16,8 @@ from minifl.errors import InputError   # noqa: E402
 from minifl.gradcheck.networks import SEQUENTIAL, draw, draw_statistics, networks   # noqa: E402
 from minifl.layers.weights import unit_columns   # noqa: E402
 from minifl.models import CNN, MLP, MODELS, Arrangement, ResNet, build, loss_and_grad   # noqa: E402
-from minifl.models.arrangement import ACTIVATIONS, HEADS, POSITIONS, WHERE   # noqa: E402
+from minifl.models.arrangement import ACTIVATIONS, HEADS, POSITIONS   # noqa: E402
+from minifl.models.norms import NORMS   # noqa: E402
 
 NETWORKS = networks(quick=True)
 every_network = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
@@ -109,7 +110,7 @@ def test_the_start_is_uniform_within_pytorchs_bounds():
 
 
 def test_the_start_is_the_same_whatever_the_norm_and_differs_with_the_seed():
-    for name, norms in (("cnn", SEQUENTIAL), ("resnet8", WHERE)):
+    for name, norms in (("cnn", SEQUENTIAL), ("resnet8", NORMS)):
         plain = build(name, *CIFAR, width=0.1)
         start = plain.spec.init(5)
         for norm in norms:
@@ -223,7 +224,7 @@ def test_the_activation_after_the_pool_changes_no_bit(activation, norm, bias, mo
     assert np.array_equal(loss, loss2) and np.array_equal(gradient, gradient2)
 
 
-@pytest.mark.parametrize("norm", WHERE)
+@pytest.mark.parametrize("norm", NORMS)
 def test_the_pool_is_not_moved_past_a_norm(norm):
     assert Arrangement(norm).pool_first == (norm in ("none", "fn", "fn-inside", "fn-mv-inside"))
 
@@ -282,7 +283,7 @@ def test_the_smallest_images(name, shape):
 
 @pytest.mark.parametrize("make, named", [
     (lambda: build("resnet", *CIFAR), ("--model", "'resnet'", *MODELS)),
-    (lambda: Arrangement(norm="batch"), ("--norm", "'batch'", *WHERE)),
+    (lambda: Arrangement(norm="batch"), ("--norm", "'batch'", *NORMS)),
     (lambda: Arrangement(position="between"), ("--norm-position", "'between'", *POSITIONS)),
     (lambda: Arrangement(bias="some"), ("--bias", "'some'", "none, hidden, all")),
     (lambda: Arrangement(activation="swish"), ("--activation", "'swish'", *ACTIVATIONS)),

@@ -14,7 +14,7 @@ from comparing import difference, logits, shapes   # noqa: E402
 from minifl.errors import InputError   # noqa: E402
 from minifl.gradcheck.networks import draw, train   # noqa: E402
 from minifl.models import Arrangement, ResNet, build, loss_and_grad   # noqa: E402
-from minifl.models.arrangement import WHERE   # noqa: E402
+from minifl.models.norms import NORMS   # noqa: E402
 
 CIFAR = (10, (32, 32, 3))
 TINY = ResNet(3, (8, 8, 2), (4, 4, 6), (1, 1, 1), 2)   # three blocks
@@ -122,7 +122,7 @@ def test_where_norms_stand(norm, position, stem, inside, ends, last, feature):
 
 
 @every_position
-@pytest.mark.parametrize("norm", WHERE)
+@pytest.mark.parametrize("norm", NORMS)
 def test_no_norm_leaves_a_network_without_an_answer(norm, position):
     """Instance norm in front of the pool would: of each of its maps the mean is 0."""
     model = build("resnet8", 3, (16, 16, 2), Arrangement(norm, position, groups=1), width=0.25)

@@ -16,12 +16,14 @@ from minifl.errors import InputError   # noqa: E402
 from minifl.gradcheck.networks import draw   # noqa: E402
 from minifl.layers.norm import feature_norm, mv_norm   # noqa: E402
 from minifl.models import Arrangement, build, loss_and_grad   # noqa: E402
-from minifl.models.arrangement import WHERE   # noqa: E402
-from minifl.models.vit import SAME, ViT   # noqa: E402
+from minifl.models.norms import NORMS   # noqa: E402
+from minifl.models.vit import ViT, same_as   # noqa: E402
 
 CIFAR = (10, (32, 32, 3))
 TINY = ViT(4, (6, 4, 2), patch=2, dim=6, depth=2, heads=2)   # 3x2 patches
-PLACES = [(norm, position) for norm in WHERE for position in ("after", "before")
+SAME = {("fn-all", "before"): "fn", ("ln-reduced", "before"): "ln",          # they differ on the main path only
+        ("fn-inside", "after"): "fn", ("fn-mv-inside", "after"): "fn"}       # they differ in the branches only
+PLACES = [(norm, position) for norm in NORMS for position in ("after", "before")
           if norm != "in" and (norm, position) not in SAME]
 
 every_place = pytest.mark.parametrize("norm, position", PLACES)
@@ -327,6 +329,8 @@ def test_what_cannot_be_is_named(make, named):
 @every_token
 @pytest.mark.parametrize("norm, position", SAME)
 def test_what_is_refused_as_the_same_is_the_same(norm, position, token, monkeypatch):
+    assert SAME == {place: same for norm in NORMS for place in ((norm, "after"), (norm, "before"))
+                    if (same := same_as(*place))}
     theta, x, labels = draw(tiny(SAME[norm, position], position, token), np.random.default_rng(10))
     monkeypatch.setattr(ViT, "_check", lambda self: None)
     for found, expected in zip(*(loss_and_grad(tiny(kind, position, token), theta, x, labels)

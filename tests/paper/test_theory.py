@@ -8,7 +8,7 @@ from minifl.errors import InputError
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers import activations, loss, norm
 from minifl.models import MLP, Arrangement, loss_and_grad
-from minifl.models.arrangement import WHERE
+from minifl.models.norms import NORMS
 from minifl.paper import chains, equivalence, theory, theory_errors, theory_theorem1, theory_training
 from minifl.paper.theory_rows import (CONTROL, COUNTEREXAMPLE, DIFFERENT, FAILED, HOLDS, Row, control, difference,
                                       holds, proportion)
@@ -127,7 +127,7 @@ MISTAKES = {   # claim -> what is replaced where, by what; and what must be seen
     "proposition-2": ((norm, "mv_norm", FN), "n_MV everywhere"),
     "eps-in-root": ((norm, "layer_norm", lambda *a: LN(*a, eps=1.1e-5)), "ratio of the two norms"),
     "resnet-fn": ((norm, "feature_norm", tanh_norm), "n after every block"),
-    "resnet-ln": ((WHERE, "ln-reduced", WHERE["ln"]), "eq. 11 against eq. 10"),
+    "resnet-ln": ((NORMS, "ln-reduced", NORMS["ln"]), "eq. 11 against eq. 10"),
     "proposition-3a": ((norm, "feature_norm", times(-1, FN)), "predictions"),
     "proposition-3b": ((theory_errors, "twin_after", lambda plain, theta: theta), "LN after activations"),
     "corollary-1": ((theory_errors, "twin_after", lambda plain, theta: theta), "error of LN"),
@@ -165,7 +165,7 @@ def test_a_mistake_is_seen(claim, monkeypatch):
     ("proposition-1", "fn-all", "fn"), ("proposition-2", "ln", "ln-reduced"), ("resnet-fn", "fn-all", "fn")])
 def test_a_negative_control_that_stops_differing_has_failed(claim, full, reduced, monkeypatch):
     """Where both arrangements are the same network, every equality holds and no control does."""
-    monkeypatch.setitem(WHERE, full, WHERE[reduced])
+    monkeypatch.setitem(NORMS, full, NORMS[reduced])
     for row in theory.rows(0, claim):
         without_shift = row.compared.startswith("without the s layers")
         assert row.passed == (row.expects == HOLDS or without_shift), row

@@ -122,7 +122,7 @@ ASSIGNMENT = Assignment(
     given=("minifl/__init__.py", "minifl/backend.py", "minifl/errors.py", "minifl/params.py", "minifl/rng.py",
            "minifl/layers/__init__.py", "minifl/layers/activations.py", "minifl/layers/batchnorm.py",
            "minifl/layers/linear.py", "minifl/layers/norm.py", "minifl/layers/weights.py",
-           "minifl/models/arrangement.py", BLOCKS, "minifl/models/network.py",
+           "minifl/models/arrangement.py", BLOCKS, "minifl/models/network.py", "minifl/models/norms.py",
            "minifl/course/comparing.py", "minifl/course/hw3/drivers.py", "minifl/course/hw3/expected.py"),
     patches=(Patch(BLOCKS, "from minifl.fast import conv2d", "from minifl.layers.conv import conv2d"),),   # the student's
     withheld=(*(f"minifl.layers.conv.{name}" for name in ("output_size", "_unfold", "_unfold_transposed", "_places")),

@@ -92,7 +92,7 @@ ASSIGNMENT = Assignment(
                "pool", "smoothing", "tokens", "weights")),
            *(f"minifl/fast/{name}.py" for name in ("__init__", "conv", "filtering", "pool")),
            *(f"minifl/models/{name}.py" for name in (
-               "__init__", "arrangement", "blocks", "cnn", "mlp", "network", "resnet", "vit")),
+               "__init__", "arrangement", "blocks", "cnn", "mlp", "network", "norms", "resnet", "vit")),
            f"{HERE}/drivers.py", f"{HERE}/expected.py"),
     choices={
         "prox": {
