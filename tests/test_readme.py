@@ -21,6 +21,7 @@ from minifl.data.splits import OPTIONS, asked_for, told
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.gradcheck.mutants import MUTANTS
 from minifl.models import MODELS, build
+from minifl.models.norms import NORMS
 from minifl.paper import STUDIES as STUDIES_OF_PAPER
 from minifl.paper import claims, collapse, report
 from minifl.paper.study import cells
@@ -155,6 +156,12 @@ def datasets_table():
     return summary.markdown(rows) + "\n"
 
 
+def norms_table():
+    """A line for each norm: where it puts what."""
+    return summary.markdown([("--norm", "main path", "last", "branches", "what")] + [
+        (f"`{name}`", *(kind.replace("identity", "-") for kind in norm[:3]), norm.help) for name, norm in NORMS.items()]) + "\n"
+
+
 def checkers_table():
     """The rules of other checkers and all of our instruments together; those of ours alone are in the record."""
     found = json.loads((ROOT / "results/gradcheck/checkers.json").read_text())
@@ -205,7 +212,8 @@ def user_layer():
     return f"```\n{said.strip()}\n```\n"
 
 
-MADE = {"models": models_table, "settings": settings_table, "data sets": datasets_table, "checkers": checkers_table, "false alarms": false_alarms_table,
+MADE = {"models": models_table, "norms": norms_table, "settings": settings_table, "data sets": datasets_table,
+        "checkers": checkers_table, "false alarms": false_alarms_table,
         "trials": trials_table, "assignments": assignments_table, "user layer": user_layer}
 RUNS = {     # tables with a line for each run
     "headline": [f"paper/cifar10-cnn-oneclass-fedavg-{norm}-rounds400-seed0" for norm in ("none", "fn", "ln")],
@@ -225,7 +233,8 @@ REPRODUCED = {   # what `reproduce` prints: study, --rounds, --seeds, --only
 }
 CLOSEUPS = {file.stem: file for file in sorted(PAPER.glob("figure[23]-*.json"))}
 TABLES = ({f"compare: {name}" for name in (*RUNS, *STUDIES)} | {f"paper: {name}" for name in (*REPRODUCED, *CLOSEUPS)} |
-          {"models", "settings", "data sets", "claims", "learning rates", "checkers", "false alarms", "trials", "assignments", "user layer"} |
+          {"models", "norms", "settings", "data sets", "claims", "learning rates", "checkers", "false alarms", "trials",
+           "assignments", "user layer"} |
           bench.TABLES.keys())
 BLOCK = re.compile(r"(?<=<!-- )(?!end)([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 

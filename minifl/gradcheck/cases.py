@@ -122,9 +122,12 @@ def _avg_pool(what, shape, **options):
 
 
 def _norms(kind):
-    """The cases of an entry of the table of norms; of one with a large eps, whose clamp it may be, short vectors."""
-    return [Case(kind.backward, what, partial(kind.forward, **options),
-                 _scaled(shape, 0.1) if what == "below the clamp" else normal(x=shape)) for what, shape, options in kind.cases]
+    """The cases of an entry of the table of norms."""
+    def draw(what, shape):
+        return _scaled(shape, 0.1) if what == "below the clamp" else normal(x=shape)
+
+    return [Case(kind.backward, what, partial(kind.forward, **options), draw(what, shape))
+            for what, shape, options in kind.cases]
 
 
 def _batch_norm_fixed(what, shape, scale, **options):

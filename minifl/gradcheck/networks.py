@@ -106,7 +106,8 @@ def _resnet(arrangement, blocks=(1, 1, 1)):
     Standardized weights of a 1x1 convolution with 2 channels would be 1 and -1 for ever."""
     if arrangement.norm in MAPS:
         return ResNet(3, (8, 8, 2), (2, 3), (1, 1), 4, arrangement)
-    channels = (4, 4, 4) if "groups" in KINDS[arrangement.main].options else (3, 3, 4) if arrangement.standardize else (2, 3, 4)
+    in_groups = "groups" in KINDS[arrangement.main].options
+    channels = (4, 4, 4) if in_groups else (3, 3, 4) if arrangement.standardize else (2, 3, 4)
     return ResNet(3, (8, 8, 2), channels, blocks, 2, arrangement)
 
 

@@ -35,7 +35,6 @@ ACTIVATIONS = {
 POSITIONS = ("after", "before")
 BIASES = ("none", "hidden", "all")
 HEADS = ("linear", "cosine")
-WHERE = NORMS
 
 
 @dataclass(frozen=True)

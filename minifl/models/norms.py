@@ -87,20 +87,19 @@ KINDS = {
                    ("2 examples, large eps", (2, 2, 3), {"eps": 0.5}))),
 }
 
-NORMS = {   # main path, last, branch
-    "none": Norm("identity", "identity", "identity", 'plain, FedAvg\'s ("vanilla") network'),
-    "fn": Norm("identity", "n", "identity", "feature norm on the last feature, the paper's FedFN"),
-    "fn-all": Norm("n", "n", "identity", "everywhere: equal to fn by Proposition 1 (not in a transformer)"),
-    "fn-inside": Norm("identity", "n", "n", "fn, and n in residual blocks (the paper's Table 13)", inside=True),
-    "fn-mv-inside": Norm("identity", "n", "mv", "fn, and MV in residual blocks (Table 13)", inside=True),
-    "ln": Norm("mv", "mv", "mv", "MV (layer) norm everywhere, the paper's FedLN; for a ResNet eq. 10"),
-    "ln-reduced": Norm("s", "mv", "mv", "shift inside, MV last: equal to ln by Proposition 2; for a ResNet eq. 11, which is "
-                                        "not equal to eq. 10"),
-    "gn": Norm("gn", "gn", "gn", "group norm everywhere (the paper uses 2 groups)"),
-    # the last activation's maps are pooled: of what has mean 0 for each channel exactly 0 would be left
-    "in": Norm("in", "identity", "in", "instance norm, on maps; vectors, and the maps that are pooled at the end, are left alone"),
-    "rms": Norm("rms", "rms", "rms", "RMS norm everywhere: n with eps in the root"),
-    "bn": Norm("bn", "bn", "bn", "batch norm everywhere; whose its statistics are, --bn-stats says"),
+NORMS = {
+    "none": Norm("identity", "identity", "identity", "plain"),
+    "fn": Norm("identity", "n", "identity", "feature norm last, the paper's FedFN"),
+    "fn-all": Norm("n", "n", "identity", "feature norm everywhere"),                # Proposition 1
+    "fn-inside": Norm("identity", "n", "n", "fn, and feature norm in residual blocks", inside=True),            # Table 13
+    "fn-mv-inside": Norm("identity", "n", "mv", "fn, and MV norm in residual blocks", inside=True),
+    "ln": Norm("mv", "mv", "mv", "MV (layer) norm everywhere, the paper's FedLN"),  # for a ResNet eq. 10
+    "ln-reduced": Norm("s", "mv", "mv", "shift inside, MV norm last"),              # Proposition 2; for a ResNet eq. 11
+    "gn": Norm("gn", "gn", "gn", "group norm everywhere"),                          # the paper uses 2 groups
+    # not last: of maps whose channels have mean 0 the pooling behind it would leave exactly 0
+    "in": Norm("in", "identity", "in", "instance norm, on maps"),
+    "rms": Norm("rms", "rms", "rms", "RMS norm everywhere (feature norm with eps in the root)"),
+    "bn": Norm("bn", "bn", "bn", "batch norm everywhere"),
 }
 
 

@@ -21,7 +21,7 @@ def _method(settings, partition):
 
 
 def _batch_norm(settings, partition):
-    if settings.norm != "bn":
+    if settings.bn_stats is None:
         return
     classes = (_of_those_who_train(partition) > 0).sum(axis=1)
     single = int((classes == 1).sum())

@@ -150,7 +150,7 @@ def _of_run(settings, dataset, sizes, place):
 
 
 def _chunk(settings, on_gpu):
-    return chunk_size(on_gpu, by_chunk=settings.norm == "bn" and settings.bn_stats == "batch")
+    return chunk_size(on_gpu, by_chunk=settings.bn_stats == "batch")
 
 
 def _most(need, calls, settings):

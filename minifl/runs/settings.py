@@ -23,11 +23,12 @@ from minifl.fl.algorithms import ALGORITHMS, hyperparameters
 from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
 from minifl.fl.statistics import POLICIES
 from minifl.models import MODELS, TOKENS, Arrangement, build
-from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS, WHERE
+from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS
+from minifl.models.norms import NORMS
 
 # Choices that belong to a value of another choice, beside a method's hyperparameters: `belongs`.
 BELONGS = {
-    "bn_stats": ("norm", {"bn": "global"}),
+    "bn_stats": ("norm", {name: "global" for name, norm in NORMS.items() if any(kind.evaluated for kind in norm.kinds)}),
     "patch_size": ("model", {"vit": 4}),
     "vit_token": ("model", {"vit": "class"}),
 }
@@ -74,10 +75,7 @@ class Settings:
     dirichlet_alpha: float = again(OPTIONS["dirichlet_alpha"])
     by_domain: bool = declared(help="Split each domain over clients of its own, as many for each.")
     algorithm: str = declared("fedavg", choices=ALGORITHMS, help="The federated method.")
-    norm: str = declared("none", choices=WHERE, help=(
-        "none: plain; fn: feature norm last; fn-all: everywhere; fn-inside, fn-mv-inside: fn and n or MV in residual "
-        "blocks; ln: MV (layer) norm everywhere; ln-reduced: shift inside, MV last; gn, in, rms, bn: group, instance, RMS, "
-        "batch norm everywhere."))
+    norm: str = declared("none", choices=NORMS, help="; ".join(f"{name}: {norm.help}" for name, norm in NORMS.items()) + ".")
     norm_position: str = declared(
         "after", choices=POSITIONS, help="The norm stands after or before the activation (vit: the sublayer).")
     norm_affine: str = declared(

@@ -329,8 +329,8 @@ def test_what_cannot_be_is_named(make, named):
 @every_token
 @pytest.mark.parametrize("norm, position", SAME)
 def test_what_is_refused_as_the_same_is_the_same(norm, position, token, monkeypatch):
-    assert SAME == {place: same for norm in NORMS for place in ((norm, "after"), (norm, "before"))
-                    if (same := same_as(*place))}
+    assert {place: same for norm in NORMS for place in ((norm, "after"), (norm, "before"))
+                    if (same := same_as(*place))} == SAME
     theta, x, labels = draw(tiny(SAME[norm, position], position, token), np.random.default_rng(10))
     monkeypatch.setattr(ViT, "_check", lambda self: None)
     for found, expected in zip(*(loss_and_grad(tiny(kind, position, token), theta, x, labels)

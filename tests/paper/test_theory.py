@@ -8,7 +8,8 @@ from minifl.errors import InputError
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers import activations, loss, norm
 from minifl.models import MLP, Arrangement, loss_and_grad
-from minifl.models.norms import NORMS
+from minifl.models.arrangement import ACTIVATIONS
+from minifl.models.norms import KINDS, NORMS
 from minifl.paper import chains, equivalence, theory, theory_errors, theory_theorem1, theory_training
 from minifl.paper.theory_rows import (CONTROL, COUNTEREXAMPLE, DIFFERENT, FAILED, HOLDS, Row, control, difference,
                                       holds, proportion)
@@ -148,8 +149,12 @@ MISTAKES = {   # claim -> what is replaced where, by what; and what must be seen
 def put(monkeypatch, place, name, value):
     if isinstance(place, dict):
         monkeypatch.setitem(place, name, value)
-    else:
-        monkeypatch.setattr(place, name, value)
+        return
+    for table in (KINDS, ACTIVATIONS):      # the pairs that networks are made with
+        for key, entry in list(table.items()):
+            changed = {field: value for field in ("forward", "backward") if getattr(entry, field) is getattr(place, name)}
+            monkeypatch.setitem(table, key, entry._replace(**changed))
+    monkeypatch.setattr(place, name, value)
 
 
 @pytest.mark.parametrize("claim", theory.CLAIMS)
