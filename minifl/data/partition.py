@@ -165,7 +165,7 @@ def test_counts(counts: Array, train_per_class: Array, test_per_class: Array) ->
     return apportion(counts, np.asarray(test_per_class, dtype=np.int64))
 
 
-test_counts.__test__ = False    # a name that pytest would collect
+test_counts.__test__ = False    # type: ignore[attr-defined]    # a name that pytest would collect
 
 
 def assign(counts: Array, labels: Array, seed: int, split: int, domain: int | None = None) -> list:

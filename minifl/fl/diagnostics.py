@@ -180,7 +180,7 @@ def moved(updates, spec):
         products = to_host(products)
         drift[name] = np.sqrt(products.diagonal())
         total = total + products
-    lengths = np.sqrt(total.diagonal())
+    lengths = np.sqrt(total.diagonal())     # type: ignore[attr-defined]
     lengths = np.where(lengths > 0, lengths, np.nan)
     return drift, np.clip(total / lengths / lengths[:, None], -1, 1)
 

@@ -108,4 +108,4 @@ def test_record(tests, y, client_examples, num_classes):
     }
 
 
-test_record.__test__ = False     # a name that pytest would collect
+test_record.__test__ = False     # type: ignore[attr-defined]    # a name that pytest would collect

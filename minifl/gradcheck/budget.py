@@ -28,5 +28,5 @@ class Clock:
                 raise Spent
             return function(*arguments)
 
-        within.__wrapped__ = function
+        within.__wrapped__ = function       # type: ignore[attr-defined]
         return function if self.seconds is None else within

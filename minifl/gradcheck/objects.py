@@ -59,7 +59,7 @@ def from_object(layer, *parameters, **gradients):
         return tuple(None if g is None else as_numpy(g) for g in found)
 
     if hasattr(layer, "forward"):
-        forward.__signature__ = inspect.Signature([*_required(layer), *(
+        forward.__signature__ = inspect.Signature([*_required(layer), *(    # type: ignore[attr-defined]
             inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names)])
     return forward, backward
 

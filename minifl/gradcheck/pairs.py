@@ -69,7 +69,7 @@ def _of_arrays(forward):
             return result[0].copy(), result[1]
         return result
 
-    with_arrays.__wrapped__ = forward
+    with_arrays.__wrapped__ = forward       # type: ignore[attr-defined]
     return with_arrays
 
 

@@ -21,10 +21,10 @@ def marked(role, function):
             raise
         except Exception as error:
             if not hasattr(error, "raised_by"):
-                error.raised_by = role
+                error.raised_by = role          # type: ignore[attr-defined]
             raise
 
-    called.__wrapped__ = function       # its arguments are still called what they are called
+    called.__wrapped__ = function       # type: ignore[attr-defined]    # its arguments keep their names
     return called
 
 

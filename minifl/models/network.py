@@ -1,6 +1,7 @@
 """What the networks have in common: a plan, and what follows from it."""
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -32,6 +33,9 @@ class Network:
 
     branches, maps   whether it has residual branches; whether norms stand on maps somewhere
     """
+    plan: tuple
+    forward: Callable
+    backward: Callable
     branches = maps = True
 
     def check_arrangement(self) -> None:

@@ -5,19 +5,23 @@ the classifier, d the entries of an example's vector. minifl/layers has the same
 All take complex numbers, too, for `gradients`.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+
+from minifl.backend import Array
 
 EPS = 1e-5     # the paper's, for all norms
 SLOPE = 0.01   # of leaky ReLU below 0
 STEP = 1e-30   # of `gradients`
 
 
-def leaky_relu(x):
+def leaky_relu(x: Array) -> Array:
     """x where x > 0, else SLOPE x; elementwise."""
     return np.where(x.real > 0, x, SLOPE * x)
 
 
-def gelu(x):
+def gelu(x: Array) -> Array:
     """x (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))/2, elementwise (Hendrycks and Gimpel 2016)."""
     return x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x * x * x))) / 2
 
@@ -25,34 +29,34 @@ def gelu(x):
 ACTIVATIONS = {"leaky-relu": leaky_relu, "gelu": gelu, "tanh": np.tanh}
 
 
-def identity(x):
+def identity(x: Array) -> Array:
     """x: no norm."""
     return x
 
 
-def sphere(x):
+def sphere(x: Array) -> Array:
     """n(x) = sqrt(d) x / max(EPS, ||x||) for each example; x (m, d)."""
     length = np.sqrt((x * x).sum(axis=-1, keepdims=True))
     return x.shape[-1] ** 0.5 * x / np.where(length.real > EPS, length, EPS)
 
 
-def centred(x):
+def centred(x: Array) -> Array:
     """s(x) = x - mean(x) for each example; x (m, d)."""
     return x - x.mean(axis=-1, keepdims=True)
 
 
-def mv(x):
+def mv(x: Array) -> Array:
     """n_MV(x) = n(s(x)) for each example; x (m, d)."""
     return sphere(centred(x))
 
 
-def cross_entropy(logits, labels):
+def cross_entropy(logits: Array, labels: Array) -> complex:
     """Mean over the examples of log(sum_c exp(z_c)) - z_label; logits (m, C), labels (m,) whole numbers."""
     z = logits - logits.real.max(axis=1, keepdims=True)
     return (np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), labels]).mean()
 
 
-def gradients(loss, weights):
+def gradients(loss: Callable[[list[Array]], complex], weights: list[Array]) -> list[Array]:
     """The gradients of loss(weights), a number, by the complex step: list of arrays like the weights."""
     weights = [weight.astype(complex) for weight in weights]
     found = [np.empty(weight.shape) for weight in weights]
@@ -64,7 +68,7 @@ def gradients(loss, weights):
     return found
 
 
-def difference(a, b):
+def difference(a: Array, b: Array) -> Array:
     """(K,) for each network the largest |a - b| over the largest |a| or |b|; a, b (K, ...). Where both are 0 nothing
     was compared, and it is not a number: neither a claim nor a control can pass with that."""
     axes = tuple(range(1, a.ndim))

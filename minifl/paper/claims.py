@@ -7,7 +7,7 @@ says how many it saw.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -88,7 +88,7 @@ def _width(accuracies):
     return good_range([float(rate) for rate in RATES[:5]], accuracies).width
 
 
-def table(folder):
+def table(folder: str | Path) -> str:
     """A Markdown table with a line for each claim, judged by the records in `folder`."""
     lines = [("claim", "paper", "counts as holding", "ours", "rounds", "runs", "verdict")]
     for claim in CLAIMS:
@@ -104,7 +104,8 @@ def table(folder):
     return markdown(lines + _closeups(folder))
 
 
-def of_most_rounds(wanted, folder, until=None):
+def of_most_rounds(wanted: Iterable[tuple], folder: str | Path,
+                   until: int | None = None) -> tuple[int | None, list | None]:
     """(rounds, a Measured for each cell): with the most rounds, at most `until`, of which all cells have runs, of all
     seeds that all of them have; (None, None) without any."""
     found = [re.search(r"-rounds(\d+)-seed(\d+)$", path.name) for path in Path(folder).glob("*")]

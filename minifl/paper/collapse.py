@@ -10,6 +10,7 @@ both starts are measured, at several steps.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,9 @@ import numpy as np
 
 from minifl import reading
 from minifl.atomic import replacing
+from minifl.backend import Array
 from minifl.blas import one_thread
+from minifl.data.dataset import Dataset
 from minifl.errors import InputError
 from minifl.fl import statistics
 from minifl.fl.batches import local_batches
@@ -27,9 +30,10 @@ from minifl.fl.evaluate import predict
 from minifl.fl.local import local_sgd
 from minifl.models import loss_and_grad
 from minifl.paper.records import where
+from minifl.paper.study import Cell, Study
 from minifl.runs import record
 from minifl.runs.provenance import environment
-from minifl.runs.settings import settings_for
+from minifl.runs.settings import Settings, settings_for
 
 NORMS = {"vanilla": "none", "FN": "fn"}
 STEPS = 5                                # of Figure 2
@@ -39,7 +43,7 @@ EVERY, SHOWN = 2, 5                      # of the probe's images, 20 of each cla
                                          # these again 20 for the features' norms
 
 
-def starts(study, cells, folder):
+def starts(study: Study, cells: Sequence[Cell], folder: str | Path) -> list[tuple]:
     """(label, settings, run or None, file of the measurement) of each model from which a figure begins."""
     every = [(cell.row, settings, where(folder, settings, model=True)) for cell in cells for settings in cell.settings]
     if study.name == "figure3":
@@ -53,7 +57,7 @@ def starts(study, cells, folder):
             for label, settings, run in every]
 
 
-def measure(study, settings, run, dataset):
+def measure(study: Study, settings: Settings, run: Path | None, dataset: Dataset) -> dict:
     """What goes into the file of a measurement, see `overfitting` and `features`."""
     own = {name: getattr(settings_for(settings.data, {}), name) for name in ("lr", "batch_size", "augment")}
     local = replace(settings, **own)      # the pre-training may have had others
@@ -70,7 +74,7 @@ def measure(study, settings, run, dataset):
             "classes": list(dataset.class_names), **found}
 
 
-def overfitting(settings, dataset, theta):
+def overfitting(settings: Settings, dataset: Dataset, theta: Array) -> dict:
     """Figure 2: per-class accuracies in [0, 1] on the whole test set before and after STEPS local steps on one class.
 
     settings   of the local steps; theta (P,) where they begin
@@ -83,7 +87,7 @@ def overfitting(settings, dataset, theta):
     return found
 
 
-def features(settings, dataset, theta):
+def features(settings: Settings, dataset: Dataset, theta: Array) -> dict:
     """Figure 3: what the features become while one client trains, for the plain network and with FN.
 
     returns  label -> a dict for each of MARKS: step, loss of its next batch, classifier_norms [C], feature_norms of 20
@@ -99,13 +103,13 @@ def features(settings, dataset, theta):
     return found
 
 
-def save(path, content):
+def save(path: str | Path, content: dict) -> None:
     """Write a measurement and by what it was made."""
     with replacing(Path(path)) as f:
         f.write((json.dumps({**content, **environment("cpu")}, indent=1) + "\n").encode())
 
 
-def read(path):
+def read(path: str | Path) -> dict | None:
     """A measurement; None if there is none yet."""
     try:
         return reading.json_file(path, reading.LARGEST)

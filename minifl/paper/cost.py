@@ -1,5 +1,6 @@
 """What a study would cost: multiply-adds counted from the networks, hours from a step measured now on this machine."""
 
+from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from minifl.blas import one_thread
 from minifl.data.registry import load
 from minifl.fl.participation import clients_per_round, steps_of
 from minifl.models import loss_and_grad
+from minifl.runs.settings import Settings
 
 BACKWARD = 2            # a backward pass has two products for each of the forward pass
 MOST_FLOPS = 2e10       # of a measured step: larger batches are measured in part and scaled up
@@ -33,7 +35,7 @@ class Cost(NamedTuple):
     seconds: float           # of one core
 
 
-def cost(settings, step_seconds, data_dir=None):
+def cost(settings: Settings, step_seconds: float, data_dir: str | Path | None = None) -> Cost:
     """The Cost of a run: local steps of its clients and tests of the global model, none of the clients' own.
 
     step_seconds   seconds of forward and backward pass of one example, see `measure_step`
@@ -49,7 +51,7 @@ def cost(settings, step_seconds, data_dir=None):
                 step_seconds * (trained + tested / (1 + BACKWARD)))
 
 
-def facts(name, data_dir=None):
+def facts(name: str, data_dir: str | Path | None = None) -> Data:
     """The Data of a data set: of the paper's as published, of another as it is found."""
     if name in DATA:
         return DATA[name]
@@ -57,12 +59,12 @@ def facts(name, data_dir=None):
     return Data(found.num_classes, found.image_shape, len(found.y_train), len(found.y_test))
 
 
-def same_network(settings):
+def same_network(settings: Settings) -> tuple:
     """What a step's time depends on."""
     return settings.data, settings.model, settings.arrangement(), settings.width, settings.batch_size
 
 
-def measure_step(settings, data_dir=None):
+def measure_step(settings: Settings, data_dir: str | Path | None = None) -> float:
     """Seconds of one core for the forward and backward pass of one example, in a batch as large as the run's or as
     MOST_FLOPS allows."""
     data = facts(settings.data, data_dir)

@@ -7,8 +7,10 @@ w (C, d), g (m, d). A margin is a number (w_c - w_k).g_i, c != k. The client's l
 
 import numpy as np
 
+from minifl.backend import Array
 
-def one_class_loss(w, g):
+
+def one_class_loss(w: Array, g: Array) -> float:
     """f_k for k = 0; w (C, d), g (m, d). Exact to rounding however small it is, and without overflow.
 
     Derivation. Subtracting w_k.g_i is dividing the sum in the logarithm by exp(w_k.g_i); it has a 1 then, for c = k:
@@ -18,7 +20,7 @@ def one_class_loss(w, g):
     return float(_log_1_plus_sum_exp((w[1:] - w[0]) @ g.T).mean())
 
 
-def bounds(w, g):
+def bounds(w: Array, g: Array) -> tuple[float, float, float]:
     """Three numbers from lengths: what f_k is at least, and the two sides of what the lengths are at least.
 
     w (C, d), g (m, d), k = 0. Returns
@@ -44,7 +46,7 @@ def bounds(w, g):
     return float(_log_1_plus_sum_exp(margins).mean()), (lengths[1:].min() + lengths[0]) * features.min(), needed
 
 
-def escape(t, way, classes=5, m=4, d=3):
+def escape(t: float, way: int, classes: int = 5, m: int = 4, d: int = 3) -> tuple[Array, Array]:
     """w (C, d), g (m, d), k = 0, with f_k -> 0 as t grows, in one of three ways. The vectors that grow have length t,
     those that do not grow at most 1, and each summand exp(margin) of f_k is at most exp(-t).
 
@@ -64,7 +66,7 @@ def escape(t, way, classes=5, m=4, d=3):
     return np.concatenate([[own], -others])[:, None] * u, features[:, None] * u
 
 
-def one_margin(classes):
+def one_margin(classes: int) -> tuple[Array, Array]:
     """w (C, d), g (1, d) of one example, C >= 3, k = 0, with (w_1 - w_0).g = 0 and a loss that is, but for 1e-12, the
     least that is possible then; any d. The paper's proof says that it is log C.
 
@@ -76,7 +78,7 @@ def one_margin(classes):
     return w, 100 * np.eye(3)[:1]
 
 
-def floor_with_fn(classes, d, radius):
+def floor_with_fn(classes: int, d: int, radius: float) -> float:
     """What the loss of one example of class k is above, whatever the network does, if its feature has been through FN,
     n(x) = sqrt(d) x/||x||, and ||w_c|| <= radius for all C classes: the best such number, which can be reached.
 
@@ -86,7 +88,7 @@ def floor_with_fn(classes, d, radius):
     return np.log1p((classes - 1) * np.exp(-2 * radius * np.sqrt(d)))
 
 
-def at_the_floor(u, classes, radius):
+def at_the_floor(u: Array, classes: int, radius: float) -> tuple[Array, Array]:
     """Where floor_with_fn is reached by an example whose feature has the direction of u (d,), which is not 0.
 
     Returns w (C, d) with ||w_c|| <= radius, k = 0, and g (d,), the feature as FN gives it.

@@ -1,9 +1,13 @@
 """The paper's figures: ours beside its points. What is drawn comes from records, see report.py and collapse.py."""
 
+from pathlib import Path
+
 import numpy as np
 
+from minifl.backend import Array
 from minifl.paper.records import evaluations, measured, where
 from minifl.paper.report import accuracy
+from minifl.paper.study import Cell, Study
 from minifl.runs import record
 from minifl.runs.plots import BLUE, GREY, NORMS, OTHERS, VERMILION, bars, drawing, name_axes, save
 
@@ -11,7 +15,7 @@ COLOURS = {"vanilla": NORMS["none"][0], "FN": NORMS["fn"][0], "LN": NORMS["ln"][
 PAPER = {"linestyle": "none", "marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 1.2}
 
 
-def curves(study, cells, folder, path):
+def curves(study: Study, cells: list[Cell], folder: str | Path, path: str | Path) -> list[Path]:
     """Accuracy over rounds, mean and range of the runs; circles are the paper's points, as far as our rounds go."""
     with drawing() as (figure, [[ax]]):
         for cell in cells:
@@ -36,7 +40,7 @@ def curves(study, cells, folder, path):
         return save(figure, path, both=True)
 
 
-def points(study, cells, folder, path):
+def points(study: Study, cells: list[Cell], folder: str | Path, path: str | Path) -> list:
     """Accuracy against the columns, ours as lines and the paper's, of many more rounds, as circles."""
     with drawing() as (figure, [[ax]]):
         for row in dict.fromkeys(cell.row for cell in cells):
@@ -61,7 +65,7 @@ def points(study, cells, folder, path):
         return save(figure, path, both=True)
 
 
-def overfitting(study, found, path):
+def overfitting(study: Study, found: dict, path: str | Path) -> dict:
     """Figure 2: bars of each class before and after the local steps, ours above and the paper's below."""
     colours = {"pre-trained": GREY, "vanilla": VERMILION, "FN": BLUE}
     ours = {label: [100 * a for a in found[label]] for label in study.paper}
@@ -76,7 +80,7 @@ def overfitting(study, found, path):
         return save(figure, path, both=True)
 
 
-def features(study, found, path):
+def features(study: Study, found: dict, path: str | Path) -> dict:
     """Figure 3: what the features become while client 1 trains alone, the plain network beside FN."""
     with drawing(2, 2, height=5.4) as (figure, axes):
         (norms, lengths), (spectra, directions) = axes
@@ -109,7 +113,7 @@ def features(study, found, path):
         return save(figure, path, both=True)
 
 
-def partitions(study, counts, path):
+def partitions(study: Study, counts: dict[str, Array], path: str | Path) -> list[Path]:
     """Figure 8: the label counts of each partition as a heat map; counts: label -> (K, C)."""
     with drawing(1, len(counts), height=2.5) as (figure, axes):
         for ax, (label, table) in zip(axes.flat, counts.items()):

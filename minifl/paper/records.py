@@ -5,15 +5,17 @@ of a longer run are the shorter run to the bit, and it serves a cell of fewer ro
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from minifl.errors import InputError
 from minifl.paper.naming import run_name, stem
+from minifl.paper.study import Cell
 from minifl.runs import record
 from minifl.runs.recorded import settings_in
-from minifl.runs.settings import LOOKING
+from minifl.runs.settings import LOOKING, Settings
 from minifl.runs.summary import LAST
 from minifl.runs.sweep import Run
 
@@ -28,7 +30,7 @@ class Measured(NamedTuple):
     diverged: tuple           # seeds of which the loss became infinite; they have no number above
 
 
-def runs(cells, folder, model=False):
+def runs(cells: list[Cell], folder: str | Path, model: bool = False) -> list[Run]:
     """The runs of cells, each once, as the sweep performs them; model: see `where`. InputError if a directory holds
     another run."""
     found = {}
@@ -39,7 +41,7 @@ def runs(cells, folder, model=False):
     return list(found.values())
 
 
-def where(folder, settings, model=False):
+def where(folder: str | Path, settings: Settings, model: bool = False) -> Path:
     """The directory of a run: the one of its own name, else one of more rounds, if it was tested after these.
 
     model   its model is wanted, too, not its record alone: then it is the one of its own name
@@ -55,12 +57,12 @@ def where(folder, settings, model=False):
     return own
 
 
-def evaluations(path, rounds):
+def evaluations(path: str | Path, rounds: int) -> list[dict]:
     """The records of a run's tests up to that round."""
     return [line for line in record.read_rounds(path) if "accuracy" in line and line["round"] <= rounds]
 
 
-def measured(cell, folder, rounds=None):
+def measured(cell: Cell, folder: str | Path, rounds: int | None = None) -> Measured | None:
     """What the runs of a cell that have ended reached, or had reached after so many rounds, if they were tested then;
     None if none has."""
     rounds = rounds or cell.settings[0].rounds
@@ -81,13 +83,13 @@ def measured(cell, folder, rounds=None):
     return Measured(rounds, tuple(seeds), *(zip(*numbers) if numbers else ((), (), ())), tuple(diverged))
 
 
-def percent(lines, name):
+def percent(lines: list[dict], name: str) -> float | None:
     """The mean of an accuracy over evaluations, in percent; None if one has none."""
     values = [line[name] for line in lines]
     return None if None in values else 100 * fmean(values)
 
 
-def shown(values):
+def shown(values: Sequence[float | None]) -> str:
     """Mean ± standard deviation over runs."""
     if not values or None in values:
         return "-"

@@ -1,16 +1,19 @@
 """Our numbers against the paper's, cell by cell, always with the rounds that ours had."""
 
+from collections.abc import Sequence
 from math import log, nan
+from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from minifl.paper.records import measured, shown
+from minifl.paper.records import Measured, measured, shown
+from minifl.paper.study import Cell, Study
 from minifl.runs.summary import markdown
 
 WITHIN = 5   # points of the best: how far the range of good learning rates goes
 
 
-def table(study, cells, folder):
+def table(study: Study, cells: list[Cell], folder: str | Path) -> str:
     """A Markdown table with a line for each cell; of curves one for each of the paper's points that ours reach."""
     names = {"rows": any(cell.row for cell in cells), "columns": any(cell.column for cell in cells)}
     head = ("row",) * names["rows"] + ("column",) * names["columns"] + (
@@ -25,7 +28,7 @@ def table(study, cells, folder):
     return markdown([head, *lines])
 
 
-def points(study, cell):
+def points(study: Study, cell: Cell) -> list:
     """(rounds, the paper's number or None) of a cell: its end, and for a curve the paper's marks up to there."""
     rounds = cell.settings[0].rounds
     if study.kind != "curves":
@@ -35,7 +38,7 @@ def points(study, cell):
     return marks if marks and marks[-1][0] == rounds else [*marks, (rounds, None)]
 
 
-def standing(study, cells, folder):
+def standing(study: Study, cells: list[Cell], folder: str | Path) -> str:
     """One sentence on how far these runs are from the paper's protocol."""
     ended = [measured(cell, folder) for cell in cells]
     done = sum(found is not None for found in ended)
@@ -55,12 +58,12 @@ class Range(NamedTuple):
     highest: float
 
     @property
-    def width(self):
+    def width(self) -> float:
         """How many times the lowest the highest is."""
         return self.highest / self.lowest
 
 
-def good_range(rates, accuracies, within=WITHIN):
+def good_range(rates: Sequence[float], accuracies: Sequence[float | None], within: float = WITHIN) -> Range:
     """The Range around the best rate in which every rate of the grid is within so many points of the best.
 
     rates ascending; an accuracy may be None, where no run ended: the range ends before it
@@ -75,7 +78,7 @@ def good_range(rates, accuracies, within=WITHIN):
     return Range(accuracies[best], rates[best], rates[first], rates[last])
 
 
-def rates_table(study, cells, folder):
+def rates_table(study: Study, cells: list[Cell], folder: str | Path) -> str:
     """The robustness to the learning rate: for each norm the range of rates within 5 points of its best."""
     lines = [("row", "", "best", "at", f"within {WITHIN} points", "width")]
     for row in dict.fromkeys(cell.row for cell in cells):
@@ -90,7 +93,7 @@ def rates_table(study, cells, folder):
     return markdown(lines)
 
 
-def accuracy(found):
+def accuracy(found: Measured | None) -> float | None:
     """The number that a cell is judged by: the mean over runs of the client mean of the last 5 evaluations. None: no
     run ended, or one diverged."""
     if found is None or found.diverged or None in found.client_mean_of_5:
@@ -98,7 +101,7 @@ def accuracy(found):
     return fmean(found.client_mean_of_5)
 
 
-def overfitting_table(study, found):
+def overfitting_table(study: Study, found: dict) -> str:
     """Figure 2: accuracy of each class in percent, ours and the paper's, and their mean.
 
     found  a measurement of collapse.py
@@ -111,7 +114,7 @@ def overfitting_table(study, found):
     return markdown(lines)
 
 
-def features_table(study, found):
+def features_table(study: Study, found: dict) -> str:
     """Figure 3: what becomes of the features, step by step; the paper's numbers in the last lines."""
     last = len(found["vanilla"][0]["singular_values"])       # 100, fewer where the network has fewer features
     lines = [("network", "step", "loss", "‖w_1‖", "other ‖w_c‖", "feature norms", "σ_1", "σ_2", f"ln(σ_{last}/σ_1)",
@@ -134,7 +137,7 @@ def features_table(study, found):
     return markdown(lines)
 
 
-def last_to_first(singular_values):
+def last_to_first(singular_values: Sequence[float]) -> float:
     """ln of the last singular value over the first; below the rounding of float32, 1e-7, it says no more than that. NaN
     where all are 0."""
     first, last = singular_values[0], singular_values[-1]

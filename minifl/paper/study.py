@@ -5,6 +5,7 @@
 Names and values are those of `Settings`. Nothing here reads a file or trains.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from minifl.errors import InputError
@@ -39,7 +40,8 @@ class Cell(NamedTuple):
     settings: tuple[Settings, ...]
 
 
-def cells(study, *, rounds=None, seeds=None, only=(), data=None):
+def cells(study: Study, *, rounds: int | None = None, seeds: Iterable[int] | None = None, only: Iterable[str] = (),
+          data: str | None = None) -> list[Cell]:
     """The cells of a study, row by row.
 
     rounds  instead of the paper's
@@ -70,7 +72,7 @@ def cells(study, *, rounds=None, seeds=None, only=(), data=None):
     return found
 
 
-def settings_of(chosen):
+def settings_of(chosen: dict) -> Settings:
     """Settings of a cell's choices, whose data set is one of them."""
     return settings_for(chosen["data"], {name: value for name, value in chosen.items() if name != "data"})
 

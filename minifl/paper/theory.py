@@ -5,10 +5,11 @@ true, or where it is not. Networks are the package's own, small and random.
 """
 
 import zlib
+from collections.abc import Iterator
 
 from minifl.errors import unknown
 from minifl.paper import theory_errors, theory_jacobians, theory_norms, theory_theorem1, theory_training
-from minifl.paper.theory_rows import FAILED, HOLDS
+from minifl.paper.theory_rows import FAILED, HOLDS, Row
 from minifl.rng import CHECK, address
 
 CLAIMS = {
@@ -35,7 +36,7 @@ CLAIMS = {
 COMPARED = 92   # characters of what was compared; longer ones push the rest of their line to the right
 
 
-def rows(seed=0, claim=None):
+def rows(seed: int = 0, claim: str | None = None) -> Iterator[Row]:
     """The Rows of all claims, or of one, as they are found; each claim draws from an address of its own.
 
     Raises InputError for an unknown claim.
@@ -47,18 +48,18 @@ def rows(seed=0, claim=None):
             yield row._replace(claim=name)
 
 
-def header():
+def header() -> str:
     """The first line of the table."""
     return _line("claim", "compared", "value", "expected", "verdict")
 
 
-def line(row):
+def line(row: Row) -> str:
     """A Row as a line of the table."""
     sign = "<=" if row.expects == HOLDS else "> "
     return _line(row.claim, row.compared, f"{row.value:.2e}", f"{sign} {row.bound:g}", row.verdict)
 
 
-def verdicts(found):
+def verdicts(found: list[Row]) -> dict[str, int]:
     """verdict -> how many of the rows have it, FAILED last and always there."""
     names = [row.verdict for row in found]
     return {name: names.count(name) for name in dict.fromkeys(names) if name != FAILED} | {FAILED: names.count(FAILED)}

@@ -3,16 +3,20 @@
 An error depends on a network's largest logit only, so it is the same for logits that are c(x) > 0 times each other.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
+from minifl.backend import Array
 from minifl.layers import norm
 from minifl.layers.activations import relu
 from minifl.layers.conv import conv2d
 from minifl.layers.linear import linear
 from minifl.models import CNN, MLP, Arrangement, ResNet, ViT
+from minifl.models.network import Network
+from minifl.paper.theory_rows import Row
 from minifl.paper.theory_rows import (control, counterexample, holds, living, logits, only_first_bias, proportion)
 
 SPREAD = 1e-9     # of logits that should be proportional
@@ -22,7 +26,7 @@ ANY = (MLP(4, (3, 4, 2), (12, 10, 8)), CNN(4, (16, 18, 2), (4, 6), (12, 8)), Res
        ViT(4, (6, 4, 2), patch=2, dim=6, depth=1, heads=2))
 
 
-def proposition_3a(rng):
+def proposition_3a(rng: np.random.Generator) -> Iterator[Row]:
     """For g != 0 the plain network and FN have the same 0-1 error at the same parameters.
 
     W n(g) = (sqrt(d)/||g||) W g, so logits are proportional, whatever made g: any architecture, activation and hidden
@@ -65,7 +69,7 @@ def _with_classifier_bias(rng):
     return (logits(plain, theta, x).argmax(axis=2) != logits(fn, theta, x).argmax(axis=2)).mean(axis=1)
 
 
-def proposition_3b(rng):
+def proposition_3b(rng: np.random.Generator) -> Iterator[Row]:
     """Every LN network has a plain twin with the same 0-1 error, P = I - 11'/d being the matrix of s.
 
     By Proposition 2 the LN network is the one with s inside and n_MV = n s at the end, and n does not change the
@@ -105,7 +109,7 @@ def _with_mean(model, theta):
     return theta
 
 
-def twin_after(plain, theta):
+def twin_after(plain: Network, theta: Array) -> Array:
     """theta of the plain twin of an MLP with n_MV after its activations: U_i P_(i-1), W P_L."""
     theta = theta.copy()
     weights = [view for name, view in plain.spec.views(theta).items() if name.endswith(".weight")]
@@ -114,7 +118,7 @@ def twin_after(plain, theta):
     return theta
 
 
-def twin_before(plain, theta):
+def twin_before(plain: Network, theta: Array) -> Array:
     """theta of the plain twin of an MLP with n_MV before its activations: P_i U_i, P_1 b_1."""
     theta = theta.copy()
     for name, view in plain.spec.views(theta).items():
@@ -132,7 +136,7 @@ def _outside_window(rng):
     return np.abs(corners[0] - corners[1]).max(axis=1) / np.abs(corners[0]).max(axis=1)
 
 
-def corollary_1(rng):
+def corollary_1(rng: np.random.Generator) -> Iterator[Row]:
     """The best reachable errors: eps* = eps*_F <= eps*_L.
 
     Over any family of parameters plain and FN reach the same errors (3A); over a family with the LN networks' twins

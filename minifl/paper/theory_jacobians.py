@@ -5,18 +5,20 @@ through the forward pass, and compared with closed forms and with what these say
 Derivations stand beside the backward passes in minifl/layers/norm.py; x^ = x/||x||, P = I - 11'/d, y the norm's output.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from minifl.gradcheck.instruments import STEP, jacobian
 from minifl.layers import norm
-from minifl.paper.theory_rows import control, holds
+from minifl.paper.theory_rows import Row, control, holds
 
 EXACT = 1e-12
 DRAWS = 20
 LARGE_EPS = 0.1    # where eps has to be seen
 
 
-def jacobian_fn(rng):
+def jacobian_fn(rng: np.random.Generator) -> Iterator[Row]:
     """J = (sqrt(d)/||x||) (I - x^x^'): the projection that takes x out, so eigenvalues 0 once (along x) and
     sqrt(d)/||x|| d-1 times; where ||x|| < eps, n is linear: J = (sqrt(d)/eps) I."""
     closed, values, radial, below = [], [], [], []
@@ -36,7 +38,7 @@ def jacobian_fn(rng):
     yield holds("FN below the clamp: J = (sqrt(d)/eps) I", below, EXACT)
 
 
-def jacobian_mv(rng):
+def jacobian_mv(rng: np.random.Generator) -> Iterator[Row]:
     """J = (P - yy'/d)/sigma. 1 and y are orthogonal and P y = y, y'y = d, so J 1 = J y = 0 and J is 1/sigma on what is
     orthogonal to both: rank d - 2. With eps in the root sigma is sqrt(var + eps) and h'h < d, so that J h is
     (eps/sigma²) h/sigma: only 1 is left in the null space."""
@@ -62,7 +64,7 @@ def jacobian_mv(rng):
     yield holds("eps in the root: J h = (eps/sigma^2) h/sigma, not 0", along, EXACT)
 
 
-def jacobian_gn(rng):
+def jacobian_gn(rng: np.random.Generator) -> Iterator[Row]:
     """Groups share no statistic: between two of them J is 0, and a group's block is MV norm's of its numbers alone."""
     outside, inside, whole = [], [], []
     for _ in range(DRAWS):
@@ -85,7 +87,7 @@ def jacobian_gn(rng):
     yield control("MV over all channels: J between the groups, times sigma", whole, 0)
 
 
-def jacobian_affine(rng):
+def jacobian_affine(rng: np.random.Generator) -> Iterator[Row]:
     """Per-channel gain gamma and bias beta behind a norm with Jacobian J (symmetric) at each example: for z = gamma y +
     beta and dz = v, dx = J(gamma v); dgamma_c = sum v y and dbeta_c = sum v over places and examples of channel c."""
     inputs, gains, biases = [], [], []

@@ -11,6 +11,7 @@ inner norms did to the scale is seen: the paper's statement needs this condition
 may end an equality: where ReLUs are about to die, an example's last vector can be shorter than eps in one network only.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise, product
 
@@ -23,7 +24,7 @@ from minifl.models import CNN, MLP, Arrangement, ResNet, loss_and_grad
 from minifl.models.blocks import convolve, unit
 from minifl.paper.chains import difference
 from minifl.paper.equivalence import length_ratio
-from minifl.paper.theory_rows import apart, control, counterexample, holds, living, logits, only_first_bias
+from minifl.paper.theory_rows import Row, apart, control, counterexample, holds, living, logits, only_first_bias
 
 OUTPUT, GRADIENT, TRAINED = 1e-12, 1e-11, 1e-9   # in float64
 STEPS, RATE = 50, 0.01                           # the paper's rate
@@ -50,11 +51,11 @@ class WithoutInner(Arrangement):
 class Unnormalized(Arrangement):
     """The feature is the vector whose length the last norm takes: n is left out, and of n_MV = n s only s left."""
     @property
-    def last(self):
+    def last(self) -> str:
         return {"n": "identity", "mv": "s"}[super().last]
 
 
-def lemma_1(rng):
+def lemma_1(rng: np.random.Generator) -> Iterator[Row]:
     """rho(lambda t) = lambda rho(t) for all lambda > 0 if and only if rho has two straight halves that meet in 0.
 
     "If" is seen at once. "Only if": put t = 1 and t = -1: rho(lambda) = lambda rho(1), rho(-lambda) = lambda rho(-1),
@@ -78,14 +79,14 @@ def lemma_1(rng):
         yield control(f"{name}: rho(c t) against c rho(t), rho against the two lines", [scaled, lines])
 
 
-def proposition_1(rng):
+def proposition_1(rng: np.random.Generator) -> Iterator[Row]:
     """n after (or before) every activation = n at the last one only (top of this file)."""
     yield from _same(rng, SEQUENTIAL, "fn-all", "fn", "n everywhere = n last")
     yield from _below_the_clamp(rng, "fn-all", "fn")
     yield from _controls(rng, SEQUENTIAL, "fn-all", "fn")
 
 
-def proposition_2(rng):
+def proposition_2(rng: np.random.Generator) -> Iterator[Row]:
     """n_MV everywhere = s at the inner activations and n_MV at the last (top of this file)."""
     yield from _same(rng, SEQUENTIAL, "ln", "ln-reduced", "n_MV everywhere = s inside, n_MV last")
     yield from _below_the_clamp(rng, "ln", "ln-reduced")
@@ -99,7 +100,7 @@ def proposition_2(rng):
     yield control("without the s layers: output", values)
 
 
-def eps_in_the_root(rng):
+def eps_in_the_root(rng: np.random.Generator) -> Iterator[Row]:
     """Layer norm as code has it, y = (x - mean)/sqrt(v + eps), v the variance: Proposition 2 for directions only.
 
     Its factor 1/sqrt(v + eps) is positive, so the last norm of both networks sees vectors of the same direction; v is
@@ -133,13 +134,13 @@ def eps_in_the_root(rng):
     yield control("but the output itself (small weights)", difference(a, b))
 
 
-def resnet_fn(rng):
+def resnet_fn(rng: np.random.Generator) -> Iterator[Row]:
     """In a residual block shortcut and branch scale alike, so does their sum: Proposition 1 with blocks for layers."""
     yield from _same(rng, RESIDUAL, "fn-all", "fn", "n after every block = n at the end")
     yield from _controls(rng, RESIDUAL, "fn-all", "fn")
 
 
-def resnet_ln(rng):
+def resnet_ln(rng: np.random.Generator) -> Iterator[Row]:
     """The paper's eq. 10, n_MV at every activation, and its eq. 11, which keeps n_MV inside the branches and puts s in
     the place of the outer ones, are different networks.
 

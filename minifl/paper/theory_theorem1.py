@@ -4,14 +4,17 @@ The loss, the bounds (1) and (2), the ways in which it can fall and FN's floor a
 derivations. Here they are held against the package's own loss, networks in training and feature norm.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from minifl.backend import Array
 from minifl.layers import norm
 from minifl.layers.linear import linear
 from minifl.layers.loss import softmax_cross_entropy
 from minifl.models import MLP, Arrangement, loss_and_grad
 from minifl.paper.one_class import at_the_floor, bounds, escape, floor_with_fn, one_class_loss, one_margin
-from minifl.paper.theory_rows import control, counterexample, holds, living
+from minifl.paper.theory_rows import Row, control, counterexample, holds, living
 
 DRAWS = 4000
 ROUNDING = 1e-12
@@ -21,13 +24,13 @@ STEPS = 300
 MOST = 600.0         # of a product of lengths: exp(-600) is still a normal number
 
 
-def three(w, g):
+def three(w: Array, g: Array) -> Array:
     """What can escape: min_{c != k} ||w_c||, ||w_k||, min_i ||g_i||."""
     lengths = np.linalg.norm(w, axis=1)
     return np.array([lengths[1:].min(), lengths[0], np.linalg.norm(g, axis=1).min()])
 
 
-def theorem_1(rng):
+def theorem_1(rng: np.random.Generator) -> Iterator[Row]:
     """(1) and (2) in random draws, half of them near the minimum, and in training; f_k -> 0 by each of the three ways
     alone; and what does not suffice (`bounds`)."""
     loss, first, second, tight = [], [], [], []
@@ -98,7 +101,7 @@ def _in_training(rng):
     return max(excess), last
 
 
-def theorem_1_constant(rng):
+def theorem_1_constant(rng: np.random.Generator) -> Iterator[Row]:
     """If one margin (w_c - w_k).g does not fall, the loss stays above log 2, not log C as the paper's proof has it
     (`one_margin`)."""
     f = one_class_loss(*one_margin(10))
@@ -115,7 +118,7 @@ def theorem_1_constant(rng):
     yield holds(f"one margin >= 0 keeps f_k >= log 2, {DRAWS} draws: largest excess", excess, ROUNDING)
 
 
-def fn_floor(rng):
+def fn_floor(rng: np.random.Generator) -> Iterator[Row]:
     """With ||w_c|| <= R, FN keeps f_k above a floor > 0 that is reached (`at_the_floor`)."""
     excess, tight, below = [], [], []
     for draw in range(DRAWS):

@@ -1,5 +1,6 @@
 """What the theory says of training: scale invariance under FN, FedAvg with one local step; and attention."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -12,7 +13,7 @@ from minifl.gradcheck.networks import train
 from minifl.layers.attention import attention
 from minifl.models import Arrangement, ViT, loss_and_grad
 from minifl.paper.theory_norms import SEQUENTIAL
-from minifl.paper.theory_rows import apart, control, difference, holds, living, logits
+from minifl.paper.theory_rows import Row, apart, control, difference, holds, living, logits
 from minifl.runs.settings import settings_for
 
 EXACT = 1e-12     # relative, in float64
@@ -22,7 +23,7 @@ ROUNDS = 3
 RATE = 0.2
 
 
-def scale_invariance(rng):
+def scale_invariance(rng: np.random.Generator) -> Iterator[Row]:
     """Under FN the loss does not change when a layer is scaled: L(t U_j) = L(U_j) for t > 0, so d/dt at t = 1 gives
     <U_j, grad U_j> = 0. A step of SGD is then orthogonal to U_j, and by Pythagoras
         ||U_j+||² = ||U_j||² + lr² ||grad U_j||²
@@ -66,7 +67,7 @@ def scale_invariance(rng):
     yield control("plain: <U_j, grad U_j> over the logits' range", shares)
 
 
-def fedavg_one_step(rng):
+def fedavg_one_step(rng: np.random.Generator) -> Iterator[Row]:
     """FedAvg with E = 1 is one centralized step on the union batch, where all batches are of equal size.
 
     Client k sends w - lr grad F_k(w), F_k being the mean loss of its batch, and the mean of these over clients of equal
@@ -119,7 +120,7 @@ def _movements(data, norm, local_steps=1):
     return moved(CLIENTS), moved(1)
 
 
-def vit(rng):
+def vit(rng: np.random.Generator) -> Iterator[Row]:
     """Attention is not scale equivariant: softmax(q k'/sqrt(d)) v is linear in v, but twice the input gives scores four
     times as large, which sharpens the weights. So Propositions 1 and 2 do not speak of transformers, and in a ViT n
     after every sum is another network than n at the end.

@@ -14,24 +14,25 @@ only, so messages can be added up one by one: memory does not grow with the numb
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.declared import choices_of
 from minifl.models import loss_and_grad
+from minifl.models.network import Network
 
 SERVER_LR = {"above": 0, "help": "Learning rate of the server."}     # of every method that has one
 
 
 class Work(NamedTuple):
     """What K clients have at hand in one round."""
-    model: object
-    w: object        # (K, P) where their steps begin: the server's parameters (but for batch norms that stay local)
+    model: Network
+    w: Array         # (K, P) where their steps begin: the server's parameters (but for batch norms that stay local)
     server: dict     # name -> (P,): what the server sends along of its state, `broadcast`
     own: dict        # name -> (K, P): what the clients keep between rounds
-    counts: object   # (K, C) their training examples of each class
-    x: object        # (K, E, N, H, W, C) their batches
-    y: object        # (K, E, N)
-    active: object   # (K, E) whether a client does this step; those with fewer than E steps do the first ones
-    steps: object    # (K, 1) how many times lr*gradient their steps add up to; with momentum more than were done
+    counts: Array    # (K, C) their training examples of each class
+    x: Array         # (K, E, N, H, W, C) their batches
+    y: Array         # (K, E, N)
+    active: Array    # (K, E) whether a client does this step; those with fewer than E steps do the first ones
+    steps: Array     # (K, 1) how many times lr*gradient their steps add up to; with momentum more than were done
     lr: float        # of this round
     sizes: tuple = None    # of the batches of the E steps, the same for all K clients; None: N
     smoothing: float = 0.0     # of the labels
