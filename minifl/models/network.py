@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from minifl.errors import InputError
+from minifl.models.arrangement import Arrangement
 from minifl.models.norms import NORMS
 from minifl.params import Entry, Spec
 
@@ -33,6 +34,7 @@ class Network:
 
     branches, maps   whether it has residual branches; whether norms stand on maps somewhere
     """
+    arrangement: Arrangement
     plan: tuple
     forward: Callable
     backward: Callable
