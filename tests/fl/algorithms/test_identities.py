@@ -1,4 +1,5 @@
-"""What the methods must be equal to; to the bit where only multiplications by 1 and additions of 0 differ."""
+"""What the methods must be equal to; to the bit where only multiplications by 1 and additions of 0 differ. What holds of one
+method alone is in its own file."""
 
 import sys
 from functools import cache
@@ -7,120 +8,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 
-from small_problem import CLASSES, COUNTS, SHAPE, network, problem, run, settings_of   # noqa: E402
+from of_methods import each                                                      # noqa: E402
+from small_problem import (COUNTS, MOMENTUM, PARTIAL, batch, difference, final, network, problem, run,   # noqa: E402
+                           settings_of)
 
-from minifl.data.dataset import make_dataset                                            # noqa: E402
-from minifl.data.partition import Partition                                             # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS                                             # noqa: E402
-from minifl.fl.batches import local_batches                                             # noqa: E402
-from minifl.fl.client import local_work                                                 # noqa: E402
-from minifl.models import loss_and_grad                                                 # noqa: E402
-
-MOMENTUM = {"momentum": 0.6, "weight_decay": 0.02}
-PARTIAL = {"clients_per_round": 3, "dropout_rate": 0.3, "local_epochs": 1, "seed": 2} | MOMENTUM
-ALL_EQUAL = np.array([[2, 2, 2, 2], [1, 1, 1, 1], [4, 4, 4, 4]])   # each client has as much of every class
+from minifl.data.dataset import make_dataset                                     # noqa: E402
+from minifl.fl.algorithms import ALGORITHMS                                      # noqa: E402
+from minifl.fl.client import local_work                                          # noqa: E402
+from minifl.models import loss_and_grad                                          # noqa: E402
 
 
-def final(algorithm, counts=COUNTS, **options):
-    """w after the last round."""
-    return run(settings_of(algorithm, **options), network(), *problem(counts))[-1][0].w
-
-
-def difference(a, b):
-    return np.abs(a - b).max()
-
-
-# --- to FedAvg ---------------------------------------------------------------------------------------------
+# --- to FedAvg and to SGD, as the methods' files say -------------------------------------------------------
 
 @pytest.mark.parametrize("options", [{}, MOMENTUM, PARTIAL], ids=["plain", "momentum", "partial"])
-@pytest.mark.parametrize("algorithm, neutral, other", [
-    ("fedprox", {"mu": 0}, {"mu": 0.1}),
-    ("fedrs", {"fedrs_alpha": 1}, {"fedrs_alpha": 0.9}),
-    ("fedavgm", {"beta1": 0, "server_lr": 1}, {"beta1": 0.1, "server_lr": 1}),
-])
-def test_is_fedavg_to_the_bit(algorithm, neutral, other, options):
-    fedavg = final("fedavg", **options)
+@pytest.mark.parametrize("algorithm, pair", each("FEDAVG"))
+def test_is_fedavg_to_the_bit(algorithm, pair, options):
+    (neutral, other), fedavg = pair, final("fedavg", **options)
     assert final(algorithm, **options | neutral).tobytes() == fedavg.tobytes()
     assert difference(final(algorithm, **options | other), fedavg) > 1e-5
 
 
-@pytest.mark.parametrize("options", [{}, MOMENTUM], ids=["plain", "momentum"])
-def test_fedlc_with_equal_counts_is_fedavg(options):
-    fedavg = final("fedavg", ALL_EQUAL, **options)
-    for tau in (0.5, 3):
-        assert difference(final("fedlc", ALL_EQUAL, fedlc_tau=tau, **options), fedavg) < 1e-12
-    assert difference(final("fedlc", **options), final("fedavg", **options)) > 1e-3
-
-
-@pytest.mark.parametrize("options", [{}, MOMENTUM], ids=["plain", "momentum"])
-def test_fednova_with_equal_steps_is_fedavg_and_else_not(options):
-    assert difference(final("fednova", **options), final("fedavg", **options)) < 1e-12
-    unequal = {"local_epochs": 1} | options
-    assert difference(final("fednova", **unequal), final("fedavg", **unequal)) > 1e-3
-
-
-def one_image(clients, examples):
-    """Clients whose examples are all copies of one image, so that their updates agree to the bit."""
-    image = np.random.default_rng(4).integers(0, 256, SHAPE, dtype=np.uint8)
-    images, labels = np.stack([image] * examples * clients), np.full(examples * clients, 2)
-    data = make_dataset("one", images, labels, images, labels, "abcd", "one image")
-    counts = np.zeros((clients, CLASSES), np.int64)
-    counts[:, 2] = examples
-    parts = list(np.arange(len(images)).reshape(clients, examples))
-    return data, Partition(counts, counts, parts, parts)
-
-
-def test_fedexp_with_aligned_updates_is_fedavg_to_the_bit():
-    fedexp, fedavg = (run(settings_of(name, augment="none"), network(), *one_image(3, 2))[-1][0].w
-                      for name in ("fedexp", "fedavg"))
-    assert fedexp.tobytes() == fedavg.tobytes()
-    assert difference(fedexp, network().spec.init(3)) > 0.01
-
-
-def test_fedexp_goes_farther_the_same_way_where_updates_differ():
-    w = network().spec.init(3)
-    step, fedavg = (final(name, rounds=1) - w for name in ("fedexp", "fedavg"))
-    eta = np.linalg.norm(step) / np.linalg.norm(fedavg)
-    assert eta > 1.05
-    np.testing.assert_allclose(step, eta * fedavg, rtol=0, atol=1e-14)
-    floored = final("fedexp", rounds=1, fedexp_epsilon=1e3)     # makes the ratio small
-    assert floored.tobytes() == final("fedavg", rounds=1).tobytes()
-
-
-@pytest.mark.parametrize("algorithm, options", [
-    ("scaffold", {}), ("scaffold", {"scaffold_option": "I"}), ("fedprox", {"mu": 0.5}), ("fednova", {})])
+@pytest.mark.parametrize("algorithm, options", each("ONE_STEP"))
 def test_with_one_local_step_it_is_fedavg(algorithm, options):
     """One step starts at w: no drift yet. For SCAFFOLD as sum_k p_k (c - c_k) = 0, whatever the sizes."""
     common = {"local_steps": 1, "rounds": 8, "weight_decay": 0.01}
     assert difference(final(algorithm, **common, **options), final("fedavg", **common)) < 1e-12
 
 
-# --- to centralized training -------------------------------------------------------------------------------
-
-def test_one_local_step_of_equal_clients_is_one_step_on_the_union():
-    counts = [[3, 2, 1, 0], [0, 0, 0, 6], [1, 2, 3, 0]]
-    data, partition = problem(counts)
-    model, w = network(), network().spec.init(3)
-    settings = settings_of("fedavg", local_steps=1)
-    for t, (state, _) in enumerate(run(settings, model, data, partition)):
-        batches = [batch(settings, data, partition, t, k) for k in range(3)]
-        x, y = (np.concatenate([b[i][0] for b in batches])[None] for i in (0, 1))
-        assert x.shape[:2] == (1, 12)
-        w = w - 0.1 * loss_and_grad(model, w[None], x, y)[1][0]
-        np.testing.assert_allclose(state.w, w, rtol=0, atol=1e-12)
-
-
-def batch(settings, data, partition, t, k):
-    return local_batches(data.x_train, data.y_train, partition.train[k], settings.seed, t, k, batch_size=4,
-                         steps=settings.local_steps, augment="crop-flip", dtype=float)
-
-
 @pytest.mark.parametrize("momentum, weight_decay", [(0, 0), (0.6, 0.02)])
-@pytest.mark.parametrize("algorithm, options", [
-    ("fedavg", {}), ("fedprox", {"mu": 0}), ("scaffold", {}), ("scaffold", {"scaffold_option": "I"}),
-    ("fednova", {}), ("fedavgm", {"beta1": 0}), ("fedexp", {}), ("fedrs", {}), ("fedlc", {})])
+@pytest.mark.parametrize("algorithm, options", each("SGD"))
 def test_one_client_is_plain_sgd(algorithm, options, momentum, weight_decay):
     data, partition = problem([[3, 3, 3, 3]])
     model, w = network(), network().spec.init(3)
@@ -234,3 +152,13 @@ def test_renaming_the_classes_renames_the_rows_of_the_classifier_and_nothing_els
     for (ours, _), (theirs, _) in zip(a, b):
         np.testing.assert_allclose(theirs.w, rename(ours.w), rtol=0, atol=1e-11)
     assert difference(ours.w, w) > 1e-3
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_starts_in_float32_stays_float32(name):
+    """Controls and moments in float64 would double the memory, and the clients' work with them."""
+    model = network()
+    w = model.spec.init(3).astype(np.float32)
+    for state, _ in run(settings_of(name, rounds=2, clients_per_round=3), model, *problem(), w=w):
+        arrays = [state.w, *state.server.values(), *(a for kept in state.own.values() for a in kept.values())]
+        assert {array.dtype for array in arrays} == {np.dtype(np.float32)}

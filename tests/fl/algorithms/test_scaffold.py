@@ -8,10 +8,12 @@ from unittest import mock
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 
-from plain_methods import weighted_mean                        # noqa: E402
-from small_problem import network, problem, run, settings_of   # noqa: E402
+from by_hand import FIRST, SECOND, a_round, begin, close       # noqa: E402
+from declared_values import POSITIVE                           # noqa: E402
+from plain import Plain, average, cross_entropy, weighted_mean   # noqa: E402
+from small_problem import PARTIAL, network, problem, run, settings_of   # noqa: E402
 
 from minifl.data.dataset import make_dataset                   # noqa: E402
 from minifl.data.partition import Partition                    # noqa: E402
@@ -21,6 +23,38 @@ from minifl.fl.local import local_sgd                          # noqa: E402
 from minifl.fl.rounds import State, federated_rounds           # noqa: E402
 from minifl.models import loss_and_grad                        # noqa: E402
 from minifl.params import Entry, Spec                          # noqa: E402
+
+DECLARED = {"scaffold_option": ("II", (("I", "II"), ("", "III", 1))), "server_lr": (1.0, POSITIVE)}
+HARD, I = {"server_lr": 0.8}, {"scaffold_option": "I"}
+TRAJECTORIES = {"I": ("easy", I, "none"), "hard, I": ("hard", I, "fn"), "alike, I": ("alike", I, "fn"),
+                "clipped": ("clipped", HARD, "fn")}
+ONE_STEP = SGD = [{}, I]
+
+
+class Oracle(Plain):
+
+    def first_state(self, settings, size):
+        return {"control": np.zeros(size)}
+
+    def correction(self, settings, theta, w, state, own):
+        return state["control"] - own.get("control", 0)
+
+    def kept(self, settings, model, w, answer, state, own):
+        if settings.scaffold_option == "I":
+            return {"control": sum(cross_entropy(settings, model, w, x, y)[1] for x, y in answer.batches) / len(answer.batches)}
+        return {"control": weighted_mean(answer.gradients, settings.momentum)}
+
+    def server(self, settings, model, w, state, answers, lr, own, new, total):
+        control = state["control"]
+        for answer in answers:
+            before = own.get(answer.client, {}).get("control", 0)
+            control = control + answer.weight / total * (new[answer.client]["control"] - before)
+        return w + settings.server_lr * (average(answers) - w), {"control": control}
+
+
+def TERM(method, work, theta):
+    return ((work.server["control"] - work.own["control"]) * theta).sum(axis=1)
+
 
 PARTICIPATION = {
     "full": {},
@@ -98,6 +132,40 @@ def gradients(settings, model, data, partition, state, k, steps):
     along = [loss_and_grad(model, theta[None], x, y)[1][0] + settings.weight_decay * theta
              for theta, x, y in seen]
     return at_w, along
+
+
+def test_by_hand():
+    """2 steps of lr 0.5, so that E lr = 1; a third client with the other 4 of 8 examples does not answer."""
+    method = Scaffold()
+    one = a_round(method, begin(method), FIRST, total=8, steps=(2, 2), lr=0.5)
+    close(one.w, [3, 1])
+    close(one.own["control"], [(-2, 0), (-2, 4)])          # 0 - 0 - update/1
+    close(one.state["control"], [-1, 0.5])                 # 0 + 3/8 (-2, 0) + 1/8 (-2, 4)
+    two = a_round(method, one, SECOND, total=8, steps=(2, 2), lr=0.5)
+    close(two.w, [4, 3])
+    close(two.own["control"], [(-1, -2.5),                 # (-2, 0) - (-1, 0.5) - (0, 2)
+                               (-5, 1.5)])                 # (-2, 4) - (-1, 0.5) - (4, 2)
+    # changes (-1, -2.5) - (-2, 0) = (1, -2.5) and (-5, 1.5) - (-2, 4) = (-3, -2.5);
+    # c = (-1, 0.5) + 3/8 (1, -2.5) + 1/8 (-3, -2.5) = (-1, 0.5) + (0, -1.25)
+    close(two.state["control"], [-1, -0.75])
+    close(np.array([3, 1]) / 8 @ two.own["control"], [-1, -0.75])    # the third control is 0
+
+
+def test_by_hand_with_unequal_steps_and_server_lr():
+    method = Scaffold(server_lr=0.5)
+    one = a_round(method, begin(method), FIRST, steps=(2, 4), lr=0.5)
+    close(one.w, [2, 1.5])                                 # (1, 2) + 0.5 (2, -1): server_lr moves w only
+    close(one.own["control"], [(-2, 0), (-1, 2)])          # -(2, 0)/(2*0.5),  -(2, -4)/(4*0.5)
+    close(one.state["control"], [-1.75, 0.5])              # 3/4 (-2, 0) + 1/4 (-1, 2)
+
+
+def test_with_uniform_weights_the_controls_are_the_algorithms_own():
+    """Karimireddy et al., Algorithm 1, line 17: c is the plain mean of all N controls, whoever took part, sizes unequal."""
+    settings = settings_of("scaffold", client_weights="uniform", **PARTIAL)
+    for state, _ in run(settings, network(), *problem()):
+        total = sum(kept["control"] for kept in state.own.values())
+        np.testing.assert_allclose(total / 5, state.server["control"], rtol=0, atol=1e-13)
+    assert np.abs(state.server["control"]).max() > 1e-3
 
 
 # --- a convex problem: F_k(theta) = mean_n a_n/2 ||theta - x_n||^2 over client k's images, a_n by label -----
