@@ -18,6 +18,7 @@ from minifl.data.known import DATASETS
 from minifl.data.partition import SETTINGS
 from minifl.data.registry import load
 from minifl.data.splits import OPTIONS, asked_for, told
+from minifl.declared import choices_of
 from minifl.fl.algorithms import ALGORITHMS
 from minifl.gradcheck.mutants import MUTANTS
 from minifl.models import MODELS, build
@@ -113,16 +114,17 @@ def test_sweep_command(tmp_path, data_dir):
     assert "12 runs in runs/first-sweep" in result.stdout and result.stdout.count("| cifar10") == 4
 
 
-def test_table_of_methods():
-    """Each method has a row; the files and tests that it names exist."""
-    rows = [line.split("|") for line in README.splitlines() if line.startswith(("| `fed", "| `scaff"))]
-    assert [row[1].strip(" `") for row in rows] == list(ALGORITHMS)
-    for row in rows:
-        assert all((ROOT / "minifl/fl/algorithms" / file).exists() for file in re.findall(r"`(\w+\.py)`", row[3]))
-        tests = re.findall(r"`(\w+\.py)::(\w+)`", row[4])
-        assert tests
-        for file, test in tests:
-            assert f"\ndef {test}(" in (ROOT / "tests/fl/algorithms" / file).read_text()
+def methods_table():
+    """A line for each method: what its file says it is, its hyperparameters with defaults, its tests."""
+    rows = [("`--algorithm`", "method", "options", "tests")]
+    for name, method in ALGORITHMS.items():
+        said = " ".join(sys.modules[method.__module__].__doc__.split("\n\n")[0].split())
+        said = re.sub(', "[^"]*"', "", said)        # the paper's title
+        options = ", ".join(f"`{choice.option} {choice.default}`" for choice in choices_of(method).values())
+        tests = ROOT / f"tests/fl/algorithms/test_{name}.py"
+        assert tests.exists()
+        rows.append((f"`{name}`", said, options or "-", f"[`{tests.name}`]({tests.relative_to(ROOT)})"))
+    return summary.markdown(rows) + "\n"
 
 
 def models_table():
@@ -212,8 +214,8 @@ def user_layer():
     return f"```\n{said.strip()}\n```\n"
 
 
-MADE = {"models": models_table, "norms": norms_table, "settings": settings_table, "data sets": datasets_table,
-        "checkers": checkers_table, "false alarms": false_alarms_table,
+MADE = {"methods": methods_table, "models": models_table, "norms": norms_table, "settings": settings_table,
+        "data sets": datasets_table, "checkers": checkers_table, "false alarms": false_alarms_table,
         "trials": trials_table, "assignments": assignments_table, "user layer": user_layer}
 RUNS = {     # tables with a line for each run
     "headline": [f"paper/cifar10-cnn-oneclass-fedavg-{norm}-rounds400-seed0" for norm in ("none", "fn", "ln")],
@@ -233,9 +235,7 @@ REPRODUCED = {   # what `reproduce` prints: study, --rounds, --seeds, --only
 }
 CLOSEUPS = {file.stem: file for file in sorted(PAPER.glob("figure[23]-*.json"))}
 TABLES = ({f"compare: {name}" for name in (*RUNS, *STUDIES)} | {f"paper: {name}" for name in (*REPRODUCED, *CLOSEUPS)} |
-          {"models", "norms", "settings", "data sets", "claims", "learning rates", "checkers", "false alarms", "trials",
-           "assignments", "user layer"} |
-          bench.TABLES.keys())
+          MADE.keys() | {"claims", "learning rates"} | bench.TABLES.keys())
 BLOCK = re.compile(r"(?<=<!-- )(?!end)([\w:.+ -]+)( -->\n)(.*?)(?=<!-- end -->)", re.S)
 
 

@@ -53,7 +53,7 @@ def run(cli, small):
         forget()
         new = arguments[0] in ("train", "sweep") and "--resume" not in arguments
         own_data = "--data" in arguments
-        found = cli(*arguments, *(small[2 * own_data:] + SMALL if new else ()))
+        found = cli(arguments[0], *(small[2 * own_data:] + SMALL if new else ()), *arguments[1:])
         assert found[0] == code, found[2]
         return found[1] if code == 0 else found[2]
     return call

@@ -36,6 +36,27 @@ def own_of(folder):
     return json.loads((Path(folder) / "config.json").read_text())["own"]
 
 
+def test_feddyn_as_a_file_gives_the_bits_of_ours_in_train_resume_sweep_and_replay(run, data_dir):
+    ours, mine = ("--algorithm", "feddyn", "--feddyn-alpha", "0.3"), ("--algorithm", NAMED, "--alpha", "0.3")
+    run("train", *ours, "--out", "ours")
+    said = run("train", *mine, "--out", "mine")
+    assert f"eval mine --data-dir {data_dir} --algorithm {NAMED}" in said
+    assert bits("mine") == bits("ours")
+    assert own_of("mine") == {"algorithm": {"text": NAMED, "file": str(FEDDYN), "name": "FedDyn", "sha256": own._hash(FEDDYN)}}
+    run("train", *ours, "--out", "longer", "--rounds", "5")
+    run("train", "--resume", "mine", *mine, "--rounds", "5", "--data-dir", data_dir, "--device", "cpu")
+    assert bits("mine") == bits("longer")
+    for command, said in (("replay", "every bit of its model are the same"), ("eval", "Test accuracy")):
+        assert said in run(command, "mine", "--algorithm", NAMED, "--data-dir", data_dir)
+    grid = ("sweep", "--algorithm", f"fedavg,{NAMED}", "--alpha", "0.1,0.3", "--jobs", "2", "--out", "grid")
+    assert run(*grid).count(NAMED) == 2
+    assert {path.name for path in Path("grid").iterdir()} == {"fedavg-none-oneclass-seed0", *(
+        f"feddyn.FedDyn-none-oneclass-alpha{alpha}-seed0" for alpha in (0.1, 0.3))}
+    run("train", *ours, "--out", "again")
+    assert bits("grid/feddyn.FedDyn-none-oneclass-alpha0.3-seed0") == bits("again")
+    assert "3 of them complete" in run(*grid)
+
+
 def test_its_hyperparameters_are_options_of_that_command_line(run, cli):
     Path("mine.py").write_text(METHOD)
     said = run("train", "--algorithm", "mine.py:Mine", "--help")

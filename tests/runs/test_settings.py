@@ -18,15 +18,13 @@ from minifl.runs.settings import (EITHER, LR_SCHEDULES, MAX_WIDTH, TABLE, Settin
 COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps", "local_epochs",
           "clients_per_round", "lr_step_rounds", "batch_size", "patch_size", "local_eval_clients")
 FROM_ZERO = ("min_size", "seed", "data_seed", "local_eval_every")
-POSITIVE = ("lr", "width", "dirichlet_alpha", "server_lr", "server_tau", "clip_norm")
-NOT_NEGATIVE = ("mu", "decorr_weight", "fedlc_tau", "server_v0", "spreadout_lr", "fedexp_epsilon", "weight_decay",
-                "feature_noise")
-BELOW_ONE = ("momentum", "beta1", "beta2", "label_smoothing")
-SHARES = ("participation", "lr_decay", "hinge_margin")
-PROBABILITIES = ("dropout_rate", "fedrs_alpha")
+POSITIVE = ("lr", "width", "dirichlet_alpha", "clip_norm")
+NOT_NEGATIVE = ("weight_decay", "feature_noise")
+BELOW_ONE = ("momentum", "label_smoothing")
+SHARES = ("participation", "lr_decay")
+PROBABILITIES = ("dropout_rate",)
 CHOICES = ("model", "norm", "norm_position", "norm_affine", "bias", "activation", "setting", "algorithm",
-           "lr_schedule", "scaffold_option", "augment", "head", "bn_stats", "vit_token", "decorr_form", "last_batch",
-           "client_weights")
+           "lr_schedule", "augment", "head", "bn_stats", "vit_token", "last_batch", "client_weights")
 NO_NUMBER = (math.nan, math.inf, -math.inf, 10**400, True, False, "0.1", [0.1])
 
 BAD = {
@@ -38,7 +36,6 @@ BAD = {
     **dict.fromkeys(SHARES, (0, 0.0, -0.1, 1.0001, 2, *NO_NUMBER)),
     **dict.fromkeys(PROBABILITIES, (-0.1, 1.0001, 2, *NO_NUMBER)),
     "init_from": ("", "runs/first", "0" * 63, "0" * 65, "G" * 64, 1, True, ["0" * 64]),
-    "spreadout_margin": (0, 0.0, -0.1, 2.0001, 3, *NO_NUMBER),
     **dict.fromkeys(CHOICES, ("", "nonsense", "None", 1, True, ["none"], {"cnn": 1})),
     **dict.fromkeys(("by_domain", "standardize_weights", "diagnose"), (0, 1, "true", "no", [])),
 }
@@ -53,7 +50,8 @@ def chosen_for(name, value):
 
 
 def test_every_field_has_bad_values():
-    assert set(BAD) | {"data"} == choices().keys()
+    """Those of hyperparameters are in the methods' test files."""
+    assert set(BAD) | {"data"} == choices().keys() - hyperparameters().keys()
 
 
 @pytest.mark.parametrize("name, value", [(name, value) for name, values in BAD.items() for value in values])
@@ -74,9 +72,8 @@ def test_bad_values_name_the_option_the_value_and_what_is_valid(name, value):
     *((name, value) for name in BELOW_ONE for value in (0, 0.0, 0.5, 1 - 1e-16)),
     *((name, value) for name in SHARES for value in (1, 1.0, 0.5, 1e-300)),
     *((name, value) for name in PROBABILITIES for value in (0, 0.0, 0.5, 1, 1.0)),
-    *(("spreadout_margin", value) for value in (1e-300, 1, 2, 2.0)),
     *(("algorithm", value) for value in ALGORITHMS), *(("lr_schedule", value) for value in LR_SCHEDULES),
-    ("scaffold_option", "I"), ("scaffold_option", "II"), ("decorr_form", "released"), ("client_weights", "uniform"),
+    ("client_weights", "uniform"),
     ("setting", "dirichlet-balanced"), ("last_batch", "full"),
     *(("augment", value) for value in AUGMENTATIONS), ("by_domain", True), ("by_domain", False),
     ("setting", TABLE), ("setting", "paper-dir0.1"), ("setting", "disjoint"), ("norm", "ln-reduced"),
@@ -100,53 +97,6 @@ def test_what_always_has_a_value_cannot_be_none(name):
     with pytest.raises(InputError, match="None"):
         Settings(**values | {name: None})
     assert settings_for("cifar10", {name: None}) == settings_for("cifar10", {})
-
-
-# The paper's set-up, each method's own values; where the paper does not run a method or does not say, those of its source
-DEFAULTS_OF_METHODS = {
-    "fedavg": {},
-    "fedprox": {"mu": 0.01},
-    "scaffold": {"scaffold_option": "II", "server_lr": 1.0},
-    "feddecorr": {"decorr_weight": 0.5, "decorr_form": "published"},
-    "fedlc": {"fedlc_tau": 1.0},
-    "fedrs": {"fedrs_alpha": 0.5},
-    "fedyogi": {"server_lr": 0.01, "beta1": 0.9, "beta2": 0.99, "server_tau": 1e-3, "server_v0": 1e-6},
-    "fedadam": {"server_lr": 0.01, "beta1": 0.9, "beta2": 0.99, "server_tau": 1e-3, "server_v0": 1e-6},
-    "fedadagrad": {"server_lr": 0.01, "beta1": 0.0, "server_tau": 1e-3, "server_v0": 1e-6},
-    "fedavgm": {"server_lr": 1.0, "beta1": 0.9},
-    "fednova": {},
-    "fedaws": {"hinge_margin": 0.9, "spreadout_margin": 1.0, "spreadout_lr": 0.1},
-    "fedexp": {"fedexp_epsilon": 1e-3},
-}
-every_method = pytest.mark.parametrize("algorithm", ALGORITHMS)
-
-
-def test_the_methods_are_known():
-    assert list(DEFAULTS_OF_METHODS) == list(ALGORITHMS)
-    assert set(hyperparameters()) == {name for values in DEFAULTS_OF_METHODS.values() for name in values}
-    assert set(hyperparameters()) <= choices().keys()
-
-
-@every_method
-def test_defaults_of_a_method_are_filled_in_and_reach_it(algorithm):
-    s = settings_for("cifar10", {"algorithm": algorithm})
-    expected = DEFAULTS_OF_METHODS[algorithm]
-    assert {name: getattr(s, name) for name in hyperparameters() if getattr(s, name) is not None} == expected
-    method = s.method()
-    assert type(method) is ALGORITHMS[algorithm] and asdict(method) == expected
-    for name, value in expected.items():
-        other = {"II": "I", "published": "released"}.get(value, 0.125)
-        assert getattr(settings_for("cifar10", {"algorithm": algorithm, name: other}).method(), name) == other
-
-
-@every_method
-def test_hyperparameters_of_other_methods_are_refused_with_those_that_have_them(algorithm):
-    for name in hyperparameters().keys() - DEFAULTS_OF_METHODS[algorithm].keys():
-        theirs = [other for other, values in DEFAULTS_OF_METHODS.items() if name in values]
-        with pytest.raises(InputError) as error:
-            settings_for("cifar10", {"algorithm": algorithm, name: DEFAULTS_OF_METHODS[theirs[0]][name]})
-        assert str(error.value).startswith(
-            f"--{name.replace('_', '-')} belongs to --algorithm {', '.join(theirs)}; with {algorithm} it has no effect")
 
 
 @pytest.mark.parametrize("first, second, default", [("local_steps", "local_epochs", 10),
@@ -234,15 +184,6 @@ def test_a_users_own_set():
     assert s.data == "my flowers" and {name: getattr(s, name) for name in OTHERS} == OTHERS
     for classes in (2, 10, 300):        # however many classes it has, its default partition exists
         label_counts(s.setting, np.full(classes, 100), s.num_clients, 0, **s.partition_options())
-
-
-@every_method
-@pytest.mark.parametrize("chosen", [{}, {"norm": "gn", "lr": 0.1, "local_epochs": 3, "clients_per_round": 2}])
-def test_settings_survive_json(algorithm, chosen):
-    s = settings_for("embedded", chosen | {"algorithm": algorithm})
-    values = json.loads(json.dumps(asdict(s), allow_nan=False))
-    assert Settings(**values) == s == settings_for("embedded", values)
-    assert settings_for("embedded", {name: value for name, value in values.items() if value is not None}) == s
 
 
 def test_the_network_is_the_one_that_was_asked_for():

@@ -13,6 +13,7 @@ from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.fl.algorithms.fedavgm import FedAvgM
 from minifl.fl.algorithms.fedaws import FedAwS
 from minifl.fl.algorithms.feddecorr import FedDecorr
+from minifl.fl.algorithms.feddyn import FedDyn
 from minifl.fl.algorithms.fedexp import FedExP
 from minifl.fl.algorithms.fedlc import FedLC
 from minifl.fl.algorithms.fednova import FedNova
@@ -35,6 +36,7 @@ ALGORITHMS = {
     "fednova": FedNova,
     "fedaws": FedAwS,
     "fedexp": FedExP,
+    "feddyn": FedDyn,
 }
 
 

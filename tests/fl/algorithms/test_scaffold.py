@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -11,24 +10,22 @@ import pytest
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 
 from by_hand import FIRST, SECOND, a_round, begin, close       # noqa: E402
+from convex import QUADRATIC, SIZES, convex_settings           # noqa: E402
 from declared_values import POSITIVE                           # noqa: E402
 from plain import Plain, average, cross_entropy, weighted_mean   # noqa: E402
 from small_problem import PARTIAL, network, problem, run, settings_of   # noqa: E402
 
-from minifl.data.dataset import make_dataset                   # noqa: E402
-from minifl.data.partition import Partition                    # noqa: E402
 from minifl.fl.algorithms.scaffold import Scaffold             # noqa: E402
 from minifl.fl.client import local_work                        # noqa: E402
 from minifl.fl.local import local_sgd                          # noqa: E402
 from minifl.fl.rounds import State, federated_rounds           # noqa: E402
 from minifl.models import loss_and_grad                        # noqa: E402
-from minifl.params import Entry, Spec                          # noqa: E402
 
 DECLARED = {"scaffold_option": ("II", (("I", "II"), ("", "III", 1))), "server_lr": (1.0, POSITIVE)}
-HARD, I = {"server_lr": 0.8}, {"scaffold_option": "I"}
-TRAJECTORIES = {"I": ("easy", I, "none"), "hard, I": ("hard", I, "fn"), "alike, I": ("alike", I, "fn"),
-                "clipped": ("clipped", HARD, "fn")}
-ONE_STEP = SGD = [{}, I]
+HARD, FIRST_OPTION = {"server_lr": 0.8}, {"scaffold_option": "I"}
+TRAJECTORIES = {"I": ("easy", FIRST_OPTION, "none"), "hard, I": ("hard", FIRST_OPTION, "fn"),
+                "alike, I": ("alike", FIRST_OPTION, "fn"), "clipped": ("clipped", HARD, "fn")}
+ONE_STEP = SGD = [{}, FIRST_OPTION]
 
 
 class Oracle(Plain):
@@ -168,44 +165,7 @@ def test_with_uniform_weights_the_controls_are_the_algorithms_own():
     assert np.abs(state.server["control"]).max() > 1e-3
 
 
-# --- a convex problem: F_k(theta) = mean_n a_n/2 ||theta - x_n||^2 over client k's images, a_n by label -----
-
-SIZES = (1, 2, 4)
-CURVATURES = np.array([1.0, 0.6, 2.0, 0.5])
-LABELS = np.array([0, 1, 2, 3, 3, 1, 2])
-QUADRATIC = SimpleNamespace(spec=Spec((Entry("theta", (3,)),)), statistics=Spec(()), num_classes=4,
-                            forward=lambda p, x: (np.zeros((*x.shape[:2], 4)), None))
-
-
-def quadratic(model, theta, x, y):
-    """In place of loss_and_grad."""
-    a, gap = CURVATURES[y][:, :, None], theta[:, None] - x.reshape(*x.shape[:2], -1)
-    return (a * gap * gap).sum(axis=2).mean(axis=1) / 2, (a * gap).mean(axis=1), theta[:, :0]
-
-
-@pytest.fixture
-def convex(monkeypatch):
-    """The problem, the minimum of sum_k n_k/n F_k, all F_k's gradients there, the minimum of sum_k F_k/N."""
-    for module in ("fedavg", "scaffold"):
-        monkeypatch.setattr(f"minifl.fl.algorithms.{module}.loss_and_grad", quadratic)
-    images = np.random.default_rng(8).integers(0, 256, (7, 1, 1, 3), dtype=np.uint8)
-    data = make_dataset("points", images, LABELS, images, LABELS, "abcd", "seven points")
-    train = np.split(np.arange(7), np.cumsum(SIZES)[:-1])
-    counts = np.array([np.bincount(LABELS[part], minlength=4) for part in train])
-    points, a = images.reshape(7, 3) / 255, CURVATURES[LABELS][:, None]
-    minimum = (a * points).sum(axis=0) / a.sum()
-    slopes = np.array([(a[part] * (minimum - points[part])).mean(axis=0) for part in train])
-    assert np.abs(np.array(SIZES) @ slopes).max() < 1e-14 and np.abs(slopes).max() > 0.1
-    unweighted = (sum((a[part] * points[part]).mean(axis=0) for part in train)
-                  / sum(a[part].mean(axis=0) for part in train))
-    return SimpleNamespace(problem=(data, Partition(counts, counts, train, train)), minimum=minimum,
-                           slopes=slopes, unweighted=unweighted)
-
-
-def convex_settings(algorithm, **options):
-    """A batch of 4 holds each client's examples equally often: gradients are exact."""
-    return settings_of(algorithm, augment="none", batch_size=4, local_steps=5, lr=0.2, **options)
-
+# --- on a convex problem (convex.py) ----------------------------------------------------------------------
 
 @pytest.mark.parametrize("options", [{}, {"scaffold_option": "I"}, {"momentum": 0.5}])
 def test_with_exact_controls_the_minimum_is_a_fixed_point(convex, options):
