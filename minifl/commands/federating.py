@@ -118,7 +118,7 @@ def _run(settings, dataset, partition, config, out, data_dir, workers):
     except federate.Failed as error:
         click.echo(f"Failed: {error}\nThe record up to here is in {out}. {going_on}", err=True)
         sys.exit(1)
-    end = record.read_end(out)
+    end = record.read_end(out) or {}
     if end["status"] != "finished":
         again = "" if end["status"] in record.COMPLETE else f" {going_on}"
         click.echo(f"{end['status'].capitalize()}: {end['message']}. The record is in {out}.{again}", err=True)

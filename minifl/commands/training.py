@@ -87,7 +87,7 @@ def train_command(data_dir, table_file, config_file, init_file, device, precisio
     except Diverged as error:
         click.echo(f"Diverged: {error}. The record is in {out}.", err=True)
         sys.exit(1)
-    show_result(record.read_end(out)["last_evaluation"], dataset)
+    show_result((record.read_end(out) or {})["last_evaluation"], dataset)
     click.echo(f"Record: {out}. Test it again: python cli.py eval {pasteable(out, data_dir, settings)}")
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minifl.backend import get_xp, to_host
+from minifl.backend import Array, get_xp, to_host
 from minifl.fl import statistics
 from minifl.fl.client import Diverged, local_work
 from minifl.fl.diagnostics import MOST_CLIENTS, Ended, diagnose
@@ -36,17 +36,17 @@ class Reply(NamedTuple):
     message: dict      # name -> (...,): what the method's server step takes the mean of
     loss: float        # mean over its local steps
     kept: dict         # name -> (...,): what it keeps until its next round
-    tested: tuple = None    # accuracies of its own model on all test examples and on its own, where they are due
+    tested: tuple | None = None    # accuracies of its own model on all test examples and on its own, where they are due
     ended: object = None    # Ended, where the round is diagnosed
 
 
 class State(NamedTuple):
     """All that a run carries from one round to the next. Its arrays are never written to."""
     round: int     # rounds done
-    w: object      # (P,) the server's parameters
+    w: Array       # (P,) the server's parameters
     server: dict   # name -> (P,): what else the method keeps at the server, e.g. moments
     own: dict      # client -> name -> (...,): what the clients keep; clients that never took part are not in it
-    statistics: object = np.zeros(0)   # (S,) the server's running statistics of batch norm
+    statistics: Array = np.zeros(0)   # (S,) the server's running statistics of batch norm
 
 
 def start(algorithm, w, statistics=None):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import minifl
 from minifl.atomic import replacing
@@ -44,13 +45,13 @@ address = {address}
 """
 
 
-def write_app(folder, config):
+def write_app(folder: str | Path, config: dict) -> None:
     """The folder that `flwr run` takes; config: name -> text, number or truth, of server.py."""
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in config.items())
     _write(Path(folder) / "pyproject.toml", APP.format(version=minifl.__version__, config=lines))
 
 
-def write_connection(folder, address, ca):
+def write_connection(folder: str | Path, address: str, ca: Any) -> None:
     """FLWR_HOME of who gives the run to the SuperLink; ca: file of the certificate that signs its own, None: no TLS."""
     security = "insecure = true" if ca is None else f"root-certificates = {json.dumps(str(ca))}"
     _write(Path(folder) / "config.toml", CONNECTION.format(name=LINK, address=json.dumps(address), security=security))

@@ -8,7 +8,7 @@ import datetime
 import ipaddress
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minifl.errors import InputError
 
@@ -23,7 +23,7 @@ class Made(NamedTuple):
     key: Path
 
 
-def make(folder, hosts):
+def make(folder: str | Path, hosts: Any) -> Made:
     """An authority and the certificate that it signs for a SuperLink with these names or addresses: Made.
 
     The authority's private key is not kept: nobody can make a second certificate later.
@@ -67,7 +67,7 @@ def make(folder, hosts):
     return made
 
 
-def make_node_key(path):
+def make_node_key(path: str | Path) -> Path:
     """The key of a node: its private half in `path`, the public one beside it with the ending .pub; returns `path`."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     key, path = _key(), Path(path)

@@ -11,7 +11,7 @@ A node's own configuration (flower-supernode --node-config):
 from pathlib import Path
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from minifl.errors import InputError
@@ -21,7 +21,7 @@ app = ClientApp()
 
 
 @app.query()
-def introduce(message, context):
+def introduce(message: Message, context: Context) -> Message:
     """Who this node is, and whether it has the data of the run."""
     found = {"partition-id": _number(context, "partition-id"), "num-partitions": _number(context, "num-partitions"),
              "problem": ""}
@@ -33,7 +33,7 @@ def introduce(message, context):
 
 
 @app.train()
-def train(message, context):
+def train(message: Message, context: Context) -> Message:
     """The local work of some clients, from what the server sent."""
     here = _come_in(message, context)
     job, sent = packing.unpack_job(message.content[packing.JOB]), _sent(here, message)
@@ -54,7 +54,7 @@ def train(message, context):
 
 
 @app.evaluate()
-def evaluate(message, context):
+def evaluate(message: Message, context: Context) -> Message:
     """The tests of the models of some clients that have batch norms of their own."""
     here = _come_in(message, context)
     sent = _sent(here, message)

@@ -10,12 +10,13 @@ checkpoint that the server could go on from is younger.
 
 import os
 from pathlib import Path
+from typing import Any
 
 from minifl import checked_npz
 from minifl.errors import InputError
 
 
-def load(folder, client, round_, sizes):
+def load(folder: str | Path, client: int, round_: int, sizes: dict) -> dict:
     """name -> (...,): what the client keeps after `round_`; {} for round 0, before its first.
 
     sizes  name -> length, of what it must be
@@ -33,12 +34,12 @@ def load(folder, client, round_, sizes):
     return arrays
 
 
-def save(folder, client, round_, arrays):
+def save(folder: str | Path, client: int, round_: int, arrays: Any) -> None:
     """Keep the arrays, (...,) by name, as the client's after `round_`."""
     checked_npz.write(_file(folder, client, round_), arrays)
 
 
-def tidy(folder, client, round_, since, oldest):
+def tidy(folder: str | Path, client: int, round_: int, since: int, oldest: int) -> None:
     """Remove what no server will ask for.
 
     round_  the one that the client just did; since: the last before it that counted
@@ -54,7 +55,7 @@ def tidy(folder, client, round_, since, oldest):
             file.unlink(missing_ok=True)
 
 
-def rounds(folder, client):
+def rounds(folder: str | Path, client: int) -> list:
     """(round, file) of all that is kept of a client, ascending."""
     found = ((file.name.rpartition("-")[2], file) for file in Path(folder).glob(f"client-{client}-round-*"))
     return sorted((int(r), file) for r, file in found if r.isdigit())

@@ -16,7 +16,9 @@ Whose a process is that has a loopback connection, Linux says in /proc/net; else
 import ipaddress
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from minifl.errors import InputError
 from minifl.flower import federate
@@ -26,7 +28,7 @@ KEYS = "--enable-supernode-auth"
 TABLES = Path("/proc/net/tcp"), Path("/proc/net/tcp6")
 
 
-def closed(app, keys=False):
+def closed(app: Callable, keys: bool = False) -> Callable:
     """An ASGI app around `app`, as above; keys: whether its Fleet asks for them."""
     async def guarded(scope, receive, send):
         if scope["type"] == "lifespan" or (keys and scope["path"].startswith(FLEET)) or \
@@ -41,7 +43,7 @@ def closed(app, keys=False):
     return guarded
 
 
-def is_own(client, server):
+def is_own(client: tuple, server: tuple) -> bool:
     """Whether a connection (host, port) -> (host, port) is of a process of this machine and, on Linux, of this user."""
     try:
         if not ipaddress.ip_address(client[0]).is_loopback:
@@ -51,7 +53,7 @@ def is_own(client, server):
     return not TABLES[0].exists() or users_of(client[1], server[1]) == {os.getuid()}
 
 
-def users_of(client_port, server_port):
+def users_of(client_port: int, server_port: int) -> set:
     """The user ids of this machine's sockets that are connected from one port to the other."""
     found = set()
     for table in TABLES:
@@ -63,7 +65,7 @@ def users_of(client_port, server_port):
     return found
 
 
-def superlink(arguments):
+def superlink(arguments: list[str]) -> None:
     """flower-superlink with these arguments."""
     from flwr.superlink import extensions
     from flwr.superlink.cli.flower_superlink import flower_superlink
@@ -74,7 +76,7 @@ def superlink(arguments):
     flower_superlink()
 
 
-def supernode(arguments):
+def supernode(arguments: list[str]) -> None:
     """flower-supernode with these arguments."""
     from flwr.supernode import main as program
     from flwr.supernode.cli.flower_supernode import flower_supernode
@@ -90,7 +92,7 @@ def supernode(arguments):
     flower_supernode()
 
 
-def main(name, *arguments):
+def main(name: str, *arguments: Any) -> None:
     """Run one of the two."""
     try:
         federate.check_installed()      # what is done here is for this version

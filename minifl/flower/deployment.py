@@ -13,19 +13,23 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from minifl.atomic import replacing, temporary_beside
+from minifl.data.partition import Partition
 from minifl.errors import InputError
 from minifl.flower import certificates, federate, scripts
 from minifl.flower.app import write_app
 from minifl.flower.loopback import LOOPBACK
+from minifl.runs.settings import Settings
 
 RUN, KEYS = "run", "keys"       # in DIR/server
 LOCAL = (LOOPBACK, "::1")       # how the SuperLink's own machine reaches it: its ServerApp and `flwr`
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 
-def emit(folder, address, settings, dataset, partition, terms, *, table_file=None, start=None):
+def emit(folder: str | Path, address: str, settings: Settings, dataset: Any, partition: Partition, terms: Any, *,
+         table_file: Any = None, start: Any = None) -> list:
     """Write DIR; returns lines for who has called that.
 
     terms  nodes, wait, timeout, clip_update, tls of `federate.begin`
@@ -62,7 +66,7 @@ def emit(folder, address, settings, dataset, partition, terms, *, table_file=Non
             "  ./start-run.sh            # when every node has started its ./start.sh; the record is in server/run/"]
 
 
-def parse_address(address):
+def parse_address(address: str) -> tuple:
     """(host, port) of --address, an IPv6 address without its brackets. Raises InputError."""
     found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]/]+)):(?P<port>[0-9]{1,5})", address)
     host, port = (found["six"] or found["name"], int(found["port"])) if found else ("", 0)

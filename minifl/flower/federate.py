@@ -4,19 +4,23 @@ import math
 import secrets
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from minifl import own
+from minifl.data.partition import Partition
 from minifl.errors import InputError
 from minifl.fl import statistics
 from minifl.flower import certificates, leftovers
 from minifl.flower.loopback import Failed, Federation, Node
+from minifl.models.network import Network
 from minifl.runs import checkpoint, initial, record
 from minifl.runs.locking import locked
 from minifl.runs.resuming import more_rounds, refuse_ended
 from minifl.runs.run import Placement, first_state, given_files, last_test, new_config
-from minifl.runs.settings import settings_for
+from minifl.runs.settings import Settings, settings_for
 
 FLOWER = "1.41.0"       # what this is written for and tested with
 FOLDER, CLIENTS = "federation", "clients"      # in the run directory
@@ -24,7 +28,7 @@ MOST_NODES = 8          # by default; more clients share them
 POLL, ASK = 0.2, 20     # seconds between looks at the record, and questions to Flower whether the run still goes
 
 
-def check_installed():
+def check_installed() -> None:
     """InputError unless Flower is installed, in the version that this is written for."""
     try:
         found = metadata.version("flwr")
@@ -34,7 +38,7 @@ def check_installed():
         raise InputError(f"federate needs Flower {FLOWER}, and {found} is installed: pip install -e '.[flower]'")
 
 
-def refuse(settings, **numbers):
+def refuse(settings: Settings, **numbers: Any) -> None:
     """InputError for what a federation cannot do, and for numbers, by option, that are not finite and above 0."""
     for name, value in numbers.items():
         if value is not None and not 0 < value < math.inf:
@@ -47,15 +51,16 @@ def refuse(settings, **numbers):
                          "with their clients; leave it out, or use train.")
 
 
-def number_of_nodes(nodes, num_clients):
+def number_of_nodes(nodes: int, num_clients: int) -> int:
     """How many SuperNodes there are; nodes: as asked for, or None."""
     if nodes is not None and nodes > num_clients:
         raise InputError(f"--nodes {nodes} is more than the {num_clients} clients; at most one node for each is valid.")
     return nodes or min(num_clients, MOST_NODES)
 
 
-def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_update, tls, elsewhere=False, force=False,
-          table_file=None, start=None):
+def begin(settings: Settings, dataset: Any, partition: Partition, out: str | Path, *, nodes: int, wait: float,
+          timeout: float, clip_update: float, tls: bool, elsewhere: bool = False, force: bool = False,
+          table_file: Any = None, start: Any = None) -> Path:
     """Write what a federation's run directory begins with; elsewhere: its nodes are on other machines.
 
     InputError if `out` cannot be used.
@@ -73,7 +78,7 @@ def begin(settings, dataset, partition, out, *, nodes, wait, timeout, clip_updat
     return config
 
 
-def check_resumable(out, config, rounds=None):
+def check_resumable(out: str | Path, config: dict, rounds: int | None = None) -> tuple:
     """What a federation goes on with: its config, which changes if it gets more `rounds`, and sentences about that.
 
     InputError if the run in `out` is no federation, or has ended. What says how it was interrupted is removed, and what a
@@ -93,7 +98,8 @@ def check_resumable(out, config, rounds=None):
     return config, messages
 
 
-def federation(out, config, data_dir, workers, say, check=lambda: None):
+def federation(out: str | Path, config: dict, data_dir: str | Path, workers: int, say: Callable[[str], object],
+               check: Callable[[], None] = lambda: None) -> Federation:
     """The Federation of a run directory; check: see there."""
     out, own = Path(out).resolve(), config["federation"]
     folder, shared = out / FOLDER, {"data-dir": str(Path(data_dir).resolve()) if data_dir else ""}
@@ -105,14 +111,14 @@ def federation(out, config, data_dir, workers, say, check=lambda: None):
     return Federation(folder, nodes, app_config, secure=own["tls"], say=say, check=check)
 
 
-def app_configuration(out, own):
+def app_configuration(out: str | Path, own: Any) -> dict:
     """The configuration of server.py, from what config.json says of the federation."""
     return {"out": str(out), "data-dir": "", "workers": 1, "nodes": own["nodes"], "wait": float(own["wait"]),
             "timeout": float(own["timeout"]), "clip-update": float(own["clip_update"] or 0),
             "named-nodes": bool(own["tls"])}
 
 
-def follow(out, federation, seen=0, check=lambda: None):
+def follow(out: str | Path, federation: Any, seen: int = 0, check: Callable[[], None] = lambda: None) -> Iterator:
     """Yield the lines of the run's record as they come, until end.json says that it has ended.
 
     seen   how many lines it had before
@@ -136,7 +142,7 @@ def follow(out, federation, seen=0, check=lambda: None):
         time.sleep(POLL)
 
 
-def close(out, settings, model, clients):
+def close(out: str | Path, settings: Settings, model: Network, clients: Any) -> None:
     """After the processes are gone: a complete run loses what its clients kept, another one gets its end.json."""
     with locked(out) as path:
         ended = record.read_end(path)
@@ -162,7 +168,7 @@ def _refuse_forgotten(path, config):
                          f"{path / record.CONFIG} --rounds N.")
 
 
-def absences(lines):
+def absences(lines: Any) -> dict:
     """round -> {client: reason}, of the lines of a record: what `federated_rounds` takes to do the rounds again."""
     return {line["round"]: {missing["client"]: missing["reason"] for missing in line["absent"]}
             for line in lines if "absent" in line}

@@ -19,18 +19,18 @@ OWNER = "MINIFL_FEDERATE"       # id of a process and when it began
 LONGEST = 10                    # seconds for killed processes to go
 
 
-def this_process():
+def this_process() -> str:
     """What OWNER is for processes that this one begins."""
     return f"{os.getpid()} {born(os.getpid())}"
 
 
-def of_folder(folder):
+def of_folder(folder: str | Path) -> list:
     """Ids of the processes whose FLWR_HOME is below a folder. (Linux; elsewhere they end by themselves, some seconds or
     minutes after the process that started them.)"""
     return [int(entry.parent.name) for entry in PROC.glob("[0-9]*/environ") if _is_below(folder, _environment(entry))]
 
 
-def end(folder):
+def end(folder: str | Path) -> list:
     """End what a `federate` that is gone left in a run's folder of the federation; a sentence about each process.
 
     Raises InputError, and ends nothing, if a `federate` of the run is at work.

@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minifl import reading
 from minifl.atomic import appending
@@ -77,7 +77,7 @@ class Federation:
     def __exit__(self, *_):
         self.stop()
 
-    def watch(self):
+    def watch(self) -> None:
         """Start SuperNodes again that have ended; Failed if the SuperLink has."""
         if self.superlink.poll() is not None:
             raise Failed(f"the SuperLink ended (exit code {self.superlink.returncode}). {self.tail('superlink')}")
@@ -92,15 +92,15 @@ class Federation:
                 del self.ended[i]
                 self.supernodes[i] = self._supernode(i)
 
-    def over(self):
+    def over(self) -> bool:
         """Whether Flower says that the run has ended, whatever the record says."""
         return str(self.listed().get("status", "")).startswith("finished")
 
-    def listed(self):
+    def listed(self) -> dict:
         """What Flower says of the run, with the bytes that its nodes sent and received."""
         return (self.flwr("list", LINK, "--run-id", str(self.run_id)).get("runs") or [{}])[0]
 
-    def stop(self):
+    def stop(self) -> None:
         """End all processes at once. The run directory is whole at every moment, so nothing is asked to finish."""
         for process in filter(None, [self.superlink, *self.supernodes]):
             kill(process)
@@ -113,7 +113,7 @@ class Federation:
         for name in ("app", "home", "link"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def flwr(self, *arguments):
+    def flwr(self, *arguments: Any) -> Any:
         """What `flwr ... --format json` says; Failed if that is no JSON."""
         done = subprocess.run([program("flwr"), *arguments, "--format", "json"], env=self._environment("link"),
                               stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
@@ -124,7 +124,7 @@ class Federation:
         except ValueError:
             raise Failed(f"flwr {arguments[0]} said {(done.stdout + done.stderr)[-500:]!r}") from None
 
-    def tail(self, name, lines=12):
+    def tail(self, name: str, lines: Any = 12) -> str:
         """The last lines of a log."""
         with contextlib.suppress(OSError):
             text = reading.whole(self.folder / f"{name}.log").decode(errors="replace")
@@ -191,7 +191,7 @@ class Federation:
                                       "PATH": os.pathsep.join([bin_, os.environ.get("PATH", "")])}
 
 
-def node_config(values):
+def node_config(values: dict) -> str:
     """The text of --node-config: key=value, as TOML. Flower takes a text in quotation marks of one kind only.
 
     Raises InputError for a text that has both kinds.
@@ -207,12 +207,12 @@ def node_config(values):
                     for name, value in values.items())
 
 
-def closed(name):
+def closed(name: str) -> list[str]:
     """How one of Flower's servers is started, so that it answers to this user alone (closed.py)."""
     return [sys.executable, "-m", "minifl.flower.closed", name]
 
 
-def program(name):
+def program(name: str) -> str:
     """The path of one of Flower's programs; InputError if Flower is not installed."""
     path = Path(sys.executable).parent / name
     found = str(path) if path.exists() else shutil.which(name)
@@ -221,14 +221,14 @@ def program(name):
     return found
 
 
-def free_port():
+def free_port() -> int:
     """A port of the loopback interface that nobody has right now."""
     with socket.socket() as s:
         s.bind((LOOPBACK, 0))
         return s.getsockname()[1]
 
 
-def kill(process):
+def kill(process: Any) -> None:
     """End a process and all that it started in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -5,20 +5,25 @@ k mod num-partitions = partition-id. Every message starts a new process, so a Ta
 """
 
 import json
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from minifl.backend import Array
 from minifl.data.lists import identity
-from minifl.data.partition import Listed, of_lists
+from minifl.data.dataset import Dataset
+from minifl.data.partition import Listed, Partition, of_lists
 from minifl.data.registry import load
 from minifl.errors import InputError
 from minifl.fl import statistics
+from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.fl.client import Diverged, local_work
 from minifl.fl.evaluate import predict
 from minifl.fl.parallel import in_order
 from minifl.fl.rounds import Reply, State, own_accuracies
 from minifl.flower import client_state
+from minifl.models.network import Network
 from minifl.runs.run import split
-from minifl.runs.settings import LISTS, settings_for
+from minifl.runs.settings import LISTS, Settings, settings_for
 
 
 class Task(NamedTuple):
@@ -40,12 +45,12 @@ class Job(NamedTuple):
 
 class Here(NamedTuple):
     """A run on this node."""
-    settings: object
-    method: object
-    model: object
-    dataset: object
-    partition: object
-    folder: object      # of what the clients keep
+    settings: Settings
+    method: FedAvg
+    model: Network
+    dataset: Dataset
+    partition: Partition
+    folder: Path        # of what the clients keep
     workers: int
 
 
@@ -56,12 +61,12 @@ class Outcome(NamedTuple):
     diverged: list
 
 
-def clients_of(node, nodes, num_clients):
+def clients_of(node: int, nodes: int, num_clients: int) -> list[int]:
     """The clients of a node."""
     return list(range(node, num_clients, nodes))
 
 
-def come_in(task, given, data_dir, state_dir, workers):
+def come_in(task: Task, given: Any, data_dir: str | Path, state_dir: str | Path, workers: int) -> Here:
     """The run on this node; given: the label counts (K, C) or the lists (train, test) if no setting makes the partition.
 
     Raises InputError if the data or their partition are not those of the server.
@@ -82,7 +87,7 @@ def come_in(task, given, data_dir, state_dir, workers):
     return Here(settings, settings.method(), model, dataset, partition, state_dir / task.run, workers)
 
 
-def train(here, job, w, server, running):
+def train(here: Here, job: Job, w: Array, server: dict, running: Array) -> Outcome:
     """The local work of a job's clients: an Outcome. The server sent w (P,), server: name -> (P,), running (S,)."""
     sizes = statistics.kept_sizes(here.settings, here.model, here.method)
 
@@ -109,7 +114,7 @@ def train(here, job, w, server, running):
                    [k for k, _, error in done if isinstance(error, Diverged)])
 
 
-def test(here, job, w, running):
+def test(here: Here, job: Job, w: Array, running: Array) -> tuple:
     """What `predict` says of the models of a job's clients: client -> (predicted classes (M,), summed loss); trouble.
 
     It is asked where every client has a model of its own, since batch norms stay with their clients.

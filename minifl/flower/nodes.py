@@ -5,7 +5,7 @@ a number has it. With keys of nodes a number belongs to the key that is register
 """
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
@@ -33,11 +33,11 @@ class Nodes:
         self.strangers, self.refused = {}, {}       # start, partition-id -> why it takes no part
         self.met = False                            # whether it has looked before
 
-    def why_not(self, number):
+    def why_not(self, number: int) -> str:
         """Why the node of that number is not there, in words."""
         return f"its node {number} is not there" + (f": {self.refused[number]}" if number in self.refused else "")
 
-    def meet(self, grid):
+    def meet(self, grid: Any) -> None:
         """Ask nodes that are new who they are. The first time all are awaited, later only if none is left.
 
         Raises TimeoutError if none has come at first.
@@ -61,7 +61,7 @@ class Nodes:
             time.sleep(PAUSE)
         self.met = True
 
-    def introduce(self, grid, new):
+    def introduce(self, grid: Any, new: Any) -> None:
         """Who are these nodes? The newest that answers to a number has it."""
         content = RecordDict(self.said)
         messages = [Message(content, node.node_id, MessageType.QUERY) for node in new]

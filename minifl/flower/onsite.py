@@ -8,6 +8,8 @@ import contextlib
 import socket
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 from minifl.errors import InputError
 from minifl.flower import federate
@@ -16,7 +18,7 @@ from minifl.flower.loopback import STARTING
 from minifl.runs import record
 
 
-def connection(home, address, ca):
+def connection(home: str | Path, address: str, ca: Any) -> None:
     """Write FLWR_HOME of `flwr`, and wait until the SuperLink listens. Raises InputError if it does not.
 
     ca  absolute path of the authority's certificate: Flower takes no other, which is why this is written on the spot
@@ -32,12 +34,12 @@ def connection(home, address, ca):
         time.sleep(0.5)
 
 
-def ready(run):
+def ready(run: str | Path) -> None:
     """InputError if the run is going on, or has ended; one that failed may go on."""
     federate.check_resumable(run, record.read_config(run))
 
 
-def main(command, *arguments):
+def main(command: str, *arguments: Any) -> None:
     """What the scripts call."""
     try:
         {"connection": connection, "ready": ready}[command](*arguments)

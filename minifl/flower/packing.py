@@ -1,25 +1,27 @@
 """Arrays and texts in Flower's messages. Nothing is unpickled: an array is in .npy format, and of the form expected."""
 
 import io
+from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 
+from minifl.data.partition import Partition
 from minifl.flower.node import Job, Task
 from minifl.flower.replies import Refused
-from minifl.runs.settings import LISTS, TABLE
+from minifl.runs.settings import LISTS, TABLE, Settings
 
 ARRAYS, TASK, JOB, PARTITION = "arrays", "task", "job", "partition"     # records of a message to a node
 LOSSES, TROUBLE, DIVERGED, NODE = "losses", "trouble", "diverged", "node"        # and of its reply
 FORMAT = "numpy.ndarray"    # Flower's name for .npy
 
 
-def pack(arrays):
+def pack(arrays: Any) -> ArrayRecord:
     """An ArrayRecord of numpy arrays by name."""
     return ArrayRecord({name: Array(np.array(array, order="C")) for name, array in arrays.items()})
 
 
-def unpack(record, form):
+def unpack(record: Any, form: dict) -> dict[str, np.ndarray]:
     """name -> numpy array of an ArrayRecord; Refused unless it has these names, shapes and formats.
 
     form  name -> (shape, dtype)
@@ -51,7 +53,7 @@ def _array(name, sent, shape, dtype):
     return np.frombuffer(sent.data, dtype=dtype, offset=start).reshape(shape)[()]
 
 
-def pack_partition(settings, partition):
+def pack_partition(settings: Settings, partition: Partition) -> dict:
     """The record, by its name, of what a partition was given by: a table of label counts, lists of examples; else none."""
     if settings.setting == TABLE:
         return {PARTITION: pack({"counts": partition.counts})}
@@ -62,7 +64,7 @@ def pack_partition(settings, partition):
     return {}
 
 
-def unpack_partition(record):
+def unpack_partition(record: Any) -> Any:
     """The label counts (K, C), or the lists (train, test) of a server's record; None if there is none."""
     if record is None:
         return None
@@ -73,27 +75,27 @@ def unpack_partition(record):
                  for part in ("train", "test"))
 
 
-def of_client(record, prefix):
+def of_client(record: Any, prefix: str) -> Any:
     """The arrays of an ArrayRecord whose names begin so, without that."""
     return ArrayRecord({name.removeprefix(prefix): array for name, array in record.items() if name.startswith(prefix)})
 
 
-def pack_fields(fields):
+def pack_fields(fields: Any) -> ConfigRecord:
     """A ConfigRecord of a NamedTuple of numbers, texts and lists of whole numbers."""
     return ConfigRecord(fields._asdict())
 
 
-def unpack_task(record):
+def unpack_task(record: Any) -> Task:
     """The Task of a message."""
     return Task(**{name: str(record[name]) for name in Task._fields})
 
 
-def unpack_job(record):
+def unpack_job(record: Any) -> Job:
     """The Job of a message."""
     return Job(*(list(record[name]) if name in ("clients", "since", "test_own") else record[name] for name in Job._fields))
 
 
-def own(message, name, kind):
+def own(message: Message, name: str, kind: Any) -> Any:
     """The record of that name of a reply, of that kind; Refused otherwise."""
     record = message.content.get(name)
     if not isinstance(record, kind):

@@ -1,5 +1,8 @@
 """A run done again in this process, from its configuration, and compared with its record bit by bit."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
 from minifl.errors import InputError
@@ -12,7 +15,7 @@ from minifl.runs.run import first_state, reopen
 from minifl.runs.settings import settings_for
 
 
-def differences(run, data_dir, workers, show):
+def differences(run: str | Path, data_dir: str | Path, workers: int, show: Callable) -> list[str]:
     """Sentences on what differs between the run's record and the same rounds in this process; none if nothing does.
 
     show  (lines, settings) consumes the rounds' lines as they come

@@ -6,19 +6,22 @@ of a plausible length is believed.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from minifl.fl import statistics
-from minifl.fl.algorithms.fedavg import Work
-from minifl.fl.rounds import Reply
+from minifl.fl.algorithms.fedavg import FedAvg, Work
+from minifl.fl.rounds import Reply, State
+from minifl.models.network import Network
+from minifl.runs.settings import Settings
 
 
 class Refused(ValueError):
     """What was sent cannot be used: says what it is."""
 
 
-def expected(settings, model, method, state, num_classes):
+def expected(settings: Settings, model: Network, method: FedAvg, state: State, num_classes: int) -> dict:
     """name -> (shape, dtype) of the message of one client: that of a client which has done no step at all."""
     w, running = state.w, state.statistics[None]
     work = Work(model=model, w=w[None], server=state.server, own=method.client_state(w[None], running),
@@ -30,7 +33,8 @@ def expected(settings, model, method, state, num_classes):
     return {name: (sent[0].shape, sent[0].dtype) for name, sent in message.items()}
 
 
-def checked(message, form, loss, tested, *, method, test_own, clip_update=None):
+def checked(message: dict, form: dict, loss: Any, tested: Any, *, method: FedAvg, test_own: bool,
+            clip_update: float | None = None) -> Reply:
     """The Reply of a client, if it is one; Refused otherwise.
 
     message      name -> array, of this form already (packing.unpack)

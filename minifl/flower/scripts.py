@@ -1,10 +1,13 @@
 """The texts of a deployment: shell scripts, README.txt."""
 
+from typing import Any
+
 import minifl
 from minifl.flower.app import LINK
 from minifl.flower.federate import FLOWER
 from minifl.flower.loopback import OFF
 from minifl.flower.node import clients_of
+from minifl.runs.settings import Settings
 
 # Data of a relative MINIFL_DATA are where the caller is; everything else is where the script is.
 BEGIN = """\
@@ -160,7 +163,7 @@ Stop        Ctrl-C, in the terminals of start.sh and start-superlink.sh. The run
 """
 
 
-def server(*, bind, local, port, nodes):
+def server(*, bind: str, local: str, port: int, nodes: Any) -> dict:
     """name -> text of the scripts of the SuperLink's machine."""
     values = {"BIND": bind, "LOCAL": local, "PORT": port, "NODES": nodes}
     return {"start-superlink.sh": _script("The SuperLink, in the foreground.", SUPERLINK, values),
@@ -169,13 +172,13 @@ def server(*, bind, local, port, nodes):
             "start-run.sh": _script("The run in run/, from its beginning or its newest checkpoint.", RUN, values)}
 
 
-def node(i, nodes, address):
+def node(i: int, nodes: Any, address: str) -> dict[str, str]:
     """The text of a node's start.sh; address: HOST:PORT of the SuperLink."""
     return _script(f"Node {i} of {nodes}, in the foreground; started again whenever it ends.", NODE,
                    {"I": i, "NODES": nodes, "ADDRESS": address})
 
 
-def readme(settings, address, port, nodes, clients, wait):
+def readme(settings: Settings, address: str, port: int, nodes: Any, clients: Any, wait: Any) -> str:
     """The text of README.txt; address: HOST:PORT of the SuperLink, clients: how many there are."""
     data = "nothing to do; every machine generates the embedded data set." if settings.data == "embedded" else (
         f"every machine needs the same file {settings.data}.npz, in a folder that MINIFL_DATA names,\n"

@@ -16,7 +16,9 @@ Given once more after the server or the SuperLink was killed, the run goes on fr
 
 import json
 from pathlib import Path
+from typing import Any
 
+from flwr.app import Context
 from flwr.serverapp import ServerApp
 
 from minifl.errors import InputError
@@ -39,7 +41,7 @@ app = ServerApp()
 
 
 @app.main()
-def main(grid, context):
+def main(grid: Any, context: Context) -> None:
     """Do what is left of the run."""
     config = context.run_config
     terms = Terms(nodes=int(config["nodes"]), wait=float(config["wait"]), timeout=float(config["timeout"]),
@@ -47,7 +49,7 @@ def main(grid, context):
     serve(grid, Path(config["out"]), config.get("data-dir") or None, terms, int(config["workers"]))
 
 
-def serve(grid, out, data_dir, terms, workers=1):
+def serve(grid: Any, out: str | Path, data_dir: str | Path, terms: Any, workers: int = 1) -> None:
     """Do the rounds that the run directory `out` lacks, with the nodes of the grid."""
     with locked(out):
         config, dataset, partition = reopen(out, data_dir)
@@ -77,7 +79,7 @@ def serve(grid, out, data_dir, terms, workers=1):
                            timeout=terms.timeout, evaluate_fn=strategy.finish_round)
 
 
-def say(text):
+def say(text: str) -> None:
     """A line in the log of the SuperLink."""
     print(text, flush=True)
 

@@ -11,7 +11,9 @@ whose node does not answer, or whose reply is refused, was absent: the round is 
 who and why.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -21,7 +23,7 @@ from minifl.fl import statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate, test_record
 from minifl.fl.participation import looked_at, whose_models
-from minifl.fl.rounds import due, line_up, of_own_models, take, trained_on
+from minifl.fl.rounds import Reply, due, line_up, of_own_models, take, trained_on
 from minifl.flower import replies as rules
 from minifl.flower import packing
 from minifl.flower.node import Job, clients_of
@@ -54,17 +56,17 @@ class Rounds(Strategy):
         self.sent, self.asked, self.looked, self.answered, self.absent = {}, [], [], [], {}
         self.record, self.tested, self.tests, self.begin = {}, [], None, 0.0
 
-    def summary(self):
+    def summary(self) -> None:
         """Nothing: the run directory says what this is."""
 
-    def broadcast(self):
+    def broadcast(self) -> ArrayRecord:
         """What all nodes get, as an ArrayRecord."""
         server = {name: self.state.server[name] for name in self.method.broadcast}
         return packing.pack({"w": self.state.w, "statistics": self.state.statistics, **server})
 
     # training
 
-    def configure_train(self, server_round, arrays, config, grid):
+    def configure_train(self, server_round: int, arrays: Any, config: dict, grid: Any) -> list[Message]:
         """The messages of a round; who has no node is absent."""
         self.begin = perf_counter()
         self.asked, self.record = line_up(self.settings, self.trained, self.state.round)
@@ -72,7 +74,7 @@ class Rounds(Strategy):
         self.nodes.meet(grid)
         return self.messages(arrays, self.asked, MessageType.TRAIN, self.looked)
 
-    def aggregate_train(self, server_round, replies):
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple:
         """The method's server step with the replies that hold."""
         found, diverged = self.answers(replies, self.reply_of)
         if not found and self.asked and set(diverged) == set(self.asked):
@@ -82,7 +84,7 @@ class Rounds(Strategy):
                                           [found[k] for k in self.answered], self.record, self.absent)
         return self.broadcast(), None
 
-    def reply_of(self, k, message):
+    def reply_of(self, k: int, message: Message) -> Reply:
         """The Reply of client k in a node's message; Refused if it is not as it must be."""
         arrays, losses = _parts(k, message)
         tested = losses.get(f"{k}/tested")
@@ -96,7 +98,7 @@ class Rounds(Strategy):
 
     # tests
 
-    def configure_evaluate(self, server_round, arrays, config, grid):
+    def configure_evaluate(self, server_round: int, arrays: Any, config: dict, grid: Any) -> list[Message]:
         """Messages only where every client has a model of its own, to those that are looked at."""
         self.tests = None
         if self.settings.bn_stats != "local" or not due(self.settings, self.state.round - 1)[0]:
@@ -104,14 +106,14 @@ class Rounds(Strategy):
         self.tests = {}
         return self.messages(arrays, looked_at(self.settings, range(len(self.partition.train))), MessageType.EVALUATE, [])
 
-    def aggregate_evaluate(self, server_round, replies):
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> None:
         """What the clients' models say of the test images."""
         if self.tests is not None:
             self.tests, _ = self.answers(replies, self.test_of)
             if self.absent:
                 self.record["untested"] = [{"client": k, "reason": self.absent[k]} for k in sorted(self.absent)]
 
-    def test_of(self, k, message):
+    def test_of(self, k: int, message: Message) -> tuple:
         """(predicted classes (M,), summed loss) of client k; Refused if it is not as it must be."""
         arrays, losses = _parts(k, message)
         predicted = packing.unpack(arrays, {"predicted": ((len(self.dataset.y_test),), np.int64)})["predicted"]
@@ -120,7 +122,7 @@ class Rounds(Strategy):
             raise Refused(f"the loss of its test is {loss!r}, and must be a finite number")
         return predicted, loss
 
-    def finish_round(self, server_round, arrays):
+    def finish_round(self, server_round: int, arrays: Any) -> Any:
         """The evaluate_fn of `start`: tests the global model where that is due, and keeps the round."""
         if not server_round:
             return None
@@ -144,7 +146,7 @@ class Rounds(Strategy):
 
     # messages
 
-    def messages(self, arrays, clients, kind, test_own):
+    def messages(self, arrays: Any, clients: Any, kind: Any, test_own: bool) -> list[Message]:
         """A message to each node with some of the clients; the others are absent."""
         self.absent, self.sent = {}, {}
         oldest = checkpoint.oldest(self.folder)
@@ -162,15 +164,15 @@ class Rounds(Strategy):
                 out.append(message)
         return out
 
-    def said(self):
+    def said(self) -> dict:
         """The records that every message has: the task, and the partition if no setting makes it."""
         return {packing.TASK: packing.pack_fields(self.task), **packing.pack_partition(self.settings, self.partition)}
 
-    def known(self, k):
+    def known(self, k: int) -> int:
         """The last round (from 1) of client k that counted; 0 if none did."""
         return int(self.state.own[k][KNOWN].item()) if k in self.state.own else 0
 
-    def answers(self, replies, read):
+    def answers(self, replies: Iterable[Message], read: Callable) -> tuple:
         """client -> read(client, message), where that holds; the others are absent. And those that diverged."""
         found, diverged = {}, []
         for clients, message, reason in self.matched(replies):
@@ -184,7 +186,7 @@ class Rounds(Strategy):
                     diverged += [k] if reason is None and k in _diverged(message) else []
         return found, diverged
 
-    def matched(self, replies):
+    def matched(self, replies: Iterable[Message]) -> Iterator:
         """(clients, message, why it is no answer or None) for every node that was asked."""
         by_id = {reply.metadata.reply_to_message_id: reply for reply in replies}
         for i, (message, clients) in self.sent.items():

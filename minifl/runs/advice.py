@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from minifl.data.partition import Partition
 from minifl.fl.participation import clients_per_round, looked_at
+from minifl.runs.settings import Settings
 
 
-def advice(settings, partition):
+def advice(settings: Settings, partition: Partition) -> list[str]:
     """Sentences, each with its reason; none for a run in which nothing is unusual."""
     return [sentence for rule in (_method, _batch_norm, _small_clients, _missing_data, _schedules, _samples)
             for sentence in rule(settings, partition)]

@@ -10,6 +10,7 @@ to more rounds.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,19 +22,19 @@ from minifl.fl.rounds import State
 KEPT = 2
 
 
-def files(path):
+def files(path: str | Path) -> list[Path]:
     """The checkpoints of the run directory `path`, newest first."""
     found = [(int(file.name.removeprefix("checkpoint-")), file) for file in Path(path).glob("checkpoint-*")
              if file.name.removeprefix("checkpoint-").isdigit()]
     return [file for _, file in sorted(found, reverse=True)]
 
 
-def oldest(path):
+def oldest(path: str | Path) -> int:
     """The round of the oldest checkpoint that the run may go on from once it has written another one; 0: none."""
     return min((int(file.name.removeprefix("checkpoint-")) for file in files(path)), default=0)
 
 
-def save(path, state, origin=None, seal=None):
+def save(path: str | Path, state: State, origin: dict | None = None, seal: str | None = None) -> None:
     """Write the state as the newest checkpoint of the run directory; of the older ones only KEPT - 1 stay.
 
     origin  what decides the bits of the run (record.py), name -> value; None: it is not kept
@@ -54,7 +55,8 @@ def save(path, state, origin=None, seal=None):
         file.unlink()
 
 
-def latest(path, start, most_rounds, kept, origin=None, seals=None):
+def latest(path: str | Path, start: Any, most_rounds: int, kept: dict, origin: dict | None = None,
+           seals: list | None = None) -> tuple:
     """The newest sound checkpoint of a run, else `start`; returns (state, messages about what was passed over).
 
     start        State before the first round, on the run's device
@@ -87,7 +89,7 @@ def latest(path, start, most_rounds, kept, origin=None, seals=None):
     return start, messages
 
 
-def newest_round(path):
+def newest_round(path: str | Path) -> int | None:
     """The round of the newest sound checkpoint; None without one."""
     for file in files(path):
         try:
@@ -97,13 +99,13 @@ def newest_round(path):
     return None
 
 
-def remove(path, but=0):
+def remove(path: str | Path, but: int = 0) -> None:
     """Remove the checkpoints of a run directory; the newest so many stay."""
     for file in files(path)[but:]:
         file.unlink(missing_ok=True)
 
 
-def difference(path, origin):
+def difference(path: str | Path, origin: dict) -> str:
     """In words, in what `origin` differs from that of the newest sound checkpoint; "" if in nothing that is known."""
     for file in files(path):
         try:

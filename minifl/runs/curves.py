@@ -1,11 +1,13 @@
 """Series for plots, from the records of runs alone. Numbers only: plots.py and textplot.py draw them."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minifl.backend import Array
 from minifl.errors import InputError
 from minifl.runs import record, summary
 
@@ -51,7 +53,7 @@ class Diagnostics(NamedTuple):
     local: Local                            # of the last evaluation at which a client answered; None if there is none
 
 
-def accuracy_curves(paths, *, mean=False):
+def accuracy_curves(paths: Sequence[str | Path], *, mean: bool = False) -> list[Curve]:
     """Test accuracy of the global model in percent over rounds: a Curve for each run directory.
 
     With `mean` one for the runs that differ in their seed only: their mean, its band from the worst to the best, at the
@@ -83,7 +85,7 @@ def _percent(tested):
     return np.array(rounds), 100 * np.array(accuracies, dtype=float)
 
 
-def labels(paths):
+def labels(paths: Sequence[str | Path]) -> list[str]:
     """A name for each run directory: its own, with as many of the folders around it as tell it from the others."""
     parts = [Path(os.path.abspath(path)).parts for path in paths]
     for path, own in zip(paths, parts):
@@ -96,7 +98,7 @@ def labels(paths):
     raise InputError("the names of these runs cannot be told apart; rename one of them.")
 
 
-def group_labels(names, groups):
+def group_labels(names: Sequence[str], groups: dict) -> list[str]:
     """A label for each group of `summary.grouped`: the values in which they differ, and the number of runs."""
     shown = [i for i, values in enumerate(zip(*groups)) if len(set(values)) > 1] or [names.index("norm")]
 
@@ -108,7 +110,7 @@ def group_labels(names, groups):
             for key, group in groups.items()]
 
 
-def read_diagnostics(paths):
+def read_diagnostics(paths: Sequence[str | Path]) -> list:
     """The Diagnostics of each run directory; InputError if one was not recorded, or its record is damaged."""
     runs = []
     for path in paths:
@@ -172,19 +174,19 @@ def _off_diagonal(cosines):
     return _mean(matrix[~np.eye(len(matrix), dtype=bool)]) if len(matrix) else np.nan
 
 
-def mean_over_clients(after):
+def mean_over_clients(after: Any) -> Array:
     """(K, C) -> (C,), NaN for a class without images."""
     return np.ma.masked_invalid(after).mean(axis=0).filled(np.nan)
 
 
-def log_spectrum(singular_values):
+def log_spectrum(singular_values: Sequence[float]) -> list[float]:
     """log10(sigma_i / sigma_1) of singular values, largest first; NaN where sigma_i is 0 but for rounding."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = singular_values / singular_values[:1]
         return np.where(ratios > np.finfo(float).eps, np.log10(ratios), np.nan)
 
 
-def scalars(diagnostics):
+def scalars(diagnostics: Diagnostics) -> list:
     """What can be put on common axes: (title, name of the y axis, rounds, values) of each scalar of one run."""
     rounds = diagnostics.rounds
     return [

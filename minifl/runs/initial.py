@@ -10,14 +10,16 @@ A copy is kept in the run directory. What is recorded, and compared, is the sha2
 import io
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minifl import reading
 from minifl.data.dataset import content_hash
 from minifl.errors import InputError
+from minifl.models.network import Network
 from minifl.runs import record
+from minifl.runs.settings import Settings
 
 LIMIT = 1 << 32     # bytes of all arrays of a file, unpacked; more is no network that is trained here
 STATISTICS = (".mean", ".variance")     # how the names of running statistics end, and no parameter's
@@ -29,19 +31,19 @@ class Start(NamedTuple):
     blocks: dict    # name -> float32 array (*shape)
 
     @property
-    def sha256(self):
+    def sha256(self) -> str:
         """In hex, of names and arrays, in the order of the names."""
         return content_hash(*(part for name, block in sorted(self.blocks.items())
                               for part in (np.frombuffer(name.encode(), np.uint8), block)))
 
-    def content(self):
+    def content(self) -> dict:
         """The bytes of an npz of it."""
         out = io.BytesIO()
         np.savez(out, **self.blocks)
         return out.getvalue()
 
 
-def read(path, option="--init-from"):
+def read(path: str | Path, option: str = "--init-from") -> Any:
     """The Start in a run directory or an npz file; arrays of float64 or float16 become float32.
 
     Nothing is unpickled. What single clients have of their own (FedBN) is left out. Raises InputError for what cannot be
@@ -72,12 +74,12 @@ def read(path, option="--init-from"):
     return Start(str(path), blocks)
 
 
-def of_run(path, settings):
+def of_run(path: str | Path, settings: Settings) -> Start | None:
     """The Start of a run in its directory; None if it began at random."""
     return None if settings.init_from is None else read(Path(path) / record.START, "the run's start")
 
 
-def vectors(start, settings, model):
+def vectors(start: Any, settings: Settings, model: Network) -> Any:
     """The first parameters (P,) and running statistics (S,), float32, of a run; start: None to draw them.
 
     Raises InputError as `check`.
@@ -90,7 +92,7 @@ def vectors(start, settings, model):
     return w[0], running[0]
 
 
-def check(start, settings, model):
+def check(start: Any, settings: Settings, model: Network) -> None:
     """InputError unless `start` is the one that the settings ask for, and has all parameters of the network and no more."""
     if start is None and settings.init_from is None:
         return

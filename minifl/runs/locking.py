@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ PROC = Path("/proc")
 
 
 @contextlib.contextmanager
-def locked(path):
+def locked(path: str | Path) -> Iterator[Path]:
     """Hold the run directory `path`, made if it does not exist, for this process alone.
 
     The lock is the system's: it ends with the process, however that ends. Raises InputError if another process
@@ -47,7 +48,7 @@ def locked(path):
             os.close(handle)
 
 
-def holders(path):
+def holders(path: str | Path) -> list[int]:
     """Ids of the processes that hold the lock of a directory, as far as the system says (Linux: those of this user)."""
     found, path = [], str(Path(path).resolve())
     for folder in PROC.glob("[0-9]*/fd"):
@@ -59,7 +60,7 @@ def holders(path):
     return found
 
 
-def described(pid):
+def described(pid: int) -> str:
     """A process in words: its id, its command and since when it runs; the id alone where the system does not say."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         command = (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
@@ -68,7 +69,7 @@ def described(pid):
     return f"process {pid}"
 
 
-def born(pid):
+def born(pid: int) -> str | None:
     """When a process began, in the system's ticks since it was started: with the id it names a process for good. None if
     there is no such process, or the system does not say."""
     try:

@@ -14,16 +14,20 @@ tests/runs/test_memory.py measures: an estimate lies between the peak of what Nu
 
 from dataclasses import replace
 from math import prod
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minifl.data.dataset import Dataset
+from minifl.data.partition import Partition
 from minifl.errors import InputError
 from minifl.fl.diagnostics import MOST_CLIENTS
 from minifl.fl.evaluate import chunk_size
 from minifl.fl.participation import clients_per_round, steps_of
 from minifl.models import footprint
 from minifl.models.footprint import FLOAT
+from minifl.runs.settings import Settings
 
 PARTITION = 4 * 8, 300   # bytes of a cell of the table of label counts and of a client, while a partition is made
 
@@ -40,16 +44,17 @@ class Need(NamedTuple):
     save: int            # writing a checkpoint
 
     @property
-    def call(self):
+    def call(self) -> int:
         """One call of local work on K clients."""
         return self.batches + self.parameters + self.activations
 
-    def total(self, calls=1):
+    def total(self, calls: int = 1) -> int:
         """The run, with so many calls, or chunks of test images, at a time."""
         return max(self.start, self.state + self.data + max(calls * max(self.call, self.test), self.save))
 
 
-def estimate(settings, model, clients_at_once=1, *, steps=None, keeping=0, waiting=0, data=0, on_gpu=False):
+def estimate(settings: Settings, model: Any, clients_at_once: int = 1, *, steps: int | None = None, keeping: int = 0,
+             waiting: int = 0, data: int = 0, on_gpu: bool = False) -> Need:
     """The Need of a run of `settings` with the network `model`.
 
     clients_at_once  K, clients of one call
@@ -84,7 +89,7 @@ def estimate(settings, model, clients_at_once=1, *, steps=None, keeping=0, waiti
         save=2 * own)
 
 
-def check_partition(num_clients, num_classes, available=None):
+def check_partition(num_clients: int, num_classes: int, available: int | None = None) -> None:
     """InputError if the table of label counts of so many clients, with their lists of examples, does not fit."""
     available = free(np) if available is None else available
     each = PARTITION[0] * num_classes + PARTITION[1]
@@ -94,7 +99,8 @@ def check_partition(num_clients, num_classes, available=None):
                          f"{_rounded(available // each)} fit.")
 
 
-def check_fits(settings, dataset, partition, place, *, processes=1, available=None):
+def check_fits(settings: Settings, dataset: Dataset, partition: Partition, place: Any, *, processes: int = 1,
+               available: int | None = None) -> None:
     """InputError if a run takes more memory than is free where it will compute; the message says what would fit.
 
     place      the run's Placement: array module, workers, clients_per_call
@@ -115,7 +121,7 @@ def check_fits(settings, dataset, partition, place, *, processes=1, available=No
                      f"{_most(need, calls, settings)}. {_remedies(settings, dataset, sizes, place, available)}")
 
 
-def free(xp):
+def free(xp: ModuleType) -> int | None:
     """Bytes that xp's device has left: on a GPU what CUDA says, on Linux what the kernel can give without swapping
     (MemAvailable), None elsewhere."""
     if xp is not np:

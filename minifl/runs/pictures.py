@@ -1,9 +1,13 @@
 """The pictures of `compare --figure` and `plot`; what they show is prepared in curves.py, drawn by plots.py."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from minifl.errors import InputError
-from minifl.runs.curves import Curve, log_spectrum, mean_over_clients, scalars
+from minifl.runs.curves import Curve, Diagnostics, log_spectrum, mean_over_clients, scalars
 from minifl.runs.plots import (BLUE, GREEN, GREY, MOST_NAMES, NORMS, ORANGE, PURPLE, VERMILION, bars, curves,
                                drawing, from_zero, heat_map, legend_below, legend_on_top, light_to_dark, name_axes,
                                save, targets)
@@ -13,7 +17,7 @@ LAYERS = 6          # that have their name in a legend
 CLASS_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, VERMILION)
 
 
-def plot_runs(runs, folder, client=None):
+def plot_runs(runs: Sequence[str | Path], folder: str | Path, client: int | None = None) -> list:
     """The pictures of `plot`, of the Diagnostics of runs; returns the files.
 
     Raises InputError, before any is written, for a client that did not answer at the last evaluation at which clients
@@ -38,7 +42,7 @@ def plot_runs(runs, folder, client=None):
     return [file for name, (draw, *what) in made.items() for file in draw(*what, paths[name])]
 
 
-def accuracy_figure(lines, path):
+def accuracy_figure(lines: Any, path: str | Path) -> list[Path]:
     """Test accuracy over rounds, a line for each Curve; returns the files."""
     columns = 2 if len(lines) < 20 else 3
     with drawing(height=3.4 + 0.14 * -(-len(lines) // columns)) as (figure, axes):
@@ -47,7 +51,7 @@ def accuracy_figure(lines, path):
         return save(figure, path)
 
 
-def diagnostics_figure(run, path):
+def diagnostics_figure(run: Diagnostics, path: str | Path) -> list[Path]:
     """All diagnostics of one run, ten panels; returns the files."""
     with drawing(5, 2, height=10.8) as (figure, axes):
         figure.suptitle(f"{run.label} (norm {run.norm})", fontsize=9)
@@ -151,7 +155,7 @@ def _cosines(ax, local):
              unit="cosine", limit=1.0, names=local.clients)
 
 
-def compared_figure(runs, path):
+def compared_figure(runs: Sequence[Diagnostics], path: str | Path) -> list[Path]:
     """The scalars of several runs on common axes, eight panels; returns the files."""
     panels = list(zip(*map(scalars, runs)))
     with drawing(4, 2, height=8.4 + 0.14 * -(-len(runs) // 2)) as (figure, axes):
@@ -163,7 +167,7 @@ def compared_figure(runs, path):
         return save(figure, path, both=True)
 
 
-def local_figure(runs, client, path):
+def local_figure(runs: Sequence[Diagnostics], client: int, path: str | Path) -> list[Path]:
     """As the paper's Figure 2: accuracy of each class before the local steps of one client, and after; the files."""
     with drawing(len(runs), height=0.4 + 2.2 * len(runs)) as (figure, axes):
         for ax, run in zip(axes.flat, runs):

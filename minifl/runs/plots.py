@@ -7,10 +7,12 @@ who are colour-blind tell apart; where a norm is shown it always has the same co
 
 import os
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import chain, cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +48,7 @@ def _pyplot():
 
 
 @contextmanager
-def drawing(rows=1, columns=1, *, height=3.6, width=6.0):
+def drawing(rows: int = 1, columns: int = 1, *, height: float = 3.6, width: float = 6.0) -> Iterator[tuple]:
     """A figure of that many inches and its axes (rows, columns), in our style whatever the user's own is."""
     plt = _pyplot()
     with plt.style.context(["default", STYLE]):
@@ -57,7 +59,7 @@ def drawing(rows=1, columns=1, *, height=3.6, width=6.0):
             plt.close(figure)
 
 
-def targets(path, both=False):
+def targets(path: str | Path, both: bool = False) -> list[Path]:
     """The files that `save` writes for `path`: itself with the suffix .png or .svg, both without a suffix.
 
     both   path has no suffix; what follows a point belongs to its name, as in a run's, lr0.05
@@ -84,7 +86,7 @@ def _is_ours(file):
         raise InputError(f"{file} exists and cannot be read: {error.strerror}; choose another name.") from error
 
 
-def save(figure, path, both=False):
+def save(figure: Any, path: str | Path, both: bool = False) -> list[Path]:
     """Write a figure as PNG and SVG, see `targets`; the same figure gives the same bytes. Returns the files."""
     files = targets(path, both)
     with _pyplot().rc_context(STYLE):
@@ -98,7 +100,7 @@ def save(figure, path, both=False):
     return files
 
 
-def styles(lines):
+def styles(lines: Any) -> list[dict]:
     """Keywords of `plot` for each Curve: dashes by norm, and a colour for each kind, the norm's own for its first kind.
 
     Lines of the same colour and dashes, as runs that differ in their seed, have markers.
@@ -116,7 +118,7 @@ def styles(lines):
     return found
 
 
-def curves(ax, lines, *, title="", x_name="round", y_name=""):
+def curves(ax: Any, lines: Any, *, title: str = "", x_name: str = "round", y_name: str = "") -> None:
     """Draw each Curve with its label and its band, and name the axes, from 0 on the x axis."""
     for line, style in zip(lines, styles(lines)):
         ax.plot(line.x, line.y, label=line.label, **style)
@@ -129,7 +131,7 @@ def curves(ax, lines, *, title="", x_name="round", y_name=""):
         ax.set_ylim(low - 0.05 * abs(low), high + 0.05 * abs(high))
 
 
-def bars(ax, groups, *, title="", x_name="class", y_name=""):
+def bars(ax: Any, groups: dict, *, title: str = "", x_name: str = "class", y_name: str = "") -> None:
     """Bars side by side at 0, 1, 2, ...: groups is (label, values, colour) of each."""
     width = 0.8 / len(groups)
     for i, (label, values, colour) in enumerate(groups):
@@ -139,7 +141,8 @@ def bars(ax, groups, *, title="", x_name="class", y_name=""):
     _whole_numbers(ax.xaxis, len(groups[0][1]))
 
 
-def heat_map(ax, matrix, *, title="", x_name="", y_name="", unit="", limit=None, names=None):
+def heat_map(ax: Any, matrix: Any, *, title: str = "", x_name: str = "", y_name: str = "", unit: str = "",
+             limit: float | None = None, names: Sequence[str] | None = None) -> None:
     """A matrix in colours from blue through white at 0 to red, with a scale; NaN stays grey.
 
     limit   the value of the darkest colours, default the largest there is
@@ -159,13 +162,13 @@ def heat_map(ax, matrix, *, title="", x_name="", y_name="", unit="", limit=None,
             axis.set_ticks(range(len(names)), names)
 
 
-def name_axes(ax, title, x_name, y_name):
+def name_axes(ax: Any, title: str, x_name: str, y_name: str) -> None:
     ax.set_title(title, loc="left")
     ax.set_xlabel(x_name)
     ax.set_ylabel(y_name)
 
 
-def from_zero(ax, last):
+def from_zero(ax: Any, last: Any) -> None:
     """Show the rounds from 0 to the last."""
     ax.set_xlim(0, 1.02 * last)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -175,7 +178,7 @@ def _whole_numbers(axis, count):
     axis.set_ticks(range(0, count, max(1, -(-count // MOST_NAMES))))
 
 
-def legend_on_top(ax, columns=1):
+def legend_on_top(ax: Any, columns: int = 1) -> None:
     """A legend inside of axes of about 1.4 inches, above all that is drawn: the y axis gets room for it."""
     handles, names = ax.get_legend_handles_labels()
     low, high = ax.get_ylim()
@@ -186,11 +189,11 @@ def legend_on_top(ax, columns=1):
     legend.set_in_layout(False)     # it shall not make the axes narrower
 
 
-def legend_below(figure, ax, columns=2):
+def legend_below(figure: Any, ax: Any, columns: int = 2) -> None:
     """One legend for the figure, of what `ax` shows, where it hides nothing."""
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
-def light_to_dark(name, count):
+def light_to_dark(name: str, count: int) -> list:
     """That many colours of one of matplotlib's sequential maps, the last one the darkest."""
     return _pyplot().get_cmap(name)(np.linspace(0.35, 1, count) if count > 1 else [0.9])

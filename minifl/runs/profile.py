@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import wraps
 from inspect import isfunction, signature
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Spent:
     passes: int = 0    # products of the size of one client's forward pass: 2 in a backward pass with both gradients
     nbytes: int = 0    # of first arguments and results: each read or written once; 0 for a result that is a view
 
-    def add(self, other):
+    def add(self, other: Any) -> None:
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
@@ -85,12 +86,12 @@ class Profile:
         self._names = {row.name for row in model.plan}
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """How many gradients of one client's batch were computed: its local steps (SCAFFOLD's option I takes more)."""
         return self.spent["classifier", FORWARD].passes
 
     @property
-    def thread_seconds(self):
+    def thread_seconds(self) -> float:
         """Seconds that the threads over clients had for these rounds, without the tests of the clients' own models."""
         return self.seconds * self.workers - self.spent[OWN_TESTS, None].seconds
 

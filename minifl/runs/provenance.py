@@ -14,7 +14,7 @@ import scipy
 import minifl
 
 
-def environment(device, precision="fp32"):
+def environment(device: str, precision: str = "fp32") -> dict:
     """Where and by what a run was made."""
     return {
         "command": shlex.join(["python", *_program(), *sys.argv[1:]]),

@@ -21,12 +21,15 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minifl import reading
 from minifl.atomic import replacing
+from minifl.backend import Array
 from minifl.data.table import write_csv
 from minifl.errors import InputError
 from minifl.runs import checkpoint, seals
@@ -40,7 +43,7 @@ LARGEST = dict.fromkeys((PARTITION, ROUNDS, DIAGNOSTICS), reading.LARGEST) | {MO
 COMPLETE = ("finished", "diverged")     # how a run ended of which nothing is left to do
 
 
-def new_folder(folder, stem):
+def new_folder(folder: str | Path, stem: str) -> Path:
     """Make folder/stem, or the first of folder/stem-2, stem-3, ... that does not exist: nobody else can get it."""
     path, number = Path(folder) / stem, 2
     while True:
@@ -55,7 +58,7 @@ def new_folder(folder, stem):
             raise InputError(f"{path} cannot be made: {error.strerror}; name a folder with --out.") from error
 
 
-def check_folder(folder):
+def check_folder(folder: str | Path) -> None:
     """Make the folder of many runs, if it does not exist; InputError if runs cannot be put there."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,8 @@ def check_folder(folder):
         raise InputError(f"--out {folder} cannot be written: {error.strerror}; name another folder.") from error
 
 
-def create(path, config, counts, class_names, *, force=False, given=None):
+def create(path: str | Path, config: dict, counts: Array, class_names: Sequence[str], *, force: bool = False,
+           given: Any = None) -> None:
     """Begin a run in the directory `path`, which is locked: write its config and its table of label counts (K, C).
 
     given  name -> bytes, of the files in GIVEN that the run has
@@ -98,23 +102,23 @@ def create(path, config, counts, class_names, *, force=False, given=None):
         raise InputError(f"--out {path} cannot be written: {error.strerror}.") from error
 
 
-def write_config(path, config):
+def write_config(path: str | Path, config: dict) -> None:
     """Write the config of the run directory `path`, sealed."""
     _write_json(Path(path) / CONFIG, seals.seal(config))
 
 
-def append(path, record, seconds):
+def append(path: str | Path, record: dict, seconds: float) -> None:
     """Add one round's record, and how long it took, to the run."""
     _append(Path(path) / ROUNDS, record)
     _append(Path(path) / TIMES, {"round": record["round"], "seconds": seconds})
 
 
-def append_diagnostics(path, found):
+def append_diagnostics(path: str | Path, found: dict) -> None:
     """Add what was seen at an evaluation (diagnostics.py) to the run, before the round itself is in the record."""
     _append(Path(path) / DIAGNOSTICS, found)
 
 
-def cut(path, rounds, device, precision="fp32"):
+def cut(path: str | Path, rounds: int, device: str, precision: str = "fp32") -> list[dict]:
     """Leave only the first `rounds` rounds in the record, and note that the run is resumed after them."""
     path = Path(path)
     check_files(path)
@@ -130,7 +134,7 @@ def cut(path, rounds, device, precision="fp32"):
     return lines
 
 
-def check_files(path):
+def check_files(path: str | Path) -> None:
     """InputError if a name of the run directory is taken by a folder, pipe or device: before rounds are done in vain."""
     for file in (*(Path(path) / name for name in (*NAMES, *GIVEN)), *checkpoint.files(path)):
         try:
@@ -142,12 +146,12 @@ def check_files(path):
                              "it.") from error
 
 
-def read_seconds(path):
+def read_seconds(path: str | Path) -> list:
     """Seconds of each round of a run, as far as they are known."""
     return [line["seconds"] for line in _lines(path, TIMES, missing_ok=True) if "seconds" in line]
 
 
-def read_end(path):
+def read_end(path: str | Path) -> dict | None:
     """How a run ended, the content of its end.json; None if it has not ended, or did not get to say so."""
     file = Path(path) / END
     try:
@@ -166,18 +170,18 @@ def read_end(path):
     return end
 
 
-def reopen_end(path):
+def reopen_end(path: str | Path) -> None:
     """The run goes on: it has not ended any more."""
     (Path(path) / END).unlink(missing_ok=True)
 
 
-def save_model(path, blocks):
+def save_model(path: str | Path, blocks: dict[str, Array]) -> None:
     """Write the arrays of a model, by name."""
     with replacing(Path(path) / MODEL) as f:
         np.savez(f, **blocks)
 
 
-def finish(path, status, message, rounds_done, last_evaluation):
+def finish(path: str | Path, status: str, message: str, rounds_done: int, last_evaluation: dict) -> None:
     """Write how the run ended, and the seals of its files as they are then."""
     path = Path(path)
     sums = {CONFIG: seals.digest(origin(read_config(path)))}
@@ -186,7 +190,7 @@ def finish(path, status, message, rounds_done, last_evaluation):
                                         "last_evaluation": last_evaluation, "sha256": sums}))
 
 
-def read_config(path):
+def read_config(path: str | Path) -> dict:
     """The config of a run directory; InputError if it is none, or was changed since the run began."""
     config, has_seal, fits = seals.opened(_parsed_config(path))
     decides = origin(config)
@@ -217,7 +221,7 @@ def _parsed_config(path):
     return config
 
 
-def origin(config):
+def origin(config: dict) -> dict:
     """Of a config, what decides the bits of its run: name -> value."""
     return {**{f"--{name.replace('_', '-')}": value for name, value in config["settings"].items()},
             "--precision": config.get("precision", "fp32"), "the partition's sha256": config["partition"].get("sha256"),
@@ -225,7 +229,7 @@ def origin(config):
             **{f"the sha256 of the file of --{name}": entry["sha256"] for name, entry in config.get("own", {}).items()}}
 
 
-def check(path, *names):
+def check(path: str | Path, *names: Any) -> None:
     """InputError if one of these files of a run is another one than that with which it ended. None needs to be there."""
     for name in names:
         try:
@@ -236,12 +240,12 @@ def check(path, *names):
             raise InputError(f"{Path(path) / name} cannot be read: {error.strerror}.") from error
 
 
-def read_rounds(path):
+def read_rounds(path: str | Path) -> list[dict]:
     """The records of a run, in order. A last line cut short by a crash is left out; InputError for other damage."""
     return _lines(path, ROUNDS, ended=True)
 
 
-def read_diagnostics(path):
+def read_diagnostics(path: str | Path) -> list:
     """What a run with --diagnose saw at each evaluation, in order; InputError if there is nothing or it is damaged."""
     file = Path(path) / DIAGNOSTICS
     if not os.path.lexists(file):
@@ -251,12 +255,12 @@ def read_diagnostics(path):
     return _lines(path, DIAGNOSTICS, ended=True)
 
 
-def count_rounds(path):
+def count_rounds(path: str | Path) -> int:
     """How many rounds the record of a run holds; 0 if it was stopped before it had one."""
     return len(_lines(path, ROUNDS, missing_ok=True))
 
 
-def count_whole_rounds(path):
+def count_whole_rounds(path: str | Path) -> int:
     """How many rounds of a run lack nothing: those before the first test whose diagnostics are lost."""
     lines, diagnose = _lines(path, ROUNDS, missing_ok=True), _parsed_config(path)["settings"].get("diagnose")
     seen = {line.get("round") for line in _lines(path, DIAGNOSTICS, missing_ok=True)}
@@ -264,7 +268,7 @@ def count_whole_rounds(path):
                 len(lines))
 
 
-def line_seals(path):
+def line_seals(path: str | Path) -> list[str]:
     """The seals of the lines of rounds.jsonl, in order (seals.py)."""
     try:
         return seals.of_lines(reading.whole(Path(path) / ROUNDS))
@@ -272,7 +276,7 @@ def line_seals(path):
         return []
 
 
-def load_model(path, expected):
+def load_model(path: str | Path, expected: dict) -> dict[str, Array]:
     """The saved model of a run, name -> array; InputError if the file is missing, damaged or not of these shapes.
 
     expected  name -> shape

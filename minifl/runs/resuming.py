@@ -8,8 +8,11 @@ last round of before was tested because it was the last, also where --eval-every
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from minifl.backend import choose_precision
+from minifl.data.dataset import Dataset
+from minifl.data.partition import Partition
 from minifl.errors import InputError
 from minifl.fl import statistics
 from minifl.fl.rounds import due
@@ -20,7 +23,8 @@ from minifl.runs.run import Placement, do_rounds, first_state, last_test
 from minifl.runs.settings import settings_for
 
 
-def resume(out, config, dataset, partition, place=Placement(), rounds=None):
+def resume(out: str | Path, config: dict, dataset: Dataset, partition: Partition, place: Any = Placement(),
+           rounds: int | None = None) -> tuple:
     """Go on with the run in `out` from its newest checkpoint.
 
     config, dataset, partition   from `reopen`
@@ -59,7 +63,7 @@ def resume(out, config, dataset, partition, place=Placement(), rounds=None):
         return do_rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state, last), messages + found
 
 
-def refuse_ended(out):
+def refuse_ended(out: str | Path) -> None:
     """InputError if the run in `out` has ended, so that there is nothing to resume."""
     ended = record.read_end(out)
     if ended and ended["status"] in record.COMPLETE:
@@ -70,7 +74,7 @@ def refuse_ended(out):
                          + (f" ({ended['message']})" if ended["message"] else ""))
 
 
-def newest_state(out, config, first, sizes, device):
+def newest_state(out: str | Path, config: dict, first: Any, sizes: Any, device: str) -> tuple:
     """From where the run directory `out`, which is locked, goes on; its record is cut there.
 
     first    State before the first round, on the run's device
@@ -84,7 +88,7 @@ def newest_state(out, config, first, sizes, device):
     return state, last, messages
 
 
-def check_rounds(out, config, rounds):
+def check_rounds(out: str | Path, config: dict, rounds: int) -> bool:
     """Whether `rounds` are more than the run has. InputError if they are fewer, or too many for its schedule."""
     settings, done = settings_for(config["settings"].get("data"), config["settings"]), record.count_rounds(out)
     if rounds < settings.rounds:
@@ -97,7 +101,7 @@ def check_rounds(out, config, rounds):
     return rounds > settings.rounds
 
 
-def more_rounds(out, config, rounds, device):
+def more_rounds(out: str | Path, config: dict, rounds: int, device: str) -> tuple:
     """Let the run in `out`, which is locked, have so many rounds; its config says when that was and by what.
 
     returns  the new config, sentences about what will be different from a run of so many rounds from the start

@@ -1,17 +1,20 @@
 """One run from settings to record: what `train` and `eval` of the command line do, without a terminal."""
 
 import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minifl import own
 from minifl.backend import choose_precision
 from minifl.data import lists
-from minifl.data.partition import NATURAL, Listed, make_partition
+from minifl.data.dataset import Dataset
+from minifl.data.partition import NATURAL, Listed, Partition, make_partition
 from minifl.data.registry import load
 from minifl.data.table import read_csv
 from minifl.errors import InputError
@@ -20,21 +23,22 @@ from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate
 from minifl.fl.parallel import Signals, in_order
 from minifl.fl.participation import looked_at, whose_models
-from minifl.fl.rounds import federated_rounds
+from minifl.fl.rounds import State, federated_rounds
 from minifl.fl.rounds import start as begin
+from minifl.models.network import Network
 from minifl.runs import checkpoint, initial, memory, record, seals
 from minifl.runs.locking import locked
 from minifl.runs.provenance import environment
 from minifl.runs.recorded import blaming, settings_in
-from minifl.runs.settings import GIVEN, LISTS
+from minifl.runs.settings import GIVEN, LISTS, Settings
 
 
-def default_workers():
+def default_workers() -> int:
     """Threads over clients: the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def split(settings, dataset, given=None):
+def split(settings: Settings, dataset: Dataset, given: Any = None) -> Partition:
     """The partition of the data set: by its setting, or what a file gave: a table of label counts (K, C), or a Listed.
 
     Raises InputError for settings that allow none, or none that fits into memory.
@@ -62,7 +66,7 @@ def split(settings, dataset, given=None):
                               by_domain=settings.by_domain, **settings.partition_options())
 
 
-def on_device(dataset, xp):
+def on_device(dataset: Dataset, xp: ModuleType) -> Dataset:
     """The data set with its arrays where xp computes; images that would take more than half of the free memory there
     stay on the host, maybe memory-mapped, and are moved as they are used."""
     if xp is np:
@@ -84,7 +88,8 @@ class Placement(NamedTuple):
     precision: str | None = None   # of products on a GPU; None: fp32, or the one that a resumed run began with
 
 
-def train(settings, dataset, partition, out, place=Placement(), *, force=False, table_file=None, start=None):
+def train(settings: Settings, dataset: Dataset, partition: Partition, out: str | Path, place: Any = Placement(), *,
+          force: bool = False, table_file: str | Path | None = None, start: Any = None) -> Iterator[dict]:
     """Begin a run in the directory `out` and return an iterator that does it and yields each round's record.
 
     Nobody else can write the directory until the iterator is done or closed. However it ends, `out` is readable: at
@@ -104,13 +109,14 @@ def train(settings, dataset, partition, out, place=Placement(), *, force=False, 
         return do_rounds(lock.pop_all(), settings, model, dataset, partition, out, place, state, None)
 
 
-def given_files(partition, start):
+def given_files(partition: Partition, start: Any) -> dict:
     """What a run directory keeps of what it was given: file name -> bytes."""
     return ({record.LISTS: lists.text(partition)} if isinstance(partition, Listed) else {}) | \
         ({record.START: start.content()} if start else {})
 
 
-def new_config(settings, dataset, partition, place, table_file, start=None):
+def new_config(settings: Settings, dataset: Dataset, partition: Partition, place: Any, table_file: str | Path,
+               start: Any = None) -> dict:
     """The config of a run that begins here and now."""
     return {
         "settings": asdict(settings),
@@ -123,18 +129,19 @@ def new_config(settings, dataset, partition, place, table_file, start=None):
     }
 
 
-def last_test(lines):
+def last_test(lines: Any) -> dict | None:
     """The last of a record's lines in which the global model was tested; None without one."""
     return next((line for line in reversed(lines) if "accuracy" in line), None)
 
 
-def first_state(settings, model, xp=np, start=None):
+def first_state(settings: Settings, model: Network, xp: ModuleType = np, start: Any = None) -> State:
     """The State before the first round, on xp's device; start: the Start that settings.init_from asks for."""
     w, running = initial.vectors(start, settings, model)
     return begin(settings.method(), xp.asarray(w), xp.asarray(running))
 
 
-def do_rounds(lock, settings, model, dataset, partition, out, place, state, last):
+def do_rounds(lock: Any, settings: Settings, model: Network, dataset: Dataset, partition: Partition, out: str | Path,
+              place: Any, state: State, last: Any) -> Iterator[dict]:
     """Do the rounds after `state` and keep their record; `last` is the record of the last evaluation before."""
     def save_model(state):
         record.save_model(out, statistics.saved(settings, model, state, len(partition.train)))
@@ -148,7 +155,8 @@ def do_rounds(lock, settings, model, dataset, partition, out, place, state, last
 
 
 @contextmanager
-def keeping(settings, out, state, last, save_model, checkpoint_every):
+def keeping(settings: Settings, out: str | Path, state: State, last: Any, save_model: Callable,
+            checkpoint_every: int) -> Iterator[Callable]:
     """Inside, `keep(state, line)` puts a round that was done into the run directory `out`; at the end comes end.json.
 
     However the block ends, `out` is readable: at an interruption or a failure the state of the last round that was kept
@@ -197,7 +205,7 @@ def keeping(settings, out, state, last, save_model, checkpoint_every):
             checkpoint.remove(out, but=status == "finished")
 
 
-def reopen(path, data_dir=None):
+def reopen(path: str | Path, data_dir: str | Path | None = None) -> tuple:
     """Load the data of a run directory: (config, dataset, partition).
 
     Raises InputError if the run or its data cannot be read, if data, partition or one's own files are not what they were,
@@ -229,7 +237,8 @@ def reopen(path, data_dir=None):
     return config, dataset, partition
 
 
-def reevaluate(path, *, data_dir=None, xp=np, workers=1):
+def reevaluate(path: str | Path, *, data_dir: str | Path | None = None, xp: ModuleType = np,
+               workers: int = 1) -> tuple:
     """Test the saved model of a run again: (config, dataset, the entries of `evaluate`).
 
     Raises InputError if the run, its model or its data cannot be read, or the data is not what it was.

@@ -16,6 +16,9 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from minifl import reading
 from minifl.atomic import appending, replacing
@@ -27,29 +30,29 @@ FORM = re.compile(re.escape(MARK) + rb'([0-9a-f]{%d})"}\n' % DIGITS)
 LENGTH = len(MARK) + DIGITS + len(b'"}\n')     # of what follows a line's own text
 
 
-def digest(value):
+def digest(value: Any) -> str:
     """sha256 of a JSON value, whatever the order of its names."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def seal(value):
+def seal(value: Any) -> str:
     """The object with its seal."""
     return value | {"seal": digest(value)}
 
 
-def opened(value):
+def opened(value: Any) -> tuple:
     """(the object without its seal, whether it has one, whether that fits)."""
     rest = {name: entry for name, entry in value.items() if name != "seal"}
     return rest, "seal" in value, value.get("seal") == digest(rest)
 
 
-def append(file, value):
+def append(file: str | Path, value: dict) -> None:
     """Add a line to a file of sealed lines, made if it does not exist. Raises OSError."""
     with appending(file) as f:
         f.write(_line(_last(file) if f.tell() else file.name.encode(), value)[0])
 
 
-def write(file, values):
+def write(file: str | Path, values: Iterable[dict]) -> None:
     """Make a file of sealed lines, whole or not at all."""
     before = file.name.encode()
     with replacing(file) as f:
@@ -58,7 +61,7 @@ def write(file, values):
             f.write(line)
 
 
-def read(file, content, sealed):
+def read(file: str | Path, content: bytes, sealed: bool) -> Any:
     """The lines of a file with this content, in order, without their seals; one that was cut off at the end is left out.
 
     sealed  whether there have to be seals; else there are if a single line has one
@@ -91,12 +94,12 @@ def _parsed(file, number, line):
     return value
 
 
-def of_lines(content):
+def of_lines(content: bytes) -> list:
     """The seals of the lines of a file with this content, all of which are sealed."""
     return [line[1 - LENGTH:][len(MARK):][:DIGITS].decode(errors="replace") for line in content.split(b"\n")[:-1]]
 
 
-def last(file):
+def last(file: str | Path) -> str | None:
     """The seal of the last line; None if the file is empty, not there, or does not end in one."""
     try:
         return _last(file).decode() or None

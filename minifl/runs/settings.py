@@ -20,10 +20,12 @@ from minifl.data.splits import OPTIONS, told
 from minifl.declared import Choice, again, choices_of, declared
 from minifl.errors import InputError
 from minifl.fl.algorithms import ALGORITHMS, hyperparameters
+from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
 from minifl.fl.statistics import POLICIES
 from minifl.models import MODELS, TOKENS, Arrangement, build
 from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS
+from minifl.models.network import Network
 from minifl.models.norms import NORMS
 
 # Choices that belong to a value of another choice, beside a method's hyperparameters: `belongs`.
@@ -185,24 +187,24 @@ class Settings:
             raise InputError(f"--last-batch {self.last_batch} is about the end of an epoch, and local steps have none; give "
                              f"--local-epochs, or leave it out.")
 
-    def method(self):
+    def method(self) -> FedAvg:
         """The federated method with its hyperparameters."""
         own.require(vars(self))
         return ALGORITHMS[self.algorithm](**{name: getattr(self, name) for name in choices_of(ALGORITHMS[self.algorithm])})
 
-    def arrangement(self):
+    def arrangement(self) -> Arrangement:
         """Where the network normalizes, as the models take it; InputError for what is unknown there."""
         own.require(vars(self))
         return Arrangement(norm=self.norm, position=self.norm_position, learnable=self.norm_affine == "learnable",
                            groups=self.groups, bias=self.bias, activation=self.activation,
                            standardize=self.standardize_weights, head=self.head)
 
-    def network(self, num_classes, image_shape):
+    def network(self, num_classes: int, image_shape: tuple) -> Network:
         """The model for a data set of that many classes and images of that (H, W, C)."""
         vit = {"patch": self.patch_size, "token": self.vit_token} if self.model == "vit" else {}
         return build(self.model, num_classes, image_shape, self.arrangement(), width=self.width, **vit)
 
-    def partition_options(self):
+    def partition_options(self) -> dict:
         """The choices that `make_partition` takes by name."""
         return {name: getattr(self, name) for name in OPTIONS}
 
@@ -235,7 +237,7 @@ def _with_hyperparameters(names):
     return make_dataclass("Settings", [(name, Any, None) for name in names], bases=(Settings,), frozen=True, eq=False)
 
 
-def settings_for(data, chosen):
+def settings_for(data: str, chosen: dict) -> Settings:
     """Settings for the data set `data`: what was chosen (name -> value, None = not chosen), else its defaults."""
     data = own.texts({"data": data})["data"]
     if not isinstance(data, str) or not data:
@@ -249,7 +251,7 @@ def settings_for(data, chosen):
     return Settings(**{**DEFAULTS.get(data, OTHERS), **given, "data": data})
 
 
-def merge(from_file, from_line):
+def merge(from_file: dict, from_line: dict) -> dict:
     """Settings of a file and of the command line, which goes before it; name -> value, on the line None = not chosen.
 
     A method, norm or model chosen on the command line comes with what belongs to it, if the file names another one; and

@@ -1,9 +1,10 @@
 """Tables of finished runs, made from their records alone."""
 
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minifl.errors import InputError
 from minifl.runs import record
@@ -16,7 +17,7 @@ ACCURACIES = ("accuracy", "mean of last 5", "client mean")
 LAST = 5   # single evaluations swing by several points, so the mean over the last few is shown, too
 
 
-def table(paths):
+def table(paths: Sequence[str | Path]) -> str:
     """A Markdown table with a line for each run directory, accuracies in percent.
 
     Raises InputError if one is no run directory or has not been evaluated yet.
@@ -29,7 +30,7 @@ def table(paths):
     return markdown([("run", *FIRST, "seed", "rounds", *ACCURACIES, "s/round"), *rows])
 
 
-def mean_table(paths):
+def mean_table(paths: Sequence[str | Path]) -> str:
     """A Markdown table with a line for the runs that differ in their seed only: mean ± standard deviation.
 
     Beside data, setting, method and norm it names every other setting in which the runs differ; what belongs to another
@@ -41,7 +42,7 @@ def mean_table(paths):
     return markdown([(*names, "runs", *ACCURACIES, "s/round"), *rows])
 
 
-def reach_table(paths, levels, *, mean=False):
+def reach_table(paths: Sequence[str | Path], levels: Sequence[float], *, mean: bool = False) -> str:
     """A Markdown table: the first evaluated round at which the test accuracy reached each of `levels`, in percent.
 
     Single evaluations swing, so each level has a second column: the first round at which the mean of the last 5
@@ -70,7 +71,7 @@ def _reached(runs, level, last, counted):
     return f"{text} ({len(rounds) - rounds.count(None)}/{len(rounds)})" if counted else text
 
 
-def first_reaching(tested, level, last=1):
+def first_reaching(tested: Sequence, level: float, last: Any = 1) -> int | None:
     """The first round at which the mean of `last` evaluations, its own and those before it, is at least `level`.
 
     tested  (round, accuracy) of each evaluation, in order. None if that never happens, or there are fewer evaluations.
@@ -81,7 +82,7 @@ def first_reaching(tested, level, last=1):
     return None
 
 
-def grouped(runs):
+def grouped(runs: list) -> tuple:
     """Runs that differ in their seed only, together: names of columns, and {values of these, as shown: the runs}.
 
     The columns are data, setting, method and norm, whatever else the runs differ in, and the rounds done.
@@ -111,7 +112,7 @@ class Run(NamedTuple):
     tested: list        # (round, test accuracy of the global model) of each evaluation
 
 
-def read(path):
+def read(path: str | Path) -> Any:
     """The Run in the directory `path`; InputError if it is none or has not been evaluated yet."""
     settings = settings_in(path, record.read_config(path))
     tested = [line for line in record.read_rounds(path) if "accuracy" in line]
@@ -135,7 +136,7 @@ def _seconds(seconds):
     return f"{median(seconds):.2f}" if seconds else "-"
 
 
-def markdown(rows):
+def markdown(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table of rows of strings, the header first."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]

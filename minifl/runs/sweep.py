@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minifl import own, reading
 from minifl.data.known import DEFAULTS, OTHERS
@@ -37,7 +38,8 @@ class Run(NamedTuple):
     status: str          # new, begun, or as in end.json
 
 
-def grid(data, several, out, from_file=None, *, data_named=False):
+def grid(data: Any, several: dict, out: str | Path, from_file: dict | None = None, *,
+         data_named: bool = False) -> list:
     """The runs on a data set for every combination of the values of each setting, seed fastest.
 
     several     name -> list of values
@@ -74,7 +76,8 @@ def grid(data, several, out, from_file=None, *, data_named=False):
     return list(runs.values())
 
 
-def perform(runs, jobs, options, *, check=lambda: None):
+def perform(runs: list[Run], jobs: int, options: Sequence[str], *,
+            check: Callable[[], None] = lambda: None) -> Iterator[tuple]:
     """Do the runs that are not complete, `jobs` at a time, and yield what happens.
 
     options  arguments that every process gets, e.g. ["--workers", "1"]
@@ -119,14 +122,14 @@ class _Process:
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.output,
                                       start_new_session=True, env=environment())
 
-    def has_new_rounds(self):
+    def has_new_rounds(self) -> bool:
         """Count the rounds of the record: has that changed? It loses some where a run is resumed."""
         before = self.rounds
         with contextlib.suppress(OSError):      # not there yet; what else is wrong with it the process says
             self.rounds = reading.whole(self.rounds_file).count(b"\n")
         return self.rounds != before
 
-    def error(self):
+    def error(self) -> str:
         """None after success, else the last line that the process wrote."""
         if self.popen.returncode == 0:
             return None

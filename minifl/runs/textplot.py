@@ -1,5 +1,6 @@
 """Curves as plain text, for a terminal: ASCII only, the same series always give the same characters."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 from string import ascii_lowercase, ascii_uppercase
@@ -11,7 +12,7 @@ SEVERAL = "*"       # where curves lie on each other
 NARROWEST = 30      # characters; below that there is no room for a curve
 
 
-def draw(series, *, width=80, height=20, x_name="", y_name=""):
+def draw(series: Sequence[tuple], *, width: int = 80, height: int = 20, x_name: str = "", y_name: str = "") -> str:
     """A plot of `height` rows with numbered axes, and below it a legend with a letter for each curve.
 
     series  (label, x, y) of each curve, x increasing; y that is not finite is left out
@@ -47,7 +48,7 @@ def draw(series, *, width=80, height=20, x_name="", y_name=""):
     return "\n".join(line.rstrip()[:width] for line in lines)
 
 
-def ticks(low, high, most):
+def ticks(low: float, high: float, most: int) -> list:
     """Round numbers, 1, 2 or 5 times a power of 10 apart, from at or below low to at or above high; about `most`."""
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** floor(log10(span / max(most, 1)))
