@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))    # so that the
 
 from minifl import atomic  # noqa: E402
 from minifl.commands.streams import Careful  # noqa: E402
-from minifl.data import shared  # noqa: E402
+from minifl.data.dataset import shared_images  # noqa: E402
 from minifl.data.download import download, md5_of  # noqa: E402
 from minifl.data.files import read_dataset, write_dataset  # noqa: E402
 from minifl.data.registry import data_folder  # noqa: E402
@@ -166,7 +166,7 @@ def fetch(url, md5, part):
 
 def without_silence(dataset, names):
     """The data set; if images are in training and test, that is said, and its source says so, too."""
-    found = shared.find(dataset)
+    found = shared_images(dataset)
     if found is None:
         return dataset
     are = "is a training image" if found.count == 1 else "are training images"

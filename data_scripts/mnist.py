@@ -4,13 +4,13 @@ import click
 import common
 import recipes
 
-from minifl.data.idx import MNIST
+from minifl.data.known import DATASETS
 
 
 @click.command(cls=common.Script, help=__doc__)
-@common.options("a folder with the four files, as .gz or unpacked", MNIST.url, md5=None)
+@common.options("a folder with the four files, as .gz or unpacked", DATASETS["mnist"].url, md5=None)
 def main(given):
-    recipes.make_idx(MNIST, given)
+    recipes.make_idx("mnist", given)
 
 
 if __name__ == "__main__":

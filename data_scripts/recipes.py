@@ -39,19 +39,21 @@ def make_cifar(version, labels, given):
     common.make(version.labels[labels].name, given, get, convert, version.genuine)
 
 
-def make_idx(version, given):
+def make_idx(name, given):
     """MNIST or Fashion-MNIST: four files, downloaded one after another or found in a folder."""
+    known = DATASETS[name]
+
     def get(folder):
         if given["origin"] is None:
-            base = (given["url"] or version.url).rstrip("/")
-            parts = [folder / f"{version.name}-{name}.gz.part" for name in idx.FILES]
-            for name, md5, part in zip(idx.FILES, version.md5, parts):
-                common.fetch(f"{base}/{name}.gz", md5, part)
+            base = (given["url"] or known.url).rstrip("/")
+            parts = [folder / f"{name}-{file}.gz.part" for file in idx.FILES]
+            for file, md5, part in zip(idx.FILES, known.md5, parts):
+                common.fetch(f"{base}/{file}.gz", md5, part)
             return common.Source(folder, "official files", tuple(parts))
         if not os.path.isdir(given["origin"]):
             raise InputError(f"--from {given['origin']}: must be the folder with the four files")
         paths = idx.find(given["origin"])
-        if tuple(common.checked(md5_of, path) for path in paths) == version.md5:
+        if tuple(common.checked(md5_of, path) for path in paths) == known.md5:
             return common.Source(Path(given["origin"]), "official files")
         click.echo("note: these are not the four official .gz files as they are; their contents' own checksum goes "
                    "into the source", err=True)
@@ -59,10 +61,10 @@ def make_idx(version, given):
 
     def convert(source, folder):
         contents = [idx.read(path) for path in source.downloads or idx.find(source.path)]
-        text = f"{version.title}, {source.phrase}, whose contents have the sha256 {idx.contents_hash(contents)}"
-        return idx.convert(version, contents, source.path, text), None
+        text = f"{known.title}, {source.phrase}, whose contents have the sha256 {idx.contents_hash(contents)}"
+        return idx.convert(name, contents, source.path, text), None
 
-    common.make(version.name, given, get, convert, version.genuine)
+    common.make(name, given, get, convert, known.images)
 
 
 def make_images(name, form, given, *, size, skip_bad):

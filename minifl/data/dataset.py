@@ -3,6 +3,7 @@
 import hashlib
 import unicodedata
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,23 @@ def content_hash(*arrays):
             digest.update(f"{a.dtype.str}{a.shape}".encode())
             digest.update(np.ascontiguousarray(a))
     return digest.hexdigest()
+
+
+class Shared(NamedTuple):
+    """count: test images that are among the training images, pixel by pixel; a pair of them: indices into the data set."""
+    count: int
+    train: int
+    test: int
+
+
+def shared_images(dataset: Dataset) -> Shared | None:
+    """The Shared of a data set, with the first such test image; None if there is none. A test accuracy that counts them says
+    less than it seems to."""
+    first = {}
+    for i, image in enumerate(dataset.x_train):
+        first.setdefault(content_hash(image), i)
+    found = [(i, first[digest]) for i, image in enumerate(dataset.x_test) if (digest := content_hash(image)) in first]
+    return Shared(len(found), found[0][1], found[0][0]) if found else None
 
 
 def check(dataset):

@@ -8,38 +8,21 @@ import hashlib
 import math
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minifl import reading
 from minifl.data.dataset import make_dataset
-from minifl.data.known import DATASETS
 from minifl.errors import InputError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-@dataclass(frozen=True)
-class Version:
-    """One of the sets: md5 are those of the four .gz files in the order of FILES, below the address `url`."""
-    name: str
-    title: str
-    url: str
-    md5: tuple
-    class_names: tuple
-    genuine: tuple
-
-
-def _version(name, class_names):
-    known = DATASETS[name]
-    return Version(name, known.title, known.url, known.md5, class_names, known.images)
-
-
-MNIST = _version("mnist", tuple("0123456789"))
-FASHION_MNIST = _version("fashionmnist", (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"))
+CLASS_NAMES = {
+    "mnist": tuple("0123456789"),
+    "fashionmnist": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+}
 
 
 def find(folder):
@@ -83,14 +66,14 @@ def contents_hash(contents):
     return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
-def convert(version, contents, where, source):
-    """`Dataset` of the unpacked bytes of the four files in the order of FILES; images (N, 28, 28, 1)."""
-    arrays = [parse(raw, axes, f"{where}: {name}") for raw, axes, name in zip(contents, (3, 1, 3, 1), FILES)]
-    for images, labels, name in [(*arrays[:2], FILES[1]), (*arrays[2:], FILES[3])]:
+def convert(name, contents, where, source):
+    """`Dataset` `name` of CLASS_NAMES, of the unpacked bytes of the four files in the order of FILES; images (N, 28, 28, 1)."""
+    arrays = [parse(raw, axes, f"{where}: {file}") for raw, axes, file in zip(contents, (3, 1, 3, 1), FILES)]
+    for images, labels, file in [(*arrays[:2], FILES[1]), (*arrays[2:], FILES[3])]:
         if len(images) != len(labels) or not len(labels):
-            raise InputError(f"{where}: {name} has {len(labels)} labels for {len(images)} images")
-        if labels.max() >= len(version.class_names):
-            raise InputError(f"{where}: {name} has the label {labels.max()}, must be 0..{len(version.class_names) - 1}")
+            raise InputError(f"{where}: {file} has {len(labels)} labels for {len(images)} images")
+        if labels.max() >= len(CLASS_NAMES[name]):
+            raise InputError(f"{where}: {file} has the label {labels.max()}, must be 0..{len(CLASS_NAMES[name]) - 1}")
     x_train, y_train, x_test, y_test = arrays
-    return make_dataset(version.name, x_train[..., None], y_train.astype(np.int64), x_test[..., None],
-                        y_test.astype(np.int64), version.class_names, source)
+    return make_dataset(name, x_train[..., None], y_train.astype(np.int64), x_test[..., None],
+                        y_test.astype(np.int64), CLASS_NAMES[name], source)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minifl.data.dataset import Dataset, content_hash, make_dataset
+from minifl.data.dataset import Dataset, content_hash, make_dataset, shared_images
 from minifl.data.files import read_dataset, write_dataset
 from minifl.errors import InputError
 
@@ -240,3 +240,20 @@ def test_a_changed_pixel_is_refused(written):
     at = raw.index(small(domains=True).x_test.tobytes())
     path.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1:])
     refused(path, "x_test.npy", "checksum")
+
+
+# ---- images that are in training and test
+
+def test_shared_images_are_the_plain_loop():
+    rng = np.random.default_rng(0)
+    train, test = rng.integers(0, 2, (60, 2, 3, 1), np.uint8), rng.integers(0, 2, (20, 2, 3, 1), np.uint8)
+    found = shared_images(make_dataset("noise", train, np.zeros(60, np.int64), test, np.zeros(20, np.int64), "ab", "noise"))
+    pairs = [(i, j) for j in range(20) for i in range(60) if (train[i] == test[j]).all()]
+    assert found == (len({j for _, j in pairs}), *pairs[0]) and 0 < found.count < 20
+
+
+def test_no_images_are_shared_where_none_are():
+    images = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
+    twice = np.concatenate([images[:5], images[:5]])     # twice in training alone
+    labels = np.zeros(10, np.int64)
+    assert shared_images(make_dataset("x", twice, labels, images[5:], labels[:5], "ab", "noise")) is None

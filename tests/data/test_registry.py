@@ -89,8 +89,7 @@ BUILT_IN = ("cifar10", "cifar100", "cifar100-coarse", "tinyimagenet", "pacs", "m
 def test_what_is_declared_of_a_set_is_what_its_format_says():
     """The scripts' tests and the generator's say how large images are; here numbers of classes, and that all are there."""
     assert (*DATASETS,) == ("embedded", *BUILT_IN)
-    classes = {"embedded": embedded.CLASS_NAMES, "mnist": idx.MNIST.class_names, "pacs": pacs.CLASSES,
-               "fashionmnist": idx.FASHION_MNIST.class_names}
+    classes = {"embedded": embedded.CLASS_NAMES, "pacs": pacs.CLASSES, **idx.CLASS_NAMES}
     assert {name: DATASETS[name].num_classes for name in classes} == {name: len(of) for name, of in classes.items()}
     for labels in (*cifar.CIFAR10.labels.values(), *cifar.CIFAR100.labels.values()):
         assert DATASETS[labels.name].num_classes == labels.classes

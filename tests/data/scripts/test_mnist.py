@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import gzip
-import importlib
 import struct
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from minifl.data import idx, registry
+from minifl.data.known import DATASETS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -67,8 +67,8 @@ def test_from_a_folder(out, name, first, title, form):
 def official(monkeypatch, serve):
     """MNIST whose official files are these, at the server."""
     serve.files |= packed(files())
-    version = dataclasses.replace(idx.MNIST, url=f"{serve.url}/mnist/", md5=tuple(map(md5, packed(files()).values())))
-    monkeypatch.setattr(importlib.import_module("mnist"), "MNIST", version)
+    monkeypatch.setitem(DATASETS, "mnist", dataclasses.replace(
+        DATASETS["mnist"], url=f"{serve.url}/mnist/", md5=tuple(map(md5, packed(files()).values()))))
     return serve
 
 
