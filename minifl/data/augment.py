@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from minifl.backend import get_xp, on_cpu
+from minifl.backend import Array, get_xp, on_cpu
 from minifl.errors import unknown
 from minifl.rng import AUGMENT, address
 
@@ -24,7 +24,7 @@ BITS = 11               # of a bilinear weight: two of them and a byte fill 30 b
 CHUNK = 32              # images stretched at a time: bounds the temporaries, 80 MB at 224x224x3
 
 
-def augment(name, images, seed, round_, *clients):
+def augment(name: str, images: Array, seed: int, round_: int, *clients: int) -> Array:
     """Images (M, H, W, C) uint8 of one round, augmented as `name` in AUGMENTATIONS says.
 
     They belong to these clients, as many to each, one client after the other; no client's depend on another one.
@@ -47,13 +47,13 @@ def _join(draws):
     return [np.concatenate(parts) for parts in zip(*draws)]
 
 
-def draw(seed, round_, client, count, padding=PADDING):
+def draw(seed: int, round_: int, client: int, count: int, padding: int = PADDING) -> tuple:
     """The crop offsets (count, 2) in 0..2*padding and flips (count,) of a client's images in one round."""
     rng = address(seed, AUGMENT, round_, client)
     return rng.integers(0, 2 * padding + 1, (count, 2)), rng.random(count) < 0.5
 
 
-def crop_and_flip(images, offsets, flips, padding=PADDING):
+def crop_and_flip(images: Array, offsets: Array, flips: Array, padding: int = PADDING) -> Array:
     """Shift each image within a black frame of `padding` pixels, and mirror some.
 
     images   (M, H, W, C)
@@ -75,7 +75,7 @@ def crop_and_flip(images, offsets, flips, padding=PADDING):
     return out
 
 
-def draw_boxes(seed, round_, client, count, shape):
+def draw_boxes(seed: int, round_: int, client: int, count: int, shape: tuple) -> tuple:
     """Random boxes of a client's images in one round, within images of shape (H, W), and which are mirrored.
 
     The area is uniform in AREA and the ratio log-uniform in RATIO; a box that is then taller or wider than the image
@@ -90,7 +90,7 @@ def draw_boxes(seed, round_, client, count, shape):
     return np.concatenate([corner, size], axis=1), rng.random(count) < 0.5
 
 
-def resized_crop(images, boxes, flips):
+def resized_crop(images: Array, boxes: Array, flips: Array) -> Array:
     """Stretch a box of each image to the image's size, bilinearly, and mirror some.
 
     images  (M, H, W, C) uint8
@@ -115,7 +115,7 @@ def resized_crop(images, boxes, flips):
     return out
 
 
-def bilinear(images, rows, cols):
+def bilinear(images: Array, rows: Array, cols: Array) -> Array:
     """Each image at a grid of its own: pixel (i, j) of image n is interpolated at (rows[n, i], cols[n, j]).
 
     images      (M, H, W, C) uint8
@@ -145,6 +145,6 @@ def _neighbours(positions, size):
     return before, np.minimum(before + 1, size - 1), weight
 
 
-def to_float(images, dtype=np.float32):
+def to_float(images: Array, dtype: type = np.float32) -> Array:
     """uint8 0..255 -> [0, 1]; the paper standardizes no further."""
     return images.astype(dtype) / dtype(255)

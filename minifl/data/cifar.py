@@ -16,7 +16,7 @@ import numpy as np
 
 from minifl import reading
 from minifl.data.cifar_python import to_binary
-from minifl.data.dataset import make_dataset
+from minifl.data.dataset import Dataset, make_dataset
 from minifl.data.known import DATASETS
 from minifl.errors import InputError
 
@@ -56,25 +56,25 @@ class Version:
     python_meta: str
 
     @property
-    def record(self):
+    def record(self) -> int:
         """Bytes of a record."""
         return len(self.labels) + PIXELS
 
     @property
-    def genuine_of(self):
+    def genuine_of(self) -> dict[str, int]:
         """Images in each of the published files of records: name -> number."""
         train, test = self.genuine
         return dict.fromkeys(self.train, train // len(self.train)) | {self.test: test}
 
     @property
-    def files(self):
+    def files(self) -> tuple:
         return (*self.train, self.test, *(labels.names for labels in self.labels.values()))
 
     @property
-    def python_records(self):
+    def python_records(self) -> tuple:
         return tuple(name.removesuffix(".bin") for name in (*self.train, self.test))
 
-    def wanted(self, folder, name):
+    def wanted(self, folder: str | Path, name: str) -> bool:
         """Whether the file `name` in the folder of that name is one of the set's."""
         return folder == self.folder and name in self.files or \
             folder == self.python_folder and name in (*self.python_records, self.python_meta)
@@ -105,7 +105,7 @@ class _Entry(tarfile.TarInfo):
         return super()._proc_member(archive)
 
 
-def read_archive(version, path):
+def read_archive(version: Version, path: str | Path) -> dict[str, bytes]:
     """{file name: bytes} of the binary version's data files in the .tar.gz at `path`.
 
     Those of the Python version are made into these; then python_meta is there, too.
@@ -131,7 +131,7 @@ def read_archive(version, path):
     return _complete(version, files, path, seen)
 
 
-def read_folder(version, path):
+def read_folder(version: Version, path: str | Path) -> dict[str, bytes]:
     """As `read_archive`, of the folder `path`, or the archive's folder inside it."""
     path = Path(path)
     inside = [path / name for name in (version.folder, version.python_folder) if os.path.isdir(path / name)]
@@ -156,14 +156,14 @@ def _complete(version, files, path, seen):
                      f"version, {version.python_folder} with {', '.join((*version.python_records, version.python_meta))}")
 
 
-def other_counts(version, files):
+def other_counts(version: Version, files: dict[str, bytes]) -> list[str]:
     """A phrase for each file of records that has another number of images than the published one."""
     found = {name: len(files[name]) // version.record for name in version.genuine_of}
     return [f"{name} has {found[name]:,} images instead of {genuine:,}" for name, genuine in version.genuine_of.items()
             if found[name] != genuine]
 
 
-def records_hash(version, files):
+def records_hash(version: Version, files: dict[str, bytes]) -> str:
     """sha256 (hexadecimal) of the record files one after another, training files first."""
     digest = hashlib.sha256()
     for name in (*version.train, version.test):
@@ -171,7 +171,7 @@ def records_hash(version, files):
     return digest.hexdigest()
 
 
-def convert(version, files, path, source, labels="fine"):
+def convert(version: Version, files: dict[str, bytes], path: str | Path, source: str, labels: str = "fine") -> Dataset:
     """`Dataset` of {file name: bytes}, with labels "fine" or "coarse"; `path` names their place in messages.
 
     Raises InputError for a file that is not a whole number of records, a label that is too large, or a wrong
@@ -185,7 +185,7 @@ def convert(version, files, path, source, labels="fine"):
     return make_dataset(chosen.name, x_train, y_train, x_test, y_test, class_names, source)
 
 
-def parse_records(version, chosen, raw, where):
+def parse_records(version: Version, chosen: Labels, raw: bytes, where: object) -> tuple:
     """Images (N, 32, 32, 3) uint8, red first, and the chosen labels (N,) int64 of N records in the bytes `raw`."""
     if len(raw) == 0 or len(raw) % version.record:
         raise InputError(f"{where}: {len(raw)} bytes, must be a multiple of {version.record} "
@@ -199,7 +199,7 @@ def parse_records(version, chosen, raw, where):
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, chosen.byte].astype(np.int64)
 
 
-def parse_names(raw, classes, where):
+def parse_names(raw: bytes, classes: int, where: object) -> tuple:
     """The class names in the bytes of a text file, one per line."""
     try:
         class_names = raw.decode("utf-8").split()

@@ -8,6 +8,7 @@ A pickle is a program. Here it may build dicts, lists, tuples, numbers, texts an
 together by this file; nothing else is called or looked up, whatever it asks for.
 """
 
+from pathlib import Path
 import io
 import math
 import pickle
@@ -65,13 +66,13 @@ ALLOWED = {("numpy.core.multiarray", "_reconstruct"): _Array, ("numpy._core.mult
 
 
 class _Unpickler(pickle._Unpickler):    # the one in Python: the one in C fills as much memory as a file asks for
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) not in ALLOWED:
             raise _Forbidden(f"{module}.{name}, which no file of CIFAR needs")
         return ALLOWED[module, name]
 
 
-def unpickled(raw, where):
+def unpickled(raw: bytes, where: object) -> dict:
     """{text: value} of the dict in such a file. Raises InputError; nothing but what the module names is ever run."""
     try:
         content = _Unpickler(io.BytesIO(raw), encoding="bytes").load()
@@ -83,7 +84,7 @@ def unpickled(raw, where):
             if isinstance(key, (str, bytes))}
 
 
-def to_binary(version, files, path):
+def to_binary(version: object, files: dict[str, bytes], path: str | Path) -> dict[str, bytes]:
     """The files of the binary version, {name: bytes}, from those of the Python version; `path`: their place in messages."""
     made = {f"{name}.bin": records(version, files[name], f"{path}: {name}") for name in version.python_records}
     meta = version.python_meta
@@ -91,7 +92,7 @@ def to_binary(version, files, path):
                    for labels in version.labels.values()}
 
 
-def records(version, raw, where):
+def records(version: object, raw: bytes, where: object) -> bytes:
     """The bytes of the binary version's file of records. Raises InputError for what is not N images with N labels each."""
     content = unpickled(raw, where)
     data = content.get("data")
@@ -108,7 +109,7 @@ def records(version, raw, where):
     return np.concatenate([*columns, data], axis=1).tobytes()
 
 
-def names(raw, pickled, where):
+def names(raw: bytes, pickled: str, where: object) -> bytes:
     """The binary version's text of class names, from the list `pickled` in the file meta."""
     listed = unpickled(raw, where).get(pickled)
     if not isinstance(listed, list) or not all(isinstance(name, (str, bytes)) for name in listed):

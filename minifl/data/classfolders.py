@@ -8,7 +8,7 @@
 import unicodedata
 
 from minifl.data.plan import Plan, divide
-from minifl.data.tree import shown
+from minifl.data.tree import Tree, shown
 from minifl.errors import InputError
 
 TEST_SHARE = 0.2
@@ -16,7 +16,7 @@ TESTED = "test", "val", "valid", "validation"      # what is tested with: the fi
 FORMS = "needed are train/<class>/<image> and test/<class>/<image> (or val/, valid/, validation/), or <class>/<image>"
 
 
-def plan(tree, share=None):
+def plan(tree: Tree, share: float | None = None) -> Plan:
     """`Plan` of the images in the `Tree`. `share`: of an undivided set, what is for testing, 0 < share < 1.
 
     A zip may have it all in one folder. Raises InputError for images at other places, less than two classes, a test

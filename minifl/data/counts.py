@@ -31,7 +31,7 @@ def apportion(shares: Array, totals: Array) -> Array:
     return counts
 
 
-def check_holders(holders, sizes, option):
+def check_holders(holders: Array, sizes: Array, option: str) -> None:
     """InputError if a class has fewer examples than holders: one of them would hold nothing of it."""
     for c in np.flatnonzero(holders > sizes):
         raise InputError(f"{option} {holders.sum()}: class {c} has {sizes[c]} examples, too few for the "
@@ -39,7 +39,7 @@ def check_holders(holders, sizes, option):
                          f"here, or --setting iid or dirichlet")
 
 
-def top_up(counts, min_size):
+def top_up(counts: Array, min_size: int) -> Array:
     """Give each client below min_size what it lacks from the largest cells that can spare it.
 
     counts   (K, C), together at least K*min_size; it stays as it is

@@ -1,5 +1,7 @@
 """What every data set is here: images in uint8, labels in int64, a name, and where the bytes came from."""
 
+from collections.abc import Iterable
+from minifl.backend import Array
 import hashlib
 import unicodedata
 from dataclasses import dataclass
@@ -34,17 +36,18 @@ class Dataset:
     domain_names: tuple = ()
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         return len(self.class_names)
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple:
         """(H, W, C)"""
         return self.x_train.shape[1:]
 
 
-def make_dataset(name, x_train, y_train, x_test, y_test, class_names, source,
-                 domain_train=None, domain_test=None, domain_names=()):
+def make_dataset(name: str, x_train: Array, y_train: Array, x_test: Array, y_test: Array, class_names: Iterable[str],
+                 source: str, domain_train: Array | None = None, domain_test: Array | None = None,
+                 domain_names: Iterable[str] = ()) -> Dataset:
     """A checked `Dataset` with its hash computed from the arrays. Raises InputError as `check` does."""
     sha256 = content_hash(x_train, y_train, x_test, y_test, domain_train, domain_test)
     dataset = Dataset(name, x_train, y_train, x_test, y_test, tuple(class_names), source, sha256,
@@ -53,7 +56,7 @@ def make_dataset(name, x_train, y_train, x_test, y_test, class_names, source,
     return dataset
 
 
-def content_hash(*arrays):
+def content_hash(*arrays: Array | None) -> str:
     """sha256 (hexadecimal) over dtype, shape and bytes of the arrays, in order; None is passed over."""
     digest = hashlib.sha256()
     for a in arrays:
@@ -80,7 +83,7 @@ def shared_images(dataset: Dataset) -> Shared | None:
     return Shared(len(found), found[0][1], found[0][0]) if found else None
 
 
-def check(dataset):
+def check(dataset: Dataset) -> None:
     """Raise InputError, saying what does not fit, unless shapes, dtypes, lengths and label ranges agree."""
     check_names(dataset.class_names, "class_names")
     check_names(dataset.domain_names, "domain_names")
@@ -98,7 +101,7 @@ def check(dataset):
         raise InputError(f"train images are {dataset.image_shape}, test images {dataset.x_test.shape[1:]}")
 
 
-def check_names(names, what):
+def check_names(names: Iterable[str], what: str) -> None:
     """Raise InputError unless all names are texts that can be printed, and different ones in whatever form of Unicode."""
     seen = {}
     for name in names:

@@ -1,5 +1,6 @@
 """Download over HTTP that can be interrupted and resumed, and checksums of files."""
 
+from collections.abc import Iterator
 import hashlib
 import http.client
 import re
@@ -15,7 +16,7 @@ CHUNK = 1 << 18     # bytes between two reports of progress
 TIMEOUT = 60        # seconds without a byte after which a connection counts as lost
 
 
-def md5_of(path):
+def md5_of(path: str | Path) -> str:
     """md5 of the file at `path`, hexadecimal. It tells a damaged archive from a whole one, no more."""
     digest = hashlib.md5(usedforsecurity=False)
     with reading.opened(path) as f:
@@ -24,7 +25,7 @@ def md5_of(path):
     return digest.hexdigest()
 
 
-def download(url, part):
+def download(url: str, part: str | Path) -> Iterator[tuple]:
     """Load `url` into the file `part`, appending to what an earlier call left there.
 
     A generator: yields (bytes in the file so far, bytes of the whole or None where the server does not say),

@@ -20,6 +20,8 @@ Image i of a split uses its own block of the random stream, hence smaller sets a
 and images can be drawn in chunks of any size.
 """
 
+from collections.abc import Iterator
+from minifl.backend import Array
 from collections import namedtuple
 
 import numpy as np
@@ -47,7 +49,7 @@ FACTORS = ("row", "column", "size", "tilt", "aspect", "stroke_width", "light", "
 WORDS = len(FACTORS) + LATTICE * LATTICE + SIDE * SIDE      # 64-bit random words per image
 
 
-def generate(seed=0, n_train=N_TRAIN, n_test=N_TEST):
+def generate(seed: int = 0, n_train: int = N_TRAIN, n_test: int = N_TEST) -> Embedded:
     """Draw the set; every argument has one answer, to the byte, on every machine.
 
     seed             integer >= 0; another seed gives another set from the same distribution
@@ -65,7 +67,7 @@ def generate(seed=0, n_train=N_TRAIN, n_test=N_TEST):
     return Embedded(*draw_split(seed, 0, n_train), *draw_split(seed, 1, n_test))
 
 
-def draw_split(seed, split, n, chunk=CHUNK):
+def draw_split(seed: int, split: int, n: int, chunk: int = CHUNK) -> tuple:
     """Images, labels and domains 0..n-1 of one split (0 train, 1 test)."""
     index = np.arange(n, dtype=np.int64)
     y, domain = index % 10, index // 10 % 4
@@ -78,7 +80,7 @@ def draw_split(seed, split, n, chunk=CHUNK):
     return x, y, domain
 
 
-def draw(words, y, domain):
+def draw(words: Array, y: Array, domain: Array) -> Array:
     """Images (n, 32, 32, 3) uint8 from random words (n, WORDS) uint64, classes (n,) and domains (n,)."""
     x = np.empty((len(y), SIDE, SIDE, 3), np.uint8)
     for d, style in enumerate(STYLES):
@@ -95,45 +97,45 @@ def draw(words, y, domain):
 
 # ---- exact building blocks ----
 
-def uniform(words):
+def uniform(words: Array) -> Array:
     """The top 53 bits of random words as float64 in [0, 1)."""
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def between(u, low, high):
+def between(u: Array, low: float, high: float) -> Array:
     return low + (high - low) * u
 
 
-def clip(x, low, high):
+def clip(x: Array, low: float, high: float) -> Array:
     return np.minimum(np.maximum(x, low), high)
 
 
-def mix(a, b, weight):
+def mix(a: list, b: list, weight: Array) -> list:
     """Colours a and b (three planes each), weight of b in [0, 1]."""
     return [p + (q - p) * weight for p, q in zip(a, b)]
 
 
-def rotate(x, y, t):
+def rotate(x: Array, y: Array, t: Array) -> tuple:
     """Coordinates turned by the angle 2 arctan(t): the rational points of the circle need no sine."""
     scale = 1.0 / (1.0 + t * t)
     c, s = (1.0 - t * t) * scale, 2.0 * t * scale
     return c * x + s * y, c * y - s * x
 
 
-def pixel_noise(words):
+def pixel_noise(words: Array) -> list:
     """Three planes of noise, mean 0 and deviation 1: each the sum of three 7-bit numbers of one word."""
     seven = np.uint64(127)
     parts = [((words >> np.uint64(7 * k)) & seven).astype(np.float64) for k in range(9)]
     return [(parts[c] + parts[c + 3] + parts[c + 6] - 190.5) / 64.0 for c in range(3)]
 
 
-def grid():
+def grid() -> tuple:
     """Column and row of the pixel centres, (1, 1, 32) and (1, 32, 1), zero in the middle of the image."""
     position = np.arange(SIDE, dtype=np.float64) - (SIDE - 1) / 2
     return position[None, None, :], position[None, :, None]
 
 
-def texture(factor, lattice):
+def texture(factor: dict, lattice: Array) -> Array:
     """Value noise (n, 32, 32) in [0, 1]: a random periodic lattice, turned, stretched and interpolated."""
     col, row = rotate(*grid(), between(factor["texture_turn"], -1.0, 1.0))
     scale = between(factor["texture_scale"], 0.12, 0.35)           # lattice cells per pixel
@@ -150,7 +152,7 @@ def texture(factor, lattice):
     return top * (1.0 - q) + bottom * q
 
 
-def strokes(factor):
+def strokes(factor: dict) -> Iterator[Array]:
     """Distances in pixels, two planes, from two stray segments that start and run somewhere."""
     col, row = grid()
     for k in "12":
@@ -167,23 +169,23 @@ PENTAGON = ((0.0, 1.0), (0.9510565162951535, 0.3090169943749474), (-0.9510565162
             (0.5877852522924731, -0.8090169943749475), (-0.5877852522924731, -0.8090169943749475))
 
 
-def disc(u, v):
+def disc(u: Array, v: Array) -> Array:
     return 0.85 - np.sqrt(u * u + v * v)
 
 
-def ring(u, v):
+def ring(u: Array, v: Array) -> Array:
     return 0.24 - np.abs(np.sqrt(u * u + v * v) - 0.74)
 
 
-def square(u, v):
+def square(u: Array, v: Array) -> Array:
     return 0.76 - np.maximum(np.abs(u), np.abs(v))
 
 
-def triangle(u, v):
+def triangle(u: Array, v: Array) -> Array:
     return 0.53 - np.maximum(v - 0.1, 0.8660254037844386 * np.abs(u) - 0.5 * (v - 0.1))
 
 
-def star(u, v):
+def star(u: Array, v: Array) -> Array:
     """Five half-planes bound a pentagon; the star is where at most one of them is left."""
     first = second = np.full_like(u, -9.0)
     for a, b in PENTAGON:
@@ -192,31 +194,31 @@ def star(u, v):
     return 0.38 - second
 
 
-def cross(u, v):
+def cross(u: Array, v: Array) -> Array:
     u, v = np.abs(u), np.abs(v)
     return np.minimum(0.95 - np.maximum(u, v), 0.27 - np.minimum(u, v))
 
 
-def crescent(u, v):
+def crescent(u: Array, v: Array) -> Array:
     shifted = v + 0.55
     return np.minimum(0.95 - np.sqrt(u * u + v * v), np.sqrt(u * u + shifted * shifted) - 0.72)
 
 
-def heart(u, v):
+def heart(u: Array, v: Array) -> Array:
     u, v = np.abs(u), v + 0.1
     du, dv = u - 0.4, v + 0.4
     lobes = 0.5656854249492381 - np.sqrt(du * du + dv * dv)
     return np.maximum(lobes, (0.8 - u - np.abs(v)) * 0.7071067811865476)
 
 
-def arrow(u, v):
+def arrow(u: Array, v: Array) -> Array:
     u = np.abs(u)
     head = np.minimum(-v, (v + 1.0 - u) * 0.7071067811865476)
     shaft = np.minimum(0.2 - u, np.minimum(v + 0.4, 0.95 - v))
     return np.maximum(head, shaft)
 
 
-def bars(u, v):
+def bars(u: Array, v: Array) -> Array:
     v = np.abs(v)
     return np.minimum(0.9 - np.abs(u), np.maximum(0.16 - v, 0.17 - np.abs(v - 0.68)))
 
@@ -224,7 +226,7 @@ def bars(u, v):
 SHAPES = (disc, ring, square, triangle, star, cross, crescent, heart, arrow, bars)
 
 
-def depth(factor, y):
+def depth(factor: dict, y: Array) -> Array:
     """Depth below the outline in pixels, (n, 32, 32), for classes y (n,)."""
     col, row = grid()
     col = col - between(factor["column"], -4.0, 4.0)
@@ -242,7 +244,7 @@ def depth(factor, y):
 
 # ---- the domains: (depth, texture, factors) to three colour planes in about [0, 1] ----
 
-def colours(factor):
+def colours(factor: dict) -> tuple:
     """Ground, object and second colour; the object differs from the ground by 0.4 in some channel."""
     ground, thing, second = ([between(factor[f"{name}_{c}"], low, low + 0.6) for c in "rgb"]
                              for name, low in (("ground", 0.0), ("object", 0.4), ("second", 0.0)))
@@ -252,7 +254,7 @@ def colours(factor):
     return ground, thing, second
 
 
-def shaded(inside, noise, factor):
+def shaded(inside: Array, noise: Array, factor: dict) -> list:
     """A lit relief with a bevelled edge and a shadow on a softly textured ground."""
     ground, thing, second = colours(factor)
     gain = between(factor["texture_gain"], 0.2, 0.6)
@@ -267,7 +269,7 @@ def shaded(inside, noise, factor):
     return mix(image, [p * light + 0.05 for p in thing], clip(inside + 0.5, 0.0, 1.0))
 
 
-def painted(inside, noise, factor):
+def painted(inside: Array, noise: Array, factor: dict) -> list:
     """Broad brush strokes in ground and object, a wobbling outline."""
     ground, thing, second = colours(factor)
     gain = between(factor["texture_gain"], 0.3, 0.6)
@@ -278,7 +280,7 @@ def painted(inside, noise, factor):
     return mix(image, touch, clip(0.6 * inside + 0.5, 0.0, 1.0))
 
 
-def flat(inside, noise, factor):
+def flat(inside: Array, noise: Array, factor: dict) -> list:
     """Uniform colours; two strokes of a second colour lie behind the object."""
     ground, thing, second = colours(factor)
     width = between(factor["stroke_width"], 1.0, 2.5)
@@ -286,7 +288,7 @@ def flat(inside, noise, factor):
     return mix(image, thing, clip(inside + 0.5, 0.0, 1.0))
 
 
-def line(inside, noise, factor):
+def line(inside: Array, noise: Array, factor: dict) -> list:
     """The outline in chalk on a board, rarely in ink on paper, with two stray lines outside the object."""
     ground, thing, _ = colours(factor)
     paper = [1.0 - 0.25 * p - 0.1 * noise for p in ground]

@@ -31,7 +31,7 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, Type
           NotImplementedError, RuntimeError, OverflowError, SyntaxError)
 
 
-def write_dataset(path, dataset):
+def write_dataset(path: str | Path, dataset: Dataset) -> None:
     """Write `dataset` (checked first) to one .npz at `path`, whole or not at all. Raises InputError."""
     check(dataset)
     metadata = {key: getattr(dataset, key) for key in TEXTS}
@@ -40,7 +40,7 @@ def write_dataset(path, dataset):
         np.savez(f, metadata=np.array(json.dumps(metadata)), **arrays)
 
 
-def read_dataset(path):
+def read_dataset(path: str | Path) -> Dataset:
     """`Dataset` of a file that `write_dataset` wrote; images are memory-mapped, labels are in memory.
 
     Raises InputError, naming the file and the script that makes a valid one, for a file that is missing,

@@ -4,6 +4,8 @@ Format (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 elements (8: unsigned byte), the number of axes, the length of each axis as four bytes, high byte first; the elements.
 """
 
+from collections.abc import Sequence
+from minifl.backend import Array
 import hashlib
 import math
 import os
@@ -13,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from minifl import reading
-from minifl.data.dataset import make_dataset
+from minifl.data.dataset import Dataset, make_dataset
 from minifl.errors import InputError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -21,11 +23,12 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 
 CLASS_NAMES = {
     "mnist": tuple("0123456789"),
-    "fashionmnist": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    "fashionmnist": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+                     "Ankle boot"),
 }
 
 
-def find(folder):
+def find(folder: str | Path) -> list:
     """The paths of the four files in `folder`, in the order of FILES: as .gz or as they are. Raises InputError."""
     found, missing = [], []
     for name in FILES:
@@ -38,7 +41,7 @@ def find(folder):
     return found
 
 
-def read(path):
+def read(path: str | Path) -> bytes:
     """The bytes of the idx file at `path`, unpacked if it begins as gzip does. Raises InputError."""
     try:
         with reading.opened(path) as f:
@@ -49,7 +52,7 @@ def read(path):
         raise InputError(f"{path}: cannot be read as a whole ({getattr(error, 'strerror', None) or error})") from error
 
 
-def parse(raw, axes, where):
+def parse(raw: bytes, axes: int, where: object) -> Array:
     """The uint8 array of `axes` axes in the bytes `raw`. Raises InputError, naming `where`."""
     begin = 4 + 4 * axes
     if len(raw) < begin or raw[:4] != bytes([0, 0, 8, axes]):
@@ -61,13 +64,16 @@ def parse(raw, axes, where):
     return np.frombuffer(raw, np.uint8, offset=begin).reshape(shape)
 
 
-def contents_hash(contents):
+def contents_hash(contents: Sequence[bytes]) -> str:
     """sha256 (hexadecimal) of the four files, unpacked, one after another."""
     return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
-def convert(name, contents, where, source):
-    """`Dataset` `name` of CLASS_NAMES, of the unpacked bytes of the four files in the order of FILES; images (N, 28, 28, 1)."""
+def convert(name: str, contents: Sequence[bytes], where: object, source: str) -> Dataset:
+    """`Dataset` called `name`, of CLASS_NAMES, of the unpacked bytes of the four files in the order of FILES.
+
+    Images are (N, 28, 28, 1).
+    """
     arrays = [parse(raw, axes, f"{where}: {file}") for raw, axes, file in zip(contents, (3, 1, 3, 1), FILES)]
     for images, labels, file in [(*arrays[:2], FILES[1]), (*arrays[2:], FILES[3])]:
         if len(images) != len(labels) or not len(labels):

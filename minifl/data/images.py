@@ -4,6 +4,7 @@ Reading takes Pillow (the extra `data`). An image that cannot be decoded, for wh
 the caller hears of all of them at once.
 """
 
+from collections.abc import Callable, Iterable
 import hashlib
 import io
 import tempfile
@@ -38,7 +39,7 @@ class Decoded:
     sha256: str
 
 
-def pillow():
+def pillow() -> tuple:
     """The modules PIL.Image and PIL.ImageOps. Raises InputError where Pillow is not installed."""
     try:
         from PIL import Image, ImageOps
@@ -47,7 +48,8 @@ def pillow():
     return Image, ImageOps
 
 
-def decode(names, read, folder, *, size=None, gray=False):
+def decode(names: Iterable[str], read: Callable[[str], bytes], folder: str | Path, *, size: int | None = None,
+           gray: bool = False) -> Decoded:
     """`Decoded` of the images `names` (any iterable of str, not empty), where `read(name)` gives the bytes of one.
 
     folder  is where the pixels are put, in a temporary file that vanishes by itself, also if the process is killed
@@ -83,7 +85,7 @@ def decode(names, read, folder, *, size=None, gray=False):
     return Decoded(pixels, np.array(kept), bad, resized, digest.hexdigest())
 
 
-def to_array(content, size=None, gray=False):
+def to_array(content: bytes, size: int | None = None, gray: bool = False) -> tuple:
     """(pixels (H, W, 3 or 1) uint8, whether they were resized) of the bytes of an image file.
 
     An image is turned as its EXIF orientation says; transparency falls on white; grey and palette images become
@@ -123,7 +125,7 @@ def to_array(content, size=None, gray=False):
     return pixels.reshape(*pixels.shape[:2], -1), changed
 
 
-def formats():
+def formats() -> tuple:
     """FORMATS, as far as this Pillow has heard of them."""
     Image, _ = pillow()
     Image.init()
@@ -135,7 +137,7 @@ def _eight_bits(deep):
     return ((deep.astype(np.int64) + 128) // 257).astype(np.uint8)
 
 
-def bad_images(bad):
+def bad_images(bad: list) -> str:
     """The message about [(name, reason)], of several lines."""
     lines = [f"{len(bad)} image{'s' * (len(bad) > 1)} cannot be read:"]
     lines += [f"  {shown(name)}: {shown(reason)[:200]}" for name, reason in sorted(bad)[:LISTED]]

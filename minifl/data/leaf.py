@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from minifl import reading
-from minifl.data.dataset import make_dataset
+from minifl.data.dataset import Dataset, make_dataset
 from minifl.data.tree import shown
 from minifl.errors import InputError
 
@@ -23,7 +23,7 @@ LARGEST = 1 << 32   # bytes of a file; LEAF's own have 100 users each, of FEMNIS
 CLASSES = 1000      # at most
 
 
-def find(folder):
+def find(folder: str | Path) -> dict[str, list]:
     """{"train": files, "test": files} below a folder, each sorted by name. Raises InputError if one of them is missing."""
     for top in (Path(folder), Path(folder) / "data"):
         found = {part: sorted((top / part).glob("*.json")) for part in ("train", "test")}
@@ -33,7 +33,7 @@ def find(folder):
                      f"(or -t user) in data/")
 
 
-def read(name, folder, shape=None):
+def read(name: str, folder: str | Path, shape: tuple | None = None) -> Dataset:
     """The Dataset `name` of a folder. shape (H, W, C) of flat pixels; default: square, grey or RGB. Raises InputError."""
     parts, users, scales, digest, files = {}, {}, {}, hashlib.sha256(), 0
     for part, found in find(folder).items():

@@ -7,6 +7,8 @@ order; an example belongs to one client at most. Without `test` a client has no 
 it one client to a line, ascending, and the sha256 of these bytes is the identity of such a partition.
 """
 
+from pathlib import Path
+from minifl.data.dataset import Dataset
 import hashlib
 import json
 
@@ -14,14 +16,14 @@ import json
 from minifl import reading
 from minifl.atomic import replacing
 from minifl.data.own_split import checked_lists
-from minifl.data.partition import Listed, of_lists
+from minifl.data.partition import Listed, Partition, of_lists
 from minifl.data.table import partition_hash
 from minifl.errors import InputError
 
 FORM = 'valid is {"clients": [{"train": [0, 5, 7], "test": [2]}, {"train": [1, 3]}, ...]}'
 
 
-def is_lists(path):
+def is_lists(path: str | Path) -> bool:
     """Whether the file at `path` begins like JSON: a table of label counts does not."""
     try:
         with reading.opened(path) as file:
@@ -30,7 +32,7 @@ def is_lists(path):
         return False    # who reads it says why
 
 
-def read(path, dataset):
+def read(path: str | Path, dataset: Dataset) -> Listed:
     """The Listed of the data set that the file at `path` lists.
 
     Raises InputError, naming file and client, for what is not such a file, an index that the data set does not have, one
@@ -72,19 +74,19 @@ def _checked(clients, part, size, fail):
     return checked_lists(given, size, lambda k, found: fail(f"client {k}: {part} {found}"))
 
 
-def text(partition):
+def text(partition: Partition) -> bytes:
     """The lists of a Partition as such a file, in bytes."""
     rows = (json.dumps({"train": train.tolist(), "test": test.tolist()})
             for train, test in zip(partition.train, partition.test))
     return ('{"clients": [\n' + ",\n".join(rows) + "\n]}\n").encode()
 
 
-def write(path, partition):
+def write(path: str | Path, partition: Partition) -> None:
     """Write the lists of a Partition, whoever made it. InputError if the file cannot be written."""
     with replacing(path) as file:
         file.write(text(partition))
 
 
-def identity(partition):
+def identity(partition: Partition) -> str:
     """SHA-256, in hex, of what a partition is known by: its table of label counts, or its lists if these were given."""
     return hashlib.sha256(text(partition)).hexdigest() if isinstance(partition, Listed) else partition_hash(partition.counts)

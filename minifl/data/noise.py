@@ -10,18 +10,18 @@ import math
 
 import numpy as np
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.rng import NOISE, address
 
 CHUNK = 32              # images at a time: bounds the temporaries
 
 
-def deviation(sigma, client, num_clients):
+def deviation(sigma: float, client: int, num_clients: int) -> float:
     """Standard deviation of the noise of a client (from 0)."""
     return math.sqrt(sigma * (client + 1) / num_clients)
 
 
-def add_noise(x, examples, deviations, seed):
+def add_noise(x: Array, examples: Array, deviations: Array, seed: int) -> None:
     """Add to the images x (M, H, W, C), of any float type and device, in place, the noise of their examples.
 
     examples (M,), deviations (M,)  on the host: indices into the training set, standard deviations

@@ -18,8 +18,8 @@ OFFERED = "labels", "domains", "sizes", "num_classes", "num_clients", "rng", *OP
 def check(function: object) -> None:
     """Raises InputError for what is no function that can be asked for a split; the message goes on after its name."""
     if not callable(function) or isinstance(function, type):
-        raise InputError(f"is {'a class' if isinstance(function, type) else type(function).__name__}; it must be a function "
-                         f"of {', '.join(OFFERED)}, as many of them as it needs")
+        what = "a class" if isinstance(function, type) else type(function).__name__
+        raise InputError(f"is {what}; it must be a function of {', '.join(OFFERED)}, as many of them as it needs")
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.POSITIONAL_ONLY or parameter.default is parameter.empty and name not in OFFERED \
                 and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -71,7 +71,7 @@ def _refuse(setting, found):
     raise InputError(f"--setting {setting}: {found}")
 
 
-def checked_lists(lists: list, size: int, fail) -> list:
+def checked_lists(lists: list, size: int, fail: Callable) -> list:
     """K ascending int64 arrays of K lists of indices into `size` examples, each of which comes once at most.
 
     fail(k, found) raises the error: what was found at client k.

@@ -6,7 +6,7 @@ published without a list. Ours is `plan.divide`: a fifth of each class of each d
 """
 
 from minifl.data.plan import Plan, divide
-from minifl.data.tree import shown
+from minifl.data.tree import Tree, shown
 from minifl.errors import InputError
 
 DOMAINS = ("art_painting", "cartoon", "photo", "sketch")
@@ -15,7 +15,7 @@ TEST_SHARE = 0.2
 NEEDED = f"needed are folders domain/class of images, domains {', '.join(DOMAINS)}, classes {', '.join(CLASSES)}"
 
 
-def plan(tree):
+def plan(tree: Tree) -> Plan:
     """`Plan` of the set in the `Tree`, at its top or in a folder of it. Raises InputError for what does not fit."""
     cells, tops = {}, set()
     names = tree.images()

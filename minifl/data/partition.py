@@ -31,7 +31,7 @@ class Listed(Partition):
     """A Partition that was given example by example: no table and seed make it."""
 
 
-def natural(domains, count, num_clients, seed):
+def natural(domains: Array, count: int, num_clients: int, seed: int) -> list:
     """A client is a user (domain) of the data.
 
     If there are less clients than users, which of these take part is drawn, and they keep their order.
@@ -47,7 +47,7 @@ SETTINGS = TABLES | {NATURAL: natural}      # and, under FILE.py:name, functions
 
 
 def make_partition(setting: str | Array, y_train: Array, y_test: Array, num_classes: int, num_clients: int | None,
-                   seed: int, *, domains: tuple | None = None, by_domain: bool = False, **options) -> Partition:
+                   seed: int, *, domains: tuple | None = None, by_domain: bool = False, **options: dict) -> Partition:
     """Split labelled train and test examples over the clients.
 
     setting      a name in SETTINGS, or a table of counts (K, C), e.g. from `table.read_csv`

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minifl.data import images
-from minifl.data.dataset import make_dataset
+from minifl.data.dataset import Dataset, make_dataset
 from minifl.errors import InputError
 from minifl.rng import SPLIT, address
 
@@ -22,11 +22,11 @@ class Plan:
     remarks: tuple = ()    # for people: what was left out, and how the set was divided
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         return [name for name, _, _ in self.train + self.test]
 
 
-def divide(cells, share, *, seed=SPLIT_SEED):
+def divide(cells: dict, share: float, *, seed: int = SPLIT_SEED) -> tuple:
     """(train, test) as in `Plan`, from cells {(label, domain or None): sorted file names}.
 
     Stratified: of each cell with n > 1 images round(share*n), at least one and at most n - 1, are for testing, those
@@ -44,7 +44,7 @@ def divide(cells, share, *, seed=SPLIT_SEED):
     return train, test
 
 
-def assemble(name, plan, decoded, source):
+def assemble(name: str, plan: Plan, decoded: images.Decoded, source: str) -> Dataset:
     """The `Dataset` of a plan and the decoded images of its names; those that are bad are left out.
 
     Raises InputError where no training or no test image is left.

@@ -53,7 +53,7 @@ def of_domain(domain: int | None) -> tuple:
 
 
 def label_counts(setting: str, labels_per_class: Array, num_clients: int, seed: int, *, domain: int | None = None,
-                 **options) -> Array:
+                 **options: dict) -> Array:
     """How many training examples of each class each client holds.
 
     setting          a name in TABLES
@@ -72,7 +72,7 @@ def label_counts(setting: str, labels_per_class: Array, num_clients: int, seed: 
     return called(TABLES[setting], options, sizes=sizes, num_clients=num_clients, rng=rng)
 
 
-def called(setting: Callable, options: dict, **given):
+def called(setting: Callable, options: dict, **given: object) -> object:
     """What the function of a setting makes of those of `given`, and of the options, that it asks for by name."""
     options = vars(Options(**options))
     for name, value in options.items():
@@ -90,12 +90,12 @@ def told(setting: Callable) -> str:
     return re.split(r"\.\s", f"{inspect.getdoc(setting) or ''} ")[0].replace("\n", " ").replace("`", "").strip()
 
 
-def iid(sizes, num_clients):
+def iid(sizes: Array, num_clients: int) -> Array:
     """Every class is split evenly. The sizes of two clients differ by at most 1."""
     return apportion(np.ones((num_clients, len(sizes)), np.int64), sizes)
 
 
-def oneclass(sizes, num_clients):
+def oneclass(sizes: Array, num_clients: int) -> Array:
     """Client k holds class k mod C, shared evenly with the other holders of that class."""
     if num_clients < len(sizes):
         raise InputError(f"--num-clients {num_clients}: --setting oneclass needs a client for each class, "
@@ -105,7 +105,7 @@ def oneclass(sizes, num_clients):
     return apportion(held, sizes)
 
 
-def nclass(sizes, num_clients, rng, classes_per_client):
+def nclass(sizes: Array, num_clients: int, rng: np.random.Generator, classes_per_client: int) -> Array:
     """Each client holds exactly `classes_per_client` classes, drawn at random.
 
     Each class has the same number of holders (to within 1) and is shared evenly by them. Dealing the classes out
@@ -138,7 +138,7 @@ def nclass(sizes, num_clients, rng, classes_per_client):
     return apportion(held, sizes)
 
 
-def disjoint(sizes, num_clients, rng):
+def disjoint(sizes: Array, num_clients: int, rng: np.random.Generator) -> Array:
     """The classes are divided over the clients at random, as equal in number as possible.
 
     Every class has one holder, which holds all of it.
@@ -151,7 +151,7 @@ def disjoint(sizes, num_clients, rng):
     return apportion(np.arange(num_clients)[:, None] == holder, sizes)
 
 
-def dirichlet(sizes, num_clients, rng, dirichlet_alpha, min_size):
+def dirichlet(sizes: Array, num_clients: int, rng: np.random.Generator, dirichlet_alpha: float, min_size: int) -> Array:
     """Each class is split by one symmetric Dir(`dirichlet_alpha`) draw over the clients.
 
     Then clients below `min_size` examples are topped up from the largest cells.
@@ -159,7 +159,8 @@ def dirichlet(sizes, num_clients, rng, dirichlet_alpha, min_size):
     return _dirichlet(sizes, num_clients, rng, dirichlet_alpha, min_size)
 
 
-def dirichlet_balanced(sizes, num_clients, rng, dirichlet_alpha, min_size):
+def dirichlet_balanced(sizes: Array, num_clients: int, rng: np.random.Generator,
+                       dirichlet_alpha: float, min_size: int) -> Array:
     """The same, but a client that holds its even part of all examples gets no more: as NIID-Bench and Flower do it.
 
     Who has that part, or more, gets nothing of the classes that follow: the Dirichlet partition of NIID-Bench (Li et
@@ -169,7 +170,7 @@ def dirichlet_balanced(sizes, num_clients, rng, dirichlet_alpha, min_size):
     return _dirichlet(sizes, num_clients, rng, dirichlet_alpha, min_size, balanced=True)
 
 
-def quantity(sizes, num_clients, rng, dirichlet_alpha, min_size):
+def quantity(sizes: Array, num_clients: int, rng: np.random.Generator, dirichlet_alpha: float, min_size: int) -> Array:
     """Sizes differ, by one symmetric Dir(`dirichlet_alpha`) draw over the clients, and labels do not.
 
     The number of all examples is split by the draw and topped up likewise; then the examples, whatever their class,
@@ -206,13 +207,13 @@ def _shared(logs, sizes):
     return apportion(np.floor(shares.T * 2.0**32), sizes)      # 32 bits: exact arithmetic from here on
 
 
-def paper_2class(sizes, num_clients):
+def paper_2class(sizes: Array, num_clients: int) -> Array:
     """The two classes of each client in the paper's Figure 8, for 10 clients and classes."""
     _check_ten("paper-2class", sizes, num_clients)
     return apportion((np.array(PAPER_2CLASS)[:, :, None] == np.arange(10)).any(axis=1), sizes)
 
 
-def paper_dir(sizes, num_clients):
+def paper_dir(sizes: Array, num_clients: int) -> Array:
     """The Dir(0.1) of the paper's Figure 8, scaled where classes have other sizes than 5000."""
     _check_ten("paper-dir0.1", sizes, num_clients)
     return apportion(PAPER_DIR, sizes)

@@ -1,5 +1,8 @@
 """A partition's table of label counts as text: its hash, the CSV file, the table for people."""
 
+from collections.abc import Iterable
+from pathlib import Path
+from minifl.backend import Array
 import codecs
 import csv
 import hashlib
@@ -19,13 +22,13 @@ UTF16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 WHOLE = "[0-9]{1,12}([.,]0{0,2})?"      # 1,000 would be a thousand to some, and one to others
 
 
-def partition_hash(counts):
+def partition_hash(counts: Array) -> str:
     """SHA-256, in hex, of the counts as CSV text without header: the identity of a partition's table."""
     text = "".join(",".join(map(str, row)) + "\n" for row in counts.tolist())
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_csv(path, counts, class_names):
+def write_csv(path: str | Path, counts: Array, class_names: Iterable[str]) -> None:
     """Write counts (K, C) as text: `client,<class names>`, then a row for each client.
 
     Raises InputError if the file cannot be written; an older one is then left as it was.
@@ -38,7 +41,7 @@ def write_csv(path, counts, class_names):
         text.detach()
 
 
-def read_csv(path, classes):
+def read_csv(path: str | Path, classes: Iterable[str] | int) -> Array:
     """Read back the counts (K, C) int64 of `write_csv`; classes: the C names that the header must have, or C.
 
     What a spreadsheet makes of it is read, too: commas, semicolons or tabs between the columns, UTF-8 or UTF-16 that
@@ -103,7 +106,7 @@ def _composed(name):
     return unicodedata.normalize("NFC", name).strip()
 
 
-def format_table(counts, class_names):
+def format_table(counts: Array, class_names: Iterable[str]) -> str:
     """The table counts (K, C) as text, with the totals of clients and classes."""
     body = np.column_stack([counts, counts.sum(axis=1)])
     numbers = np.vstack([body, body.sum(axis=0)]).tolist()

@@ -13,14 +13,14 @@ import posixpath
 import re
 
 from minifl.data.plan import Plan
-from minifl.data.tree import shown
+from minifl.data.tree import Tree, shown
 from minifl.errors import InputError
 
 NEEDED = ("needed is the unpacked zip or the zip: wnids.txt, words.txt, train/<wnid>/images, val/val_annotations.txt and "
           "val/images, or val/<wnid>")
 
 
-def plan(tree):
+def plan(tree: Tree) -> Plan:
     """`Plan` of the set in the `Tree`, at its top or in a folder of it. Raises InputError for what does not fit."""
     tops = [name.removesuffix("wnids.txt") for name in tree.names if posixpath.basename(name) == "wnids.txt"]
     if len(tops) != 1:

@@ -26,36 +26,36 @@ class Tree:
         self.zip, self.sizes = (None, {}) if os.path.isdir(self.path) else _open_zip(self.path)
         self.names = sorted(self.sizes if self.zip else _files(self.path, "", (os.path.realpath(self.path),)))
 
-    def read(self, name):
+    def read(self, name: str) -> bytes:
         if self.zip is None:
             return reading.whole(self.path / name, LIMIT)
         if self.sizes[name] > LIMIT:        # no more than that comes out, whatever the archive holds
             raise ValueError(f"{self.sizes[name]:,} bytes, at most {LIMIT:,} are read")
         return self.zip.read(name)
 
-    def text(self, name):
+    def text(self, name: str) -> str:
         """The file as UTF-8 text. Raises InputError."""
         try:
             return self.read(name).decode("utf-8")
         except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise InputError(f"{self.path}: {name} cannot be read as a text ({error})") from error
 
-    def images(self):
+    def images(self) -> list[str]:
         """The names that end like those of images."""
         return [name for name in self.names if name.lower().endswith(SUFFIXES)]
 
-    def others(self):
+    def others(self) -> tuple:
         """A remark on the files that are not among `images`, in a tuple; an empty one where there are none."""
         rest = [name for name in self.names if not name.lower().endswith(SUFFIXES)]
         listed = ", ".join(map(shown, rest[:3])) + ", ..." * (len(rest) > 3)
         return (f"{len(rest)} files that are no images by their names are left out: {listed}",) if rest else ()
 
 
-def hidden(name):
+def hidden(name: str) -> bool:
     return any(part.startswith(".") and part not in (".", "..") or part == "__MACOSX" for part in name.split("/"))
 
 
-def shown(name):
+def shown(name: str) -> str:
     """A name for people: control characters and bytes that are no text cannot reach the terminal."""
     return name if name.isprintable() else ascii(name)
 

@@ -36,7 +36,7 @@ class Work(NamedTuple):
     lr: float        # of this round
     sizes: tuple = None    # of the batches of the E steps, the same for all K clients; None: N
     smoothing: float = 0.0     # of the labels
-    descend: object = None     # (gradient, begin (K, P), running (K, S)) -> theta, losses, running: as many local steps,
+    descend: object = None     # (gradient, begin (K, P), running (K, S)) -> theta, losses, running: as many steps,
     #                            with the round's batches and learning rate, from elsewhere or along another gradient
 
     def batch(self, step):
