@@ -2,6 +2,7 @@
 becomes Settings."""
 
 import json
+from typing import Any
 
 from minifl import own, reading
 from minifl.data import lists, table
@@ -55,7 +56,7 @@ def read_partition(path, dataset, chosen):
     if not set(settings) <= {None, *GIVEN}:
         raise InputError(f"--partition and --setting {', '.join(map(str, settings))}: give one of them.")
     if lists.is_lists(path):
-        given = lists.read(path, dataset)
+        given: Any = lists.read(path, dataset)
     else:
         given = table.read_csv(path, dataset.class_names)
         check_counts(given, class_sizes(dataset.y_train, dataset.num_classes), f"--partition {path}", dataset.class_names)

@@ -8,10 +8,11 @@ A pickle is a program. Here it may build dicts, lists, tuples, numbers, texts an
 together by this file; nothing else is called or looked up, whatever it asks for.
 """
 
-from pathlib import Path
 import io
 import math
 import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def unpickled(raw: bytes, where: object) -> dict:
             if isinstance(key, (str, bytes))}
 
 
-def to_binary(version: object, files: dict[str, bytes], path: str | Path) -> dict[str, bytes]:
+def to_binary(version: Any, files: dict[str, bytes], path: str | Path) -> dict[str, bytes]:
     """The files of the binary version, {name: bytes}, from those of the Python version; `path`: their place in messages."""
     made = {f"{name}.bin": records(version, files[name], f"{path}: {name}") for name in version.python_records}
     meta = version.python_meta
@@ -92,7 +93,7 @@ def to_binary(version: object, files: dict[str, bytes], path: str | Path) -> dic
                    for labels in version.labels.values()}
 
 
-def records(version: object, raw: bytes, where: object) -> bytes:
+def records(version: Any, raw: bytes, where: object) -> bytes:
     """The bytes of the binary version's file of records. Raises InputError for what is not N images with N labels each."""
     content = unpickled(raw, where)
     data = content.get("data")

@@ -1,14 +1,14 @@
 """What every data set is here: images in uint8, labels in int64, a name, and where the bytes came from."""
 
-from collections.abc import Iterable
-from minifl.backend import Array
 import hashlib
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from minifl.backend import Array
 from minifl.errors import InputError
 
 

@@ -1,11 +1,11 @@
 """Download over HTTP that can be interrupted and resumed, and checksums of files."""
 
-from collections.abc import Iterator
 import hashlib
 import http.client
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from minifl import reading

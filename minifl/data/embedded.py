@@ -20,12 +20,12 @@ Image i of a split uses its own block of the random stream, hence smaller sets a
 and images can be drawn in chunks of any size.
 """
 
-from collections.abc import Iterator
-from minifl.backend import Array
 from collections import namedtuple
+from collections.abc import Iterator
 
 import numpy as np
 
+from minifl.backend import Array
 from minifl.errors import InputError
 
 CLASS_NAMES = ("disc", "ring", "square", "triangle", "star", "cross", "crescent", "heart", "arrow", "bars")

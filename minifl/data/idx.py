@@ -4,17 +4,17 @@ Format (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 elements (8: unsigned byte), the number of axes, the length of each axis as four bytes, high byte first; the elements.
 """
 
-from collections.abc import Sequence
-from minifl.backend import Array
 import hashlib
 import math
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from minifl import reading
+from minifl.backend import Array
 from minifl.data.dataset import Dataset, make_dataset
 from minifl.errors import InputError
 
@@ -74,12 +74,12 @@ def convert(name: str, contents: Sequence[bytes], where: object, source: str) ->
 
     Images are (N, 28, 28, 1).
     """
-    arrays = [parse(raw, axes, f"{where}: {file}") for raw, axes, file in zip(contents, (3, 1, 3, 1), FILES)]
-    for images, labels, file in [(*arrays[:2], FILES[1]), (*arrays[2:], FILES[3])]:
+    x_train, y_train, x_test, y_test = (parse(raw, axes, f"{where}: {file}")
+                                        for raw, axes, file in zip(contents, (3, 1, 3, 1), FILES))
+    for images, labels, file in ((x_train, y_train, FILES[1]), (x_test, y_test, FILES[3])):
         if len(images) != len(labels) or not len(labels):
             raise InputError(f"{where}: {file} has {len(labels)} labels for {len(images)} images")
         if labels.max() >= len(CLASS_NAMES[name]):
             raise InputError(f"{where}: {file} has the label {labels.max()}, must be 0..{len(CLASS_NAMES[name]) - 1}")
-    x_train, y_train, x_test, y_test = arrays
     return make_dataset(name, x_train[..., None], y_train.astype(np.int64), x_test[..., None],
                         y_test.astype(np.int64), CLASS_NAMES[name], source)

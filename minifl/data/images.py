@@ -4,11 +4,11 @@ Reading takes Pillow (the extra `data`). An image that cannot be decoded, for wh
 the caller hears of all of them at once.
 """
 
-from collections.abc import Callable, Iterable
 import hashlib
 import io
 import tempfile
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -7,14 +7,13 @@ order; an example belongs to one client at most. Without `test` a client has no 
 it one client to a line, ascending, and the sha256 of these bytes is the identity of such a partition.
 """
 
-from pathlib import Path
-from minifl.data.dataset import Dataset
 import hashlib
 import json
-
+from pathlib import Path
 
 from minifl import reading
 from minifl.atomic import replacing
+from minifl.data.dataset import Dataset
 from minifl.data.own_split import checked_lists
 from minifl.data.partition import Listed, Partition, of_lists
 from minifl.data.table import partition_hash

@@ -11,7 +11,6 @@ from minifl.data.splits import OPTIONS, asked_for, called, of_domain
 from minifl.errors import InputError
 from minifl.rng import PARTITION, address
 
-
 OFFERED = "labels", "domains", "sizes", "num_classes", "num_clients", "rng", *OPTIONS
 
 

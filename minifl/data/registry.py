@@ -10,7 +10,6 @@ from minifl.data.files import read_dataset
 from minifl.data.known import DATASETS, command, is_plain
 from minifl.errors import InputError
 
-
 LOADERS = {}        # FILE.py:name, or the name of an entry point -> function that returns a data set
 own.kind("data", LOADERS, own_data.check, "minifl.data",
          others=lambda name: not own.is_file(name) and (name in names() or not own.installed("minifl.data", name)))

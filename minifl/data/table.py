@@ -1,19 +1,19 @@
 """A partition's table of label counts as text: its hash, the CSV file, the table for people."""
 
-from collections.abc import Iterable
-from pathlib import Path
-from minifl.backend import Array
 import codecs
 import csv
 import hashlib
 import io
 import re
 import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from minifl import reading
 from minifl.atomic import replacing
+from minifl.backend import Array
 from minifl.errors import InputError
 
 LARGEST = 1 << 27     # bytes: 100 000 clients of 200 classes fill a fifth of it
