@@ -7,6 +7,7 @@ from typing import Any
 from minifl import own
 from minifl.declared import Choice, choices_of
 from minifl.errors import InputError
+from minifl.fl.algorithms.ditto import Ditto
 from minifl.fl.algorithms.fedadagrad import FedAdagrad
 from minifl.fl.algorithms.fedadam import FedAdam
 from minifl.fl.algorithms.fedavg import FedAvg
@@ -17,9 +18,13 @@ from minifl.fl.algorithms.feddyn import FedDyn
 from minifl.fl.algorithms.fedexp import FedExP
 from minifl.fl.algorithms.fedlc import FedLC
 from minifl.fl.algorithms.fednova import FedNova
+from minifl.fl.algorithms.fedper import FedPer
 from minifl.fl.algorithms.fedprox import FedProx
 from minifl.fl.algorithms.fedrs import FedRS
+from minifl.fl.algorithms.fedsam import FedSAM
 from minifl.fl.algorithms.fedyogi import FedYogi
+from minifl.fl.algorithms.localadam import LocalAdam
+from minifl.fl.algorithms.moon import MOON
 from minifl.fl.algorithms.scaffold import Scaffold
 
 ALGORITHMS = {
@@ -37,6 +42,11 @@ ALGORITHMS = {
     "fedaws": FedAwS,
     "fedexp": FedExP,
     "feddyn": FedDyn,
+    "moon": MOON,
+    "fedsam": FedSAM,
+    "localadam": LocalAdam,
+    "fedper": FedPer,
+    "ditto": Ditto,
 }
 
 
