@@ -55,7 +55,7 @@ def train(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """The tests of the models of some clients that have batch norms of their own."""
+    """The tests of the models of some clients that have batch norms or layers of their own."""
     here = _come_in(message, context)
     sent = _sent(here, message)
     tests, trouble = node.test(here, packing.unpack_job(message.content[packing.JOB]), sent["w"], sent["statistics"])

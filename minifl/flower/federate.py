@@ -13,6 +13,7 @@ from minifl import own
 from minifl.data.partition import Partition
 from minifl.errors import InputError
 from minifl.fl import statistics
+from minifl.fl.participation import own_models
 from minifl.flower import certificates, leftovers
 from minifl.flower.loopback import Failed, Federation, Node
 from minifl.models.network import Network
@@ -150,7 +151,7 @@ def close(out: str | Path, settings: Settings, model: Network, clients: Any) -> 
             lines = record.read_rounds(path)
             first = first_state(settings, model, start=initial.of_run(path, settings))
             state, _ = checkpoint.latest(path, first, len(lines), None)
-            if settings.bn_stats != "local":
+            if not own_models(settings):
                 record.save_model(path, statistics.saved(settings, model, state, clients))
             record.finish(path, "interrupted", f"stopped after round {len(lines)}", len(lines), last_test(lines))
         elif ended["status"] in record.COMPLETE:
@@ -161,7 +162,7 @@ def close(out: str | Path, settings: Settings, model: Network, clients: Any) -> 
 def _refuse_forgotten(path, config):
     """InputError if the run has finished and its clients kept something between rounds, which went with them."""
     settings, ended = settings_for(config["settings"].get("data"), config["settings"]), record.read_end(path)
-    keeps = settings.method().kept or settings.bn_stats == "local"
+    keeps = settings.method().kept or own_models(settings)
     if ended and ended["status"] == "finished" and keeps and not (path / CLIENTS).exists():
         raise InputError(f"{path} has finished after round {ended['rounds_done']}, and what its clients kept between "
                          f"rounds ended with their nodes; begin a new federation with --config "

@@ -117,7 +117,7 @@ def train(here: Here, job: Job, w: Array, server: dict, running: Array) -> Outco
 def test(here: Here, job: Job, w: Array, running: Array) -> tuple:
     """What `predict` says of the models of a job's clients: client -> (predicted classes (M,), summed loss); trouble.
 
-    It is asked where every client has a model of its own, since batch norms stay with their clients.
+    It is asked where every client has a model of its own, since batch norms or layers stay with their clients.
     """
     sizes = statistics.kept_sizes(here.settings, here.model, here.method)
     tests, trouble = {}, {}

@@ -30,7 +30,7 @@ def differences(run: str | Path, data_dir: str | Path, workers: int, show: Calla
     if not before:
         raise InputError(f"{run} has no round yet.")
     shapes = statistics.saved_shapes(settings, model, len(partition.train))
-    if config.get("federation", {}).get("elsewhere"):       # batch norms that stayed with their clients
+    if config.get("federation", {}).get("elsewhere"):       # what stayed with the clients
         shapes = statistics.without_clients(shapes)
     saved = record.load_model(run, shapes)
     ended = record.read_end(run)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import minifl
+from minifl.fl.participation import own_models
 from minifl.flower.app import LINK
 from minifl.flower.federate import FLOWER
 from minifl.flower.loopback import OFF
@@ -44,7 +45,7 @@ exec "$python" -m minifl.flower.closed superlink --host @BIND@ --port @PORT@ \\
 """
 
 LOCAL_MODELS = """
-            The batch norms of this run stay with their clients: they are not in run/model.npz, and not compared."""
+            What stays with the clients of this run, batch norms or layers, is not in run/model.npz, and not compared."""
 
 LINKED = """\
 export FLWR_HOME="$here/flwr/link"
@@ -185,7 +186,7 @@ def readme(settings: Settings, address: str, port: int, nodes: Any, clients: Any
         f"   or in data/ in the folder of its start script. Other data is refused.")
     copies = "".join(f"       node-{i}/     client {_listed(clients_of(i, nodes, clients))}\n" for i in range(nodes))
     return _filled(README, {"MACHINES": nodes + 1, "URL": address, "VERSION": minifl.__version__, "FLOWER": FLOWER,
-                            "PORT": port, "COPIES": copies, "LOCAL": LOCAL_MODELS * (settings.bn_stats == "local"),
+                            "PORT": port, "COPIES": copies, "LOCAL": LOCAL_MODELS * own_models(settings),
                             "DATA": data, "WAIT": f"{wait:g}"})
 
 

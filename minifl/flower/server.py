@@ -24,6 +24,7 @@ from flwr.serverapp import ServerApp
 from minifl.errors import InputError
 from minifl.fl import statistics
 from minifl.fl.parallel import in_order
+from minifl.fl.participation import own_models
 from minifl.flower import client_state
 from minifl.flower.federate import CLIENTS
 from minifl.flower.node import Task
@@ -85,8 +86,8 @@ def say(text: str) -> None:
 
 
 def _with_local(state, folder, settings, model):
-    """The state with the clients' batch norms, as far as they are on this machine."""
-    if settings.bn_stats != "local":
+    """The state with what the clients keep, as far as they are on this machine."""
+    if not own_models(settings):
         return state
     sizes, own = statistics.kept_sizes(settings, model, settings.method()), {}
     for k, known in state.own.items():

@@ -2,7 +2,7 @@
 
     configure_train      line_up: who is asked; a message to each node that has some of them
     aggregate_train      the replies are checked, put in the order of the clients, and taken: the method's server step
-    configure_evaluate   only where batch norms stay with their clients: their models are tested where they are
+    configure_evaluate   only where something stays with the clients: their models are tested where they are
     aggregate_evaluate   (the same)
     finish_round         the global model is tested, the round goes into the record and the checkpoint
 
@@ -22,7 +22,7 @@ from flwr.serverapp.strategy import Strategy
 from minifl.fl import statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate, test_record
-from minifl.fl.participation import looked_at, whose_models
+from minifl.fl.participation import looked_at, own_models, whose_models
 from minifl.fl.rounds import Reply, due, line_up, of_own_models, take, trained_on
 from minifl.flower import replies as rules
 from minifl.flower import packing
@@ -101,7 +101,7 @@ class Rounds(Strategy):
     def configure_evaluate(self, server_round: int, arrays: Any, config: dict, grid: Any) -> list[Message]:
         """Messages only where every client has a model of its own, to those that are looked at."""
         self.tests = None
-        if self.settings.bn_stats != "local" or not due(self.settings, self.state.round - 1)[0]:
+        if not own_models(self.settings) or not due(self.settings, self.state.round - 1)[0]:
             return []
         self.tests = {}
         return self.messages(arrays, looked_at(self.settings, range(len(self.partition.train))), MessageType.EVALUATE, [])
@@ -129,7 +129,7 @@ class Rounds(Strategy):
         round_ = self.state.round - 1
         test, test_own = due(self.settings, round_)
         self.record["seconds"] = perf_counter() - self.begin
-        if test and self.settings.bn_stats == "local":
+        if test and own_models(self.settings):
             if self.tests:
                 clients = len(self.partition.test)
                 self.record |= test_record([self.tests.get(k) for k in range(clients)], self.dataset.y_test,

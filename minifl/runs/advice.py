@@ -3,7 +3,7 @@
 import numpy as np
 
 from minifl.data.partition import Partition
-from minifl.fl.participation import clients_per_round, looked_at
+from minifl.fl.participation import clients_per_round, looked_at, own_models
 from minifl.runs.settings import Settings
 
 
@@ -75,7 +75,7 @@ def _samples(settings, partition):
     clients, trained = len(partition.counts), len(_of_those_who_train(partition))
     a_round = clients_per_round(settings, trained)
     of = f"of {settings.local_eval_clients} clients, chosen by the seed, the same ones each time (--local-eval-clients)"
-    if settings.bn_stats == "local" and len(looked_at(settings, range(clients))) < clients:
+    if own_models(settings) and len(looked_at(settings, range(clients))) < clients:
         yield (f"There are {clients:,} models, too many to test each: accuracies are {of}; the record's tested_clients are "
                f"their numbers.")
     if settings.local_eval_every and a_round > settings.local_eval_clients:

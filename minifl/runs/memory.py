@@ -24,7 +24,7 @@ from minifl.data.partition import Partition
 from minifl.errors import InputError
 from minifl.fl.diagnostics import MOST_CLIENTS
 from minifl.fl.evaluate import chunk_size
-from minifl.fl.participation import clients_per_round, steps_of
+from minifl.fl.participation import clients_per_round, own_models, steps_of
 from minifl.models import footprint
 from minifl.models.footprint import FLOAT
 from minifl.runs.settings import Settings
@@ -66,16 +66,17 @@ def estimate(settings: Settings, model: Any, clients_at_once: int = 1, *, steps:
     """
     k, n, steps = clients_at_once, settings.batch_size, settings.local_steps if steps is None else steps
     p, method = FLOAT * model.spec.size, settings.method()
-    kept = len(method.kept)
+    kept = sum(array.shape[1] for array in method.client_state(np.zeros((1, 1)), np.zeros((1, 0))).values())    # of P numbers
+    layers = FLOAT * sum(entry.size for entry in model.spec.entries if entry.name in method.personal_blocks(model))
     parts = footprint.parts(model, on_gpu=on_gpu)
     pixel = prod(model.image_shape)
     pixels = steps * n * pixel
     # held, a client's batches weigh 4 bytes a pixel; stacking holds them twice, and making the last 6 more
     making, held = (4 * k + max(6, 4 * k)) * pixels, 4 * k * pixels
-    with_cache = k * (p * (4 + kept) + max(p + n * footprint.cached(parts), footprint.backward(parts, n)))
-    without = k * p * (7 + 3 * kept + (2 if settings.bn_stats == "local" else 0))
+    with_cache = k * (p * (4 + kept + method.working) + layers + max(p + n * footprint.cached(parts), footprint.backward(parts, n)))
+    without = k * (p * (7 + 3 * kept + method.working + (2 if own_models(settings) else 0)) + layers)
     states = len(method.server_state(np.zeros(0)))
-    own = keeping * kept * p
+    own = keeping * (kept * p + layers)
     largest = max((entry.size for entry in model.spec.entries), default=0)
     return Need(
         start=2 * p + max(p, 2 * FLOAT * largest),   # in float64, drawn block by block, then copied to float32

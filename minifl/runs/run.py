@@ -22,7 +22,7 @@ from minifl.fl import statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate
 from minifl.fl.parallel import Signals, in_order
-from minifl.fl.participation import looked_at, whose_models
+from minifl.fl.participation import looked_at, own_models, whose_models
 from minifl.fl.rounds import State, federated_rounds
 from minifl.fl.rounds import start as begin
 from minifl.models.network import Network
@@ -247,8 +247,8 @@ def reevaluate(path: str | Path, *, data_dir: str | Path | None = None, xp: Modu
     settings = settings_in(path, config)
     model = settings.network(dataset.num_classes, dataset.image_shape)
     clients = len(partition.train)
-    if settings.bn_stats == "local" and config.get("federation", {}).get("elsewhere"):
-        raise InputError(f"{path} is of a federation whose clients kept their batch norms: their models are not here.")
+    if own_models(settings) and config.get("federation", {}).get("elsewhere"):
+        raise InputError(f"{path} is of a federation whose clients kept their batch norms or layers: their models are not here.")
     blocks = record.load_model(path, statistics.saved_shapes(settings, model, clients))
     data = on_device(dataset, xp)
     with in_order(workers if xp is np else 0) as pool_map:

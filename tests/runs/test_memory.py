@@ -32,6 +32,9 @@ CASES = {
     "cnn-gelu-before": (1, {"width": 0.25, "activation": "gelu", "norm": "gn", "norm_position": "before"}),
     "mlp": (1, {"model": "mlp", "norm": "ln"}),
     "mlp-wide": (2, {"model": "mlp", "width": 4.0, "batch_size": 2, "momentum": 0.9, "weight_decay": 0.1}),
+    **{f"mlp-wide, {name}": (2, {"model": "mlp", "width": 3.0, "batch_size": 2, "algorithm": name})
+       for name in ("moon", "fedsam", "localadam", "fedper", "ditto")},
+    "cnn-moon": (1, {"width": 0.25, "algorithm": "moon"}),
     "mlp-batch": (1, {"model": "mlp", "width": 0.5, "batch_size": 256, "algorithm": "fedprox"}),
     "resnet18": (1, {"model": "resnet18", "width": 0.125, "batch_size": 8}),
     "resnet18-ln": (2, {"model": "resnet18", "width": 0.125, "norm": "ln", "batch_size": 4}),

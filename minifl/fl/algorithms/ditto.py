@@ -26,6 +26,7 @@ class Ditto(FedAvg):
         help="How strongly a client's own model is held to the server's; 0: not at all.")
 
     kept = ("personal", "personal_statistics")
+    working = 1      # theta waits while v_k makes its steps
 
     def client_state(self, w, running):
         return {"personal": w, "personal_statistics": running}

@@ -51,6 +51,7 @@ class FedAvg:
 
     kept = ()        # names of the arrays that each client keeps between rounds; see `client_state`
     broadcast = ()   # names of the arrays of the server's state that its clients need; the others stay at the server
+    working = 0      # arrays (K, P) that a local step needs at a time, besides those of FedAvg (runs/memory.py)
     personal = False     # whether parameter blocks stay with their clients, `personal_blocks`: each has its own model
 
     def __post_init__(self):

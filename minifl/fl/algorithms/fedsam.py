@@ -21,6 +21,8 @@ class FedSAM(FedAvg):
     sam_rho: float = hyperparameter(0.05, at_least=0, source="Foret et al., section 3",
                                     help="How far from the parameters the gradient is taken, uphill.")
 
+    working = 2      # e and theta + e
+
     def is_fedavg(self, settings, counts):
         return {"--sam-rho 0: the gradient is taken where the parameters are": self.sam_rho == 0}
 

@@ -32,6 +32,8 @@ class LocalAdam(FedAvg):
     adam_epsilon: float = hyperparameter(1e-8, above=0, source="Kingma and Ba, Algorithm 1",
                                          help="What is added to the root of that mean.")
 
+    working = 7      # m and v, before and after, their means, a step
+
     def advice(self, settings, counts):
         if settings.momentum:
             yield (f"--momentum {settings.momentum:g} with --algorithm localadam is momentum of Adam's steps, besides Adam's own, "
