@@ -7,6 +7,7 @@ What it may have besides:
 TRAJECTORIES  more settings for test_trajectories.py, or others
 IS_FEDAVG     those of them in which the method is FedAvg up to rounding
 TERM          (method, work, theta) -> (K,): the terms of the objective that are not in the recorded loss
+OBJECTIVE     (method, work, theta, x, y) -> (K,): what the gradient is of, where that is not the recorded loss and TERM
 FEDAVG        (options with which it is FedAvg to the bit, options with which it is not)
 ONE_STEP      options with each of which one local step is FedAvg's
 NO_SMOOTHING  --label-smoothing is refused

@@ -22,6 +22,7 @@ class Answer(NamedTuple):
     theta: np.ndarray    # (P,)
     gradients: list      # (P,) of each step: of the objective, with weight decay, without the method's correction
     batches: list        # (x, y) of each step
+    lr: float            # of the round
 
 
 class Plain:
@@ -31,6 +32,10 @@ class Plain:
         """The server's state before the first round."""
         return {}
 
+    def begin(self, settings, model, w, own):
+        """Where the steps of a client begin; also the place to remember what its objective needs of what it keeps."""
+        return w
+
     def objective(self, settings, model, theta, x, y, counts, w):
         """Loss and gradient (P,) of one client: theta and the server's w (P,), a batch x, y, its examples of each class."""
         return cross_entropy(settings, model, theta, x, y)
@@ -38,6 +43,10 @@ class Plain:
     def correction(self, settings, theta, w, state, own):
         """What is added to the gradient of the objective in a local step."""
         return 0 * w
+
+    def direction(self, settings, along):
+        """What a step goes along; along: the gradients (P,) of the round's steps so far, with correction and clipped."""
+        return along[-1]
 
     def kept(self, settings, model, w, answer, state, own):
         """What a client keeps after its Answer."""
@@ -105,19 +114,21 @@ def client(oracle, settings, model, data, partition, w, state, own, lr, t, k):
     """The Answer of client k in round t, and its mean loss."""
     examples, counts = partition.train[k], list(partition.counts[k])
     steps = list(batches(settings, data, examples, t, k))
-    theta, velocity, gradients, losses = w.copy(), np.zeros_like(w), [], []
+    theta, velocity, gradients, along, losses = oracle.begin(settings, model, w, own).copy(), np.zeros_like(w), [], [], []
     for x, y in steps:
         loss, gradient = oracle.objective(settings, model, theta, x, y, counts, w)
         correction = oracle.correction(settings, theta, w, state, own)
-        if settings.clip_norm:
-            whole = gradient + correction
-            gradient = whole * min(1, settings.clip_norm / math.sqrt(sum(whole ** 2))) - correction
-        gradient = gradient + settings.weight_decay * theta
+        along.append(clipped(settings, gradient + correction))
+        gradient = oracle.direction(settings, along) - correction + settings.weight_decay * theta
         velocity = settings.momentum * velocity + gradient + correction
         theta = theta - lr * velocity
         gradients.append(gradient)
         losses.append(loss)
-    return Answer(k, weight(settings, examples), counts, theta, gradients, steps), sum(losses) / len(steps)
+    return Answer(k, weight(settings, examples), counts, theta, gradients, steps, lr), sum(losses) / len(steps)
+
+
+def clipped(settings, g):
+    return g * min(1, settings.clip_norm / math.sqrt(sum(g ** 2))) if settings.clip_norm else g
 
 
 def average(answers):

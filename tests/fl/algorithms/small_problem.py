@@ -52,7 +52,8 @@ def settings_of(algorithm, **options):
 def run(settings, model, data, partition, w=None, **call):
     """All (state, record) of a run in float64, or in the dtype of w."""
     method = settings.method()
-    state = start(method, model.spec.init(3) if w is None else w, model.statistics.init(3))
+    w = model.spec.init(3) if w is None else w
+    state = start(method, w, model.statistics.init(3).astype(w.dtype))
     return list(federated_rounds(settings, model, method, state, data, partition, **{"workers": 0} | call))
 
 
@@ -79,7 +80,7 @@ def situation(model, server=(), own=()):
     y = np.array([rng.choice(np.flatnonzero(row), n) for row in counts])
     x = rng.random((k, n, *model.image_shape))
     w = model.spec.init(1)
-    work = Work(model=model, w=w, server={name: rng.standard_normal(p) for name in server},
+    work = Work(model=model, w=np.tile(w, (k, 1)), server={name: rng.standard_normal(p) for name in server},
                 own={name: rng.standard_normal((k, p)) for name in own}, counts=counts, x=x[:, None], y=y[:, None],
                 active=np.ones((k, 1), bool), steps=np.ones((k, 1)), lr=0.1)
     return work, w + 0.3 * rng.standard_normal((k, p)), x, y

@@ -32,13 +32,15 @@ def test_gradient_is_that_of_the_objective(name, net):
     method = ALGORITHMS[name](**of(name).HARD)
     work, theta, x, y = at(net, method.broadcast, method.kept)
     in_parameter_space = getattr(of(name), "TERM", lambda *_: 0)
+    objective = getattr(of(name), "OBJECTIVE", lambda _, work, theta, x, y: method.gradient(work, theta, x, y)[0]
+                        + in_parameter_space(method, work, theta))
     loss, gradient, _ = method.gradient(work, theta, x, y)
     assert loss.shape == (len(theta),) and loss.dtype == float and gradient.shape == theta.shape
     rng = np.random.default_rng(7)
     for _ in range(4):
         direction = rng.standard_normal(theta.shape)
         moved = theta + 1j * H * direction
-        value = method.gradient(work, moved, x, y)[0] + in_parameter_space(method, work, moved)
+        value = objective(method, work, moved, x, y)
         slope = (gradient * direction).sum(axis=1)
         scale = np.linalg.norm(gradient, axis=1) + np.abs(slope)
         np.testing.assert_allclose((value.imag / H - slope) / scale, 0, rtol=0, atol=1e-12)
