@@ -1,4 +1,5 @@
-"""Ditto (Li, Hu, Beirami and Smith 2021, "Ditto: fair and robust federated learning through personalization", Algorithm 1).
+"""Ditto (Li, Hu, Beirami and Smith 2021, "Ditto: fair and robust federated learning through personalization", Algorithm 1):
+beside FedAvg each client trains a model of its own.
 
     client k:  theta_k as FedAvg, from the server's w; besides a model v_k of its own, which never leaves it:
                as many steps v_k <- v_k - lr (grad F_k(v_k) + ditto_lambda (v_k - w)), on the same batches

@@ -1,4 +1,5 @@
-"""FedPer (Arivazhagan et al. 2019, "Federated learning with personalization layers", Algorithms 1 and 2).
+"""FedPer (Arivazhagan et al. 2019, "Federated learning with personalization layers", Algorithms 1 and 2): the last
+layers stay with their client.
 
     theta = (base, own layers); client k has own layers of its own, which never leave it:
     client k:  begins with the server's base and its own layers, then steps on both, as FedAvg; keeps its own layers
