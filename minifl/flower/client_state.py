@@ -1,4 +1,5 @@
-"""What the clients of a node keep between rounds: control variates, batch norms, layers, models. On disk: a restart loses nothing.
+"""What the clients of a node keep between rounds: control variates, batch norms, layers, models. On disk: a
+restart loses nothing.
 
     FOLDER/client-K-round-R    what client K keeps after its round R (from 1), behind a checksum (minifl/checked_npz.py)
 

@@ -66,14 +66,15 @@ def estimate(settings: Settings, model: Any, clients_at_once: int = 1, *, steps:
     """
     k, n, steps = clients_at_once, settings.batch_size, settings.local_steps if steps is None else steps
     p, method = FLOAT * model.spec.size, settings.method()
-    kept = sum(array.shape[1] for array in method.client_state(np.zeros((1, 1)), np.zeros((1, 0))).values())    # of P numbers
+    kept = sum(array.shape[1] for array in method.client_state(np.zeros((1, 1)), np.zeros((1, 0))).values())
     layers = FLOAT * sum(entry.size for entry in model.spec.entries if entry.name in method.personal_blocks(model))
     parts = footprint.parts(model, on_gpu=on_gpu)
     pixel = prod(model.image_shape)
     pixels = steps * n * pixel
     # held, a client's batches weigh 4 bytes a pixel; stacking holds them twice, and making the last 6 more
     making, held = (4 * k + max(6, 4 * k)) * pixels, 4 * k * pixels
-    with_cache = k * (p * (4 + kept + method.working) + layers + max(p + n * footprint.cached(parts), footprint.backward(parts, n)))
+    with_cache = k * (p * (4 + kept + method.working) + layers
+                      + max(p + n * footprint.cached(parts), footprint.backward(parts, n)))
     without = k * (p * (7 + 3 * kept + method.working + (2 if own_models(settings) else 0)) + layers)
     states = len(method.server_state(np.zeros(0)))
     own = keeping * (kept * p + layers)

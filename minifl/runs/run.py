@@ -248,7 +248,8 @@ def reevaluate(path: str | Path, *, data_dir: str | Path | None = None, xp: Modu
     model = settings.network(dataset.num_classes, dataset.image_shape)
     clients = len(partition.train)
     if own_models(settings) and config.get("federation", {}).get("elsewhere"):
-        raise InputError(f"{path} is of a federation whose clients kept their batch norms or layers: their models are not here.")
+        raise InputError(f"{path} is of a federation whose clients kept their batch norms or layers: their models are not "
+                         f"here.")
     blocks = record.load_model(path, statistics.saved_shapes(settings, model, clients))
     data = on_device(dataset, xp)
     with in_order(workers if xp is np else 0) as pool_map:

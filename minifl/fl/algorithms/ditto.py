@@ -6,9 +6,9 @@ beside FedAvg each client trains a model of its own.
     server:    as FedAvg: w and all that is tested of it are FedAvg's, to the bit, whatever ditto_lambda is
 
 ditto_lambda = 0 is training alone: v_k goes on from where it was and never sees the server. Each client keeps v_k,
-"personal", and its running statistics of batch norm, "personal_statistics"; before its first round v_k = w, the server's then
-(theirs is a v_k that everyone has from the start, which is the same where all clients take part). Momentum, weight decay and
-clipping are those of the steps of theta_k. The steps of v_k cost as much as those of theta_k.
+"personal", and its running statistics of batch norm, "personal_statistics"; before its first round v_k = w, the server's
+then (theirs is a v_k that everyone has from the start, which is the same where all clients take part). Momentum, weight
+decay and clipping are those of the steps of theta_k. The steps of v_k cost as much as those of theta_k.
 
 What is tested. The global model is w. The clients' own models, of the local evaluation (--local-eval-every: local_accuracy,
 local_own_accuracy), are the v_k after their steps, not the theta_k. They are in the run's last checkpoint, own/personal.

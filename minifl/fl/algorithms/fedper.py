@@ -5,14 +5,14 @@ layers stay with their client.
     client k:  begins with the server's base and its own layers, then steps on both, as FedAvg; keeps its own layers
     server:    base: as FedAvg; the own layers stay as they were at the start
 
-The own layers are the last ones, personal_layers of those that have weights, with biases, norms and activations behind them: 1
-is the classifier. With 0 it is FedAvg, to the bit; with as many as there are every client trains alone. A client begins its
-first round with the layers of the server's start, the same for all.
+The own layers are the last ones, personal_layers of those that have weights, with biases, norms and activations behind
+them: 1 is the classifier. With 0 it is FedAvg, to the bit; with as many as there are every client trains alone. A client
+begins its first round with the layers of the server's start, the same for all.
 
-What is tested. There is a model for each client, the server's base with the client's own layers, so tests of the global model
-are those of FedBN (evaluate.py): client_accuracy, and its mean over clients, of each on its own part; accuracy their mean on
-the whole test set. The local evaluation tests the clients' models after their steps. Running statistics of batch norms,
-those of own layers too, are where --bn-stats has them.
+What is tested. There is a model for each client, the server's base with the client's own layers, so tests of the global
+model are those of FedBN (evaluate.py): client_accuracy, and its mean over clients, of each on its own part; accuracy their
+mean on the whole test set. The local evaluation tests the clients' models after their steps. Running statistics of batch
+norms, those of own layers too, are where --bn-stats has them.
 """
 
 from dataclasses import dataclass

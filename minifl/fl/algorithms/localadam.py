@@ -36,8 +36,8 @@ class LocalAdam(FedAvg):
 
     def advice(self, settings, counts):
         if settings.momentum:
-            yield (f"--momentum {settings.momentum:g} with --algorithm localadam is momentum of Adam's steps, besides Adam's own, "
-                   f"--adam-beta1 {self.adam_beta1:g}.")
+            yield (f"--momentum {settings.momentum:g} with --algorithm localadam is momentum of Adam's steps, besides "
+                   f"Adam's own, --adam-beta1 {self.adam_beta1:g}.")
 
     def direction(self, g, memory):
         """Adam's direction from the gradient g (K, P); memory: how many steps were done, m and v.

@@ -6,8 +6,8 @@
     server: as FedAvg
 
 moon_weight = 0 is FedAvg, to the bit. Each client keeps theta_k', "previous". Before its first round it has none: there
-theta_k' = w, so z- = z+ and the term is log 2, without a gradient. The features are what the classifier sees; theirs go through
-two more layers, a projection head, which networks here have not. A step costs two forward passes more than FedAvg's.
+theta_k' = w, so z- = z+ and the term is log 2, without a gradient. The features are what the classifier sees; theirs go
+through two more layers, a projection head, which networks here have not. A step costs two forward passes more than FedAvg's.
 moon_weight (their mu) was tuned in 0.1, 1, 5, 10: 5 for CIFAR-10, 1 for CIFAR-100 and Tiny-ImageNet.
 """
 
