@@ -132,12 +132,14 @@ class Settings:
     data_seed: int = declared(0, at_least=0, help="Of the partition, and of --feature-noise.")
 
     def __new__(cls, **chosen):
+        own.texts(chosen)       # a method that is handed over has hyperparameters, too
         known = choices_of(Settings)
         return super().__new__(cls if cls is not Settings else _with_hyperparameters(tuple(dict.fromkeys(
             [*hyperparameters(), *(name for name in chosen if name not in known)]))))
 
     def __post_init__(self):
-        for name, value in vars(self).copy().items():
+        for name, value in own.texts(vars(self)).items():
+            object.__setattr__(self, name, value)
             if isinstance(value, np.generic):      # np.float32(0.1), np.int64(10): a plain number, as JSON has it
                 object.__setattr__(self, name, value.item())
         unloaded = own.unloaded(vars(self))     # of a record: to be looked at only

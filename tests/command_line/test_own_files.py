@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from owning import SMALL, bits  # noqa: E402
 from minifl import own  # noqa: E402
 from minifl.errors import InputError  # noqa: E402
 from minifl.fl.algorithms import ALGORITHMS  # noqa: E402
-from minifl.runs.settings import settings_for  # noqa: E402
+from minifl.runs.settings import Settings, settings_for  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FEDDYN = ROOT / "examples/feddyn.py"
@@ -216,6 +217,9 @@ def test_an_object_in_python(tmp_path, data_dir):
     assert own.entries(settings)["algorithm"]["sha256"] == own._hash(tmp_path / "mine.py")
     assert settings_for("cifar10", {"algorithm": ALGORITHMS["fedprox"]}).algorithm == "fedprox"
     assert settings_for("cifar10", {"algorithm": settings.algorithm, "pull": 0.25}) == settings
+    assert Settings(**asdict(settings) | {"algorithm": mine}) == settings
+    other = Settings(**asdict(settings_for("cifar10", {})) | {"algorithm": mine})
+    assert asdict(other)["pull"] == 0.5 and other.method() == mine()
     with pytest.raises(InputError, match="is a function; it must be a class"):
         settings_for("cifar10", {"algorithm": bits})
     with pytest.raises(InputError, match="its source is not to be found"):
