@@ -26,14 +26,14 @@ from minifl.errors import InputError
 class Kind(NamedTuple):
     """A kind of choice: the field of Settings, and the option, of that name."""
     registry: dict                   # name -> thing
-    check: Callable[[Any], None]     # InputError, "is no class, ...", for a thing of the wrong form
+    check: Callable[[Any], Any]      # InputError, "is no class", for a wrong one; its entry, if not itself
     group: str                       # of entry points
     others: Callable[[str], bool]    # whether a name is valid that the registry has not
 
 
 class Own(NamedTuple):
     """A thing that was loaded."""
-    thing: Any
+    thing: Any     # its entry in the registry
     file: str      # where its code is
     name: str      # in that file
     sha256: str    # of the file
@@ -104,11 +104,12 @@ def texts(chosen: dict[str, Any]) -> dict[str, Any]:
 def _put(kind_, text, own):
     registry, check, *_ = KINDS[kind_]
     try:
-        check(own.thing)
+        entry = check(own.thing)
     except InputError as error:
         raise InputError(f"{option(kind_)} {text}: {error}") from error
     except Exception as error:      # of its own code
         raise _raised(kind_, text, own, error) from error
+    own = own if entry is None else own._replace(thing=entry)
     registry[text], LOADED[kind_, text] = own.thing, own
     return text
 

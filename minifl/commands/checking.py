@@ -7,7 +7,10 @@ import click
 from minifl import own
 from minifl.commands.options import Named, group
 from minifl.errors import InputError, unknown
-from minifl.loading import split
+from minifl.loading import load, split
+from minifl.models import MODELS, Arrangement
+
+MOST_MOVED = 10_000     # parameters of a user's network, each of which is moved
 
 
 @click.command("gradcheck")
@@ -22,7 +25,8 @@ def gradcheck_command(file, layer, seed, quick, mutants, budget):
     """Check every backward pass against its forward pass; exit code 1 if one is wrong or a mutant survives.
 
     With a file: check its layers, each a pair NAME (or NAME_forward) and NAME_backward, or the one that is named. The file
-    says what their inputs are, in a dictionary: shapes = {"scale": {"x": "K N D", "gain": "K D"}}.
+    says what their inputs are, in a dictionary: shapes = {"scale": {"x": "K N D", "gain": "K D"}}. A network is checked by
+    name, FILE.py:Net, as narrow as it has to be.
     """
     if file is not None:
         if layer or quick or mutants:
@@ -61,6 +65,8 @@ def _check_file(text, seed, budget):
     """Check the layers of a user's file."""
     from minifl.gradcheck import files
     path, name = split(text)
+    if name and isinstance(getattr(load(path), name, None), type):
+        return _check_network(text, seed)
     chosen = files.layers(path, name)
     wrong, unseen = [], []
     for each, pair, shapes in chosen:
@@ -71,6 +77,21 @@ def _check_file(text, seed, budget):
     verdict = f"{len(wrong)} FAILED." if wrong else f"{len(unseen)} NOT COMPARED." if unseen else "all good."
     click.echo(f"{len(chosen)} layer{'s' * (len(chosen) != 1)}: {verdict}")
     sys.exit(1 if wrong else 2 if unseen else 0)
+
+
+def _check_network(text, seed):
+    """Check a network of a user's file, so narrow that each parameter can be moved."""
+    from minifl.gradcheck import checks, report
+    network = MODELS[own.named("model", text)].network
+    models = [network.at_width(width, num_classes=3, image_shape=(16, 16, 2), arrangement=Arrangement(
+        "ln", learnable=True, activation=network.activation)) for width in (1, 0.3, 0.1, 0.03)]
+    model = next((model for model in models if model.spec.size <= MOST_MOVED), models[-1])
+    lines = list(report.lines(checks.check_network(text, model, seed)))
+    for said, _ in lines:
+        click.echo(said)
+    passed = all(good for _, good in lines)
+    click.echo(f"1 network with {model.spec.size:,} parameters: {'all good' if passed else 'FAILED'}.")
+    sys.exit(0 if passed else 1)
 
 
 @click.command("check")

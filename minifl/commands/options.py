@@ -13,7 +13,8 @@ from minifl.data import registry
 from minifl.data.known import COMMON, DEFAULTS, OTHERS
 from minifl.errors import InputError
 from minifl.fl.algorithms import hyperparameters
-from minifl.runs.settings import ACTIVATION, EITHER, belongs, choices
+from minifl.models import MODELS
+from minifl.runs.settings import EITHER, belongs, choices
 from minifl.runs.sweep import MOST_RUNS
 
 OURS = set(choices())       # the settings that have options of every command line
@@ -174,7 +175,8 @@ def _option(declared):
     elif name in belongs():
         default = _listed(belongs()[name][1])
     elif name == "activation":
-        default = f"{ACTIVATION['cnn']}; vit {ACTIVATION['vit']}"
+        default = f"{MODELS['cnn'].network.activation}; " + _listed(
+            {name: model.network.activation for name, model in MODELS.items() if model.network.activation != "relu"})
     elif name in EITHER:
         default = EITHER[name][1]
     else:

@@ -77,18 +77,22 @@ def check_networks(seed, layer=None, quick=False):
     layer: only the networks of that model (cnn) or the one of that full name
     """
     for name, model in networks.networks(quick).items():
-        if layer not in (None, name, name.split(":")[0]):
-            continue
-        rng, theta, x, labels, trained, statistics = living_network(model, seed, zlib.crc32(name.encode()))
-        shape = "x".join(map(str, x.shape))
-        error, block = networks.loss_gradient_error(model, theta, x, labels)
-        yield Result(name, shape, "complex step", error, block, COMPLEX_TOLERANCE)
-        for when, at in (("0", theta), ("20", trained)):
-            error, block = networks.adjoint_error(model, at, x, rng)
-            yield Result(name, shape, f"adjoint@{when}", error, block, COMPLEX_TOLERANCE)
-        if statistics:
-            error, block = networks.adjoint_error(model, theta, x, rng, statistics)
-            yield Result(name, shape, "evaluation", error, block, COMPLEX_TOLERANCE)
+        if layer in (None, name, name.split(":")[0]):
+            yield from check_network(name, model, seed)
+
+
+def check_network(name, model, seed):
+    """One network, as `check_networks` says."""
+    rng, theta, x, labels, trained, statistics = living_network(model, seed, zlib.crc32(name.encode()))
+    shape = "x".join(map(str, x.shape))
+    error, block = networks.loss_gradient_error(model, theta, x, labels)
+    yield Result(name, shape, "complex step", error, block, COMPLEX_TOLERANCE)
+    for when, at in (("0", theta), ("20", trained)):
+        error, block = networks.adjoint_error(model, at, x, rng)
+        yield Result(name, shape, f"adjoint@{when}", error, block, COMPLEX_TOLERANCE)
+    if statistics:
+        error, block = networks.adjoint_error(model, theta, x, rng, statistics)
+        yield Result(name, shape, "evaluation", error, block, COMPLEX_TOLERANCE)
 
 
 def living_network(model, seed, number):

@@ -1,40 +1,48 @@
 """Networks: a frozen description with `plan`, `forward` and `backward` written out layer by layer."""
 
+from typing import NamedTuple
+
 from minifl.errors import unknown
 from minifl.layers.smoothing import smoothed_cross_entropy, smoothed_cross_entropy_backward
 from minifl.models.arrangement import Arrangement
-from minifl.models.cnn import CNN, RELEASED, TABLE7
+from minifl.models.cnn import CNN, TABLE7
 from minifl.models.mlp import MLP
+from minifl.models.network import Network
 from minifl.models.resnet import ResNet
 from minifl.models.vit import TOKENS, ViT
 
-MODELS = ("cnn", "cnn-table7", "mlp", "resnet8", "resnet18", "resnet20", "vit")
-HEADS = 4   # of the ViT
+
+class Model(NamedTuple):
+    """A network of --model: its class, what of its fields is not the class's default, and its help."""
+    network: type[Network]
+    fields: dict
+    help: str = ""
 
 
-def build(name, num_classes, image_shape, arrangement=None, *, width=1.0, patch=4, token="class"):
-    """The network of that name; minifl/models has a file for each family.
+MODELS = {
+    "cnn": Model(CNN, {}, "as the authors released it"),
+    "cnn-table7": Model(CNN, {"dense": TABLE7}, "as they printed it"),
+    "mlp": Model(MLP, {}),
+    "resnet8": Model(ResNet, {"channels": (16, 32, 64), "blocks": (1, 1, 1), "pool": 8}),
+    "resnet18": Model(ResNet, {}),
+    "resnet20": Model(ResNet, {"channels": (16, 32, 64), "blocks": (3, 3, 3), "pool": 8}),
+    "vit": Model(ViT, {}, "small"),
+}
 
-    width         multiplies the number of channels and of hidden units (1 is the paper's), rounded to whole numbers
-    patch, token  of the ViT: pixels a side; "class" or "mean"
+
+def build(name: str, num_classes: int, image_shape: tuple, arrangement: Arrangement | None = None, *, width: float = 1.0,
+          **options) -> Network:
+    """The network of that name in MODELS.
+
+    width    multiplies the number of channels and of hidden units (1 is the paper's), rounded to whole numbers
+    options  other fields of its class, as the ViT's patch and token
     Raises InputError for an unknown name.
     """
-    def scaled(sizes):
-        return tuple(max(1, round(width * size)) for size in sizes)
-
-    common = {"num_classes": num_classes, "image_shape": tuple(image_shape),
-              "arrangement": arrangement or Arrangement()}
-    if name == "mlp":
-        return MLP(hidden=scaled((200, 200)), **common)
-    if name in ("cnn", "cnn-table7"):
-        return CNN(channels=scaled((64, 64)), dense=scaled(RELEASED if name == "cnn" else TABLE7), **common)
-    if name == "resnet18":
-        return ResNet(channels=scaled((64, 128, 256, 512)), **common)
-    if name in ("resnet8", "resnet20"):
-        return ResNet(channels=scaled((16, 32, 64)), blocks=((1,) if name == "resnet8" else (3,)) * 3, pool=8, **common)
-    if name == "vit":
-        return ViT(dim=HEADS * max(1, round(32 * width)), heads=HEADS, patch=patch, token=token, **common)
-    raise unknown("--model", name, MODELS)
+    if name not in MODELS:
+        raise unknown("--model", name, MODELS)
+    network, fields, _ = MODELS[name]
+    return network.at_width(width, num_classes=num_classes, image_shape=tuple(image_shape),
+                            arrangement=arrangement or Arrangement(), **fields, **options)
 
 
 def loss_and_grad(model, theta, x, labels, smoothing=0.0):

@@ -71,6 +71,8 @@ class Arrangement:
         for kind in NORMS[self.norm][:3]:
             if kind not in KINDS:
                 raise unknown(f"--norm {self.norm}: the kind of norm", kind, KINDS)
+            if KINDS[kind].gain == "own" and not self.learnable:
+                raise InputError(f"--norm {self.norm} has a gain and a bias of its own; choose --norm-affine learnable.")
         if self.groups < 1:
             raise InputError(f"--groups {self.groups} is invalid; it must be at least 1.")
 

@@ -37,6 +37,7 @@ class CNN(Network):
     dense: tuple = RELEASED
     arrangement: Arrangement = field(default_factory=Arrangement)
     branches = False
+    widths = ("channels", "dense")
 
     @cached_property
     def plan(self):

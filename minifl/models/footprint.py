@@ -13,6 +13,7 @@ from minifl.models.arrangement import ACTIVATIONS
 from minifl.models.norms import KINDS
 
 FLOAT = 4          # bytes of a float32
+LIGHT = ("avg_pool2d", "global_avg_pool", "first_token", "prepend_token", "add_position")     # keep next to nothing
 MARGIN = 23, 20    # 23/20, in whole numbers: for what is small, and for what is not quite as counted here
 
 
@@ -60,7 +61,8 @@ def _part(model, row, before, shape, on_gpu, first):
         affine = 4 * any(entry.name.endswith(".gain") for entry in row.entries)
         return Part(*(prod(shape) * size for size in
                       (sum(kept) + affine, max(forward) + affine + FLOAT, max(backward) + affine + FLOAT)))
-    return Part(0, 2 * (x + y), 2 * (x + y))
+    kept = 0 if row.kind in LIGHT else x + y      # of a kind of one's own nothing is known
+    return Part(kept, 2 * (x + y), 2 * (x + y))
 
 
 def _convolution(row, kernel, y, on_gpu, first):

@@ -19,6 +19,7 @@ class MLP(Network):
     hidden: tuple = (200, 200)
     arrangement: Arrangement = field(default_factory=Arrangement)
     branches = maps = False
+    widths = ("hidden",)
 
     @cached_property
     def plan(self):

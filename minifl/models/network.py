@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
+
 from minifl.errors import InputError
 from minifl.models.arrangement import Arrangement
 from minifl.models.norms import NORMS
@@ -33,12 +35,25 @@ class Network:
     written out by hand. The cache's last part is that of the classifier, which keeps the feature first.
 
     branches, maps   whether it has residual branches; whether norms stand on maps somewhere
+    widths           the fields, a number or several, that --width multiplies
+    activation       where none is chosen
     """
     arrangement: Arrangement
     plan: tuple
     forward: Callable
     backward: Callable
     branches = maps = True
+    widths = ()
+    activation = "relu"
+
+    @classmethod
+    def at_width(cls, width: float, **fields):
+        """The network whose `widths` are multiplied by width, rounded to whole numbers of at least 1."""
+        for name in cls.widths:
+            sizes = fields.get(name, cls.__dataclass_fields__[name].default)
+            scaled = tuple(max(1, round(width * size)) for size in np.atleast_1d(sizes).tolist())
+            fields[name] = scaled if isinstance(sizes, tuple) else scaled[0]
+        return cls(**fields)
 
     def check_arrangement(self) -> None:
         """InputError for an arrangement that makes no sense in this network."""
@@ -108,11 +123,13 @@ def unit_row(arrangement, name, shape, kind):
     """An activation with the norm of that kind."""
     steps = (arrangement.activation, *(() if kind == "identity" else (kind,)))
     steps = steps if arrangement.position == "after" else steps[::-1]
-    return Row(name, "unit", shape, ", ".join(steps), arrangement.entries(name, shape[-1], kind), steps=steps)
+    what = ", ".join(step.rpartition(":")[2] for step in steps)     # of one's own FILE.py:my_norm the name
+    return Row(name, "unit", shape, what, arrangement.entries(name, shape[-1], kind), steps=steps)
 
 
 def norm_rows(arrangement, name, shape, kind):
     """A norm of that kind that stands alone; no row for the identity."""
     if kind == "identity":
         return ()
-    return (Row(name, "normalize", shape, kind, arrangement.entries(name, shape[-1], kind), steps=(kind,)),)
+    what, entries = kind.rpartition(":")[2], arrangement.entries(name, shape[-1], kind)
+    return (Row(name, "normalize", shape, what, entries, steps=(kind,)),)

@@ -49,6 +49,7 @@ class ResNet(Network):
     blocks: tuple = (2, 2, 2, 2)
     pool: int = 4
     arrangement: Arrangement = field(default_factory=Arrangement)
+    widths = ("channels",)
 
     @cached_property
     def _feature_norm(self):

@@ -68,6 +68,12 @@ class ViT(Network):
     token: str = "class"
     arrangement: Arrangement = field(default_factory=Arrangement)
     maps = False      # tokens are vectors
+    activation = "gelu"
+
+    @classmethod
+    def at_width(cls, width: float, **fields):
+        """Heads keep their number."""
+        return cls(dim=cls.heads * max(1, round(width * cls.dim / cls.heads)), **fields)
 
     @cached_property
     def _tokens(self):

@@ -23,7 +23,7 @@ from minifl.fl.algorithms import ALGORITHMS, hyperparameters
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.fl.participation import CLIENT_WEIGHTS, LAST_BATCHES
 from minifl.fl.statistics import POLICIES
-from minifl.models import MODELS, TOKENS, Arrangement, build
+from minifl.models import MODELS, TOKENS, Arrangement, ViT, build, own_parts   # noqa: F401 (own_parts: norm and model)
 from minifl.models.arrangement import ACTIVATIONS, BIASES, HEADS, POSITIONS
 from minifl.models.network import Network
 from minifl.models.norms import NORMS
@@ -31,15 +31,13 @@ from minifl.models.norms import NORMS
 # Choices that belong to a value of another choice, beside a method's hyperparameters: `belongs`.
 BELONGS = {
     "bn_stats": ("norm", {name: "global" for name, norm in NORMS.items() if any(kind.evaluated for kind in norm.kinds)}),
-    "patch_size": ("model", {"vit": 4}),
-    "vit_token": ("model", {"vit": "class"}),
+    "patch_size": ("model", {"vit": ViT.patch}),
+    "vit_token": ("model", {"vit": ViT.token}),
 }
 
 # Of two ways to say the same, one is chosen; if none is, the first has the paper's value.
 EITHER = {"local_steps": ("local_epochs", 10), "participation": ("clients_per_round", 1.0)}
 LR_SCHEDULES = ("constant", "cosine", "step")
-
-ACTIVATION = dict.fromkeys(MODELS, "relu") | {"vit": "gelu"}   # of the network as its authors describe it
 
 # How much is looked at: no bit of the training depends on it.
 LOOKING = ("eval_every", "local_eval_every", "local_eval_clients", "diagnose")
@@ -66,7 +64,7 @@ class Settings:
     local_eval_every: int = declared(
         at_least=0, help="Rounds between tests of the clients' own models before averaging; 0: none.")
     model: str = declared(
-        choices=MODELS, help="cnn: as the authors released it; cnn-table7: as they printed it; vit: small.")
+        choices=MODELS, help="; ".join(f"{name}: {model.help}" for name, model in MODELS.items() if model.help) + ".")
     augment: str = declared(choices=AUGMENTATIONS, help="crop: shifted by up to 4 pixels; flip: mirrored or not; "
                                                         "resized-crop: a random part, stretched, mirrored or not.")
     setting: str = declared(choices=SETTINGS, help=(
@@ -178,7 +176,7 @@ class Settings:
                 raise InputError(f"--{name.replace('_', '-')} belongs to --{field} {', '.join(defaults)}; with "
                                  f"{getattr(self, field)} it has no effect, so leave it out.")
         if self.activation is None:
-            object.__setattr__(self, "activation", ACTIVATION[self.model])
+            object.__setattr__(self, "activation", MODELS[self.model].network.activation)
         for name, (other, default) in EITHER.items():
             if getattr(self, name) is not None and getattr(self, other) is not None:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} and --{other.replace('_', '-')} "

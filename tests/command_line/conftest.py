@@ -55,5 +55,5 @@ def run(cli, small):
         own_data = "--data" in arguments
         found = cli(arguments[0], *(small[2 * own_data:] + SMALL if new else ()), *arguments[1:])
         assert found[0] == code, found[2]
-        return found[1] if code == 0 else found[2]
+        return found[2 if code == 2 else 1]
     return call
