@@ -9,7 +9,7 @@ from minifl.data.cifar import CIFAR10
 
 @click.command(cls=common.Script, help=__doc__)
 @common.options("the archive cifar-10-binary.tar.gz or cifar-10-python.tar.gz, the unpacked folder cifar-10-batches-bin or "
-                "cifar-10-batches-py, or a folder that holds it", CIFAR10.url)
+                "cifar-10-batches-py, or a folder that holds it", CIFAR10.known.url)
 def main(given):
     recipes.make_cifar(CIFAR10, "fine", given)
 

@@ -12,7 +12,7 @@ from minifl.data.cifar import CIFAR100
 
 @click.command(cls=common.Script, help=__doc__)
 @common.options("the archive cifar-100-binary.tar.gz or cifar-100-python.tar.gz, the unpacked folder cifar-100-binary or "
-                "cifar-100-python, or a folder that holds it", CIFAR100.url)
+                "cifar-100-python, or a folder that holds it", CIFAR100.known.url)
 @click.option("--labels", type=click.Choice(list(CIFAR100.labels)), default="fine", show_default=True,
               help="The 100 classes, or the 20 superclasses.")
 def main(given, labels):

@@ -18,25 +18,25 @@ from minifl.errors import InputError
 def make_cifar(version, labels, given):
     """CIFAR-10 or CIFAR-100: one archive of records."""
     def get(folder):
-        part = version.url.rpartition("/")[2] + ".part"
-        return common.get_archive(given, folder, version.url, version.md5, part, also=(version.python_md5,))
+        part = version.known.url.rpartition("/")[2] + ".part"
+        return common.get_archive(given, folder, version.known.url, version.known.md5, part, also=(version.python_md5,))
 
     def convert(source, folder):
         read = cifar.read_folder if source.path.is_dir() else cifar.read_archive
         files = read(version, source.path)
         found = "Python" if version.python_meta in files else "binary"
-        text = f"{version.title} (A. Krizhevsky, 2009), {found} version, {source.phrase}"
+        text = f"{version.known.title} (A. Krizhevsky, 2009), {found} version, {source.phrase}"
         if source.path.is_dir():
             text += f", whose records have the sha256 {cifar.records_hash(version, files)}"
         dataset = cifar.convert(version, files, source.path, text, labels)
         others = cifar.other_counts(version, files)
         if others:
-            click.secho(f"WARNING: {source.path} is not {version.title} as published: {', '.join(others)}.\n"
+            click.secho(f"WARNING: {source.path} is not {version.known.title} as published: {', '.join(others)}.\n"
                         "WARNING: if that is not on purpose, copy or unpack it anew, then give --force.",
                         fg="red", bold=True, err=True)
         return dataset, None
 
-    common.make(version.labels[labels].name, given, get, convert, version.genuine)
+    common.make(version.labels[labels].name, given, get, convert, version.known.images)
 
 
 def make_idx(name, given):

@@ -17,7 +17,7 @@ import numpy as np
 from minifl import reading
 from minifl.data.cifar_python import to_binary
 from minifl.data.dataset import Dataset, make_dataset
-from minifl.data.known import DATASETS
+from minifl.data.known import DATASETS, Known
 from minifl.errors import InputError
 
 PIXELS = 3 * 32 * 32
@@ -41,12 +41,9 @@ class Labels:
 
 @dataclass(frozen=True)
 class Version:
-    """One of the two sets. md5 is that of the binary version's archive, as published; `genuine` (training, test) images."""
-    title: str
-    url: str
-    md5: str
+    """One of the two sets, by its name in DATASETS."""
+    name: str
     archive_bytes: int
-    genuine: tuple
     folder: str
     train: tuple
     test: str
@@ -56,6 +53,11 @@ class Version:
     python_meta: str
 
     @property
+    def known(self) -> Known:
+        """What is declared of it; the md5 is that of the binary version's archive."""
+        return DATASETS[self.name]
+
+    @property
     def record(self) -> int:
         """Bytes of a record."""
         return len(self.labels) + PIXELS
@@ -63,7 +65,7 @@ class Version:
     @property
     def genuine_of(self) -> dict[str, int]:
         """Images in each of the published files of records: name -> number."""
-        train, test = self.genuine
+        train, test = self.known.images
         return dict.fromkeys(self.train, train // len(self.train)) | {self.test: test}
 
     @property
@@ -80,16 +82,11 @@ class Version:
             folder == self.python_folder and name in (*self.python_records, self.python_meta)
 
 
-def _version(name, archive_bytes, *others):
-    known = DATASETS[name]
-    return Version(known.title, known.url, known.md5, archive_bytes, known.images, *others)
-
-
-CIFAR10 = _version(
+CIFAR10 = Version(
     "cifar10", 170_052_171, "cifar-10-batches-bin", tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
     "test_batch.bin", {"fine": Labels("cifar10", 0, "batches.meta.txt", 10, "labels", "label_names")},
     "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py", "batches.meta")
-CIFAR100 = _version(
+CIFAR100 = Version(
     "cifar100", 168_513_733, "cifar-100-binary", ("train.bin",), "test.bin",
     {"coarse": Labels("cifar100-coarse", 0, "coarse_label_names.txt", 20, "coarse_labels", "coarse_label_names"),
      "fine": Labels("cifar100", 1, "fine_label_names.txt", 100, "fine_labels", "fine_label_names")},
@@ -127,7 +124,7 @@ def read_archive(version: Version, path: str | Path) -> dict[str, bytes]:
                 pass
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a whole .tar.gz archive ({getattr(error, 'strerror', None) or error}); the official "
-                         f"one is {version.url} ({version.archive_bytes:,} bytes)") from error
+                         f"one is {version.known.url} ({version.archive_bytes:,} bytes)") from error
     return _complete(version, files, path, seen)
 
 
@@ -152,7 +149,7 @@ def _complete(version, files, path, seen):
     if all(name in files for name in (*version.python_records, version.python_meta)):
         return to_binary(version, files, path) | {version.python_meta: files[version.python_meta]}
     raise InputError(f"{path}: {', '.join(missing)} missing; found {', '.join(seen[:8]) or 'nothing'}. Needed is the binary "
-                     f"version of {version.title}, {version.folder} with {', '.join(version.files)}; or the Python "
+                     f"version of {version.known.title}, {version.folder} with {', '.join(version.files)}; or the Python "
                      f"version, {version.python_folder} with {', '.join((*version.python_records, version.python_meta))}")
 
 

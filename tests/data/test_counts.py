@@ -88,9 +88,11 @@ def test_nclass_succeeds_for_every_feasible_combination(data, seed):
         assert np.ptp(column[column > 0]) <= 1
 
 
-def test_nclass_is_uniform_over_the_valid_tables():
-    # 3 clients with 2 of 3 classes: each lacks one, so there are 3! = 6 tables; 300 draws, 50 +- 6.5 of each
-    tables = [label_counts("nclass", [10, 10, 10], 3, seed).tobytes() for seed in range(300)]
+@pytest.mark.parametrize("setting, clients", [("nclass", 3), ("disjoint", 2)])
+def test_tables_are_uniform_over_the_valid_ones(setting, clients):
+    """Of 3 classes 3 clients with 2 each lack one each, 3! tables; of 2 clients either has two and lacks any of them, 6
+    tables, too. 300 draws, 50 +- 6.5 of each."""
+    tables = [label_counts(setting, [10, 10, 10], clients, seed).tobytes() for seed in range(300)]
     frequency = np.unique(tables, return_counts=True)[1]
     assert len(frequency) == 6 and frequency.min() > 25 and frequency.max() < 80
 
@@ -117,13 +119,6 @@ def test_disjoint_gives_each_class_to_one_client_and_each_client_as_many(sizes, 
 def test_disjoint_of_the_paper():
     counts = label_counts("disjoint", np.full(7, 200), 3, 0)
     assert sorted((counts > 0).sum(axis=1)) == [2, 2, 3]
-
-
-def test_disjoint_is_uniform_over_the_valid_tables():
-    # 3 classes over 2 clients: either has two, and lacks any of the three: 6 tables; 300 draws, 50 +- 6.5 of each
-    tables = [label_counts("disjoint", [10, 10, 10], 2, seed).tobytes() for seed in range(300)]
-    frequency = np.unique(tables, return_counts=True)[1]
-    assert len(frequency) == 6 and frequency.min() > 25 and frequency.max() < 80
 
 
 def test_a_class_without_examples_leaves_its_client_empty():

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import gzip
-import importlib
 import io
 import os
 import subprocess
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from minifl.data import cifar
+from minifl.data.known import DATASETS
 from minifl.data.download import md5_of
 from minifl.data.files import read_dataset
 
@@ -63,7 +63,7 @@ def test_archive_from_disk_in_a_process_of_its_own(out):
                   f"python cli.py train --norm fn --data cifar10 --data-dir {out}"):
         assert words in done.stdout
     assert "warning: 53 training" in done.stderr
-    assert f"not the official archive (md5 found {md5_of(path)}, official {cifar.CIFAR10.md5})" in done.stderr
+    assert f"not the official archive (md5 found {md5_of(path)}, official {cifar.CIFAR10.known.md5})" in done.stderr
     assert md5_of(path) in d.source and "not the official archive" in d.source
 
 
@@ -121,8 +121,7 @@ def test_folder_by_environment_and_by_default(out, monkeypatch):
 
 
 def test_official_archive_is_recognized_by_its_checksum(out, monkeypatch):
-    version = dataclasses.replace(cifar.CIFAR10, md5=md5(genuine()))
-    monkeypatch.setattr(importlib.import_module("cifar10"), "CIFAR10", version)
+    monkeypatch.setitem(DATASETS, "cifar10", dataclasses.replace(DATASETS["cifar10"], md5=md5(genuine())))
     result = cifar10("--data-dir", out, "--from", on_disk(out, genuine()))
     assert result.exit_code == 0 and "note:" not in result.output
     assert "official archive" in is_right(out / "cifar10.npz").source

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from minifl.data import cifar, registry
+from minifl.data.known import DATASETS
 from minifl.data.files import read_dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -70,8 +70,7 @@ def test_both_labels_from_everywhere(out, serve, way, labels, name, byte, names)
 def test_fine_is_the_default_and_the_official_archive_is_recognized(out, monkeypatch):
     content = targz(members(), FOLDER)
     put(out.parent, {"a": content})
-    script = importlib.import_module("cifar100")
-    monkeypatch.setattr(script, "CIFAR100", dataclasses.replace(cifar.CIFAR100, md5=md5(content)))
+    monkeypatch.setitem(DATASETS, "cifar100", dataclasses.replace(DATASETS["cifar100"], md5=md5(content)))
     result = cifar100("--data-dir", out, "--from", out.parent / "a")
     assert result.exit_code == 0 and "note:" not in result.output
     assert "official archive" in read_dataset(out / "cifar100.npz").source
