@@ -1,6 +1,7 @@
 """Commands that prove: `gradcheck`, `theory`, and `check` of one's own things."""
 
 import sys
+from typing import Any
 
 import click
 
@@ -21,7 +22,8 @@ MOST_MOVED = 10_000     # parameters of a user's network, each of which is moved
 @click.option("--mutants", is_flag=True, help="Check that every wrong backward pass of the list is caught.")
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="Of a file, for each layer; what was not reached is said.  [default: no end]")
-def gradcheck_command(file, layer, seed, quick, mutants, budget):
+def gradcheck_command(file: str | None, layer: str | None, seed: int, quick: bool, mutants: bool,
+                      budget: float | None) -> None:
     """Check every backward pass against its forward pass; exit code 1 if one is wrong or a mutant survives.
 
     With a file: check its layers, each a pair NAME (or NAME_forward) and NAME_backward, or the one that is named. The file
@@ -96,7 +98,7 @@ def _check_network(text, seed):
 
 @click.command("check")
 @group(*(click.option(own.option(kind), kind, type=Named(kind)) for kind in own.KINDS))
-def check_command(**named):
+def check_command(**named: Any) -> None:
     """Say in one sentence what is missing in something of your own, FILE.py:NAME, or of the wrong form; exit code 2."""
     given = {kind: text for kind, text in named.items() if text is not None}
     if not given:
@@ -109,7 +111,7 @@ def check_command(**named):
 @click.command("theory")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of networks and data.")
 @click.option("--claim", metavar="NAME", help="Only this claim, such as proposition-2.  [default: all]")
-def theory_command(seed, claim):
+def theory_command(seed: int, claim: str | None) -> None:
     """Check every claim of the paper's theory on random networks; exit code 1 if one fails that should hold, or one
     holds that should fail.
 

@@ -13,7 +13,7 @@ from minifl.runs import initial
 from minifl.runs.settings import GIVEN, LISTS, TABLE, choices
 
 
-def read_settings(path):
+def read_settings(path: Any) -> dict:
     """Settings from a JSON file: an object of settings, or a run's config that holds one."""
     if path is None:
         return {}
@@ -37,12 +37,12 @@ def read_settings(path):
     return settings
 
 
-def data_name(chosen):
+def data_name(chosen: dict) -> Any:
     """The --data that was chosen, else auto."""
     return "auto" if chosen.get("data") is None else chosen["data"]
 
 
-def read_partition(path, dataset, chosen):
+def read_partition(path: Any, dataset: Any, chosen: dict) -> Any:
     """What the file of --partition says, which then is the setting: label counts (K, C), or a Listed.
 
     Its number of clients, and with --setting natural that of the data set's users, counts if none was given. None without
@@ -69,7 +69,7 @@ def read_partition(path, dataset, chosen):
     return given
 
 
-def read_start(path, chosen):
+def read_start(path: Any, chosen: dict) -> Any:
     """The model of --init-from, which is then among what was chosen by its sha256; None without one."""
     wanted = chosen.get("init_from")
     if path is None:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,12 +16,12 @@ variant_option = click.option("--variant", metavar="AXIS=VALUE,...",
 
 
 @click.group("course")
-def course_group():
+def course_group() -> None:
     """Assignments carved from this package, for a class: list, carve, solve, check, grade, hide, bundle."""
 
 
 @course_group.command("list")
-def list_command():
+def list_command() -> None:
     """The assignments, their parts with points, and their variants."""
     from minifl.course import assignments
     for name in assignments.NAMES:
@@ -38,7 +39,7 @@ def list_command():
 @click.option("--out", required=True, type=FileName(), help="The student's folder: a new or an empty one.")
 @student_option
 @variant_option
-def carve_command(assignment, out, student, variant):
+def carve_command(assignment: str, out: Any, student: str | None, variant: Any) -> None:
     """Write a student's folder: stubs with tasks, public tests, grade.py, README."""
     _write(assignment, out, student, variant, reference=False)
 
@@ -48,7 +49,7 @@ def carve_command(assignment, out, student, variant):
 @click.option("--out", required=True, type=FileName(), help="A new or an empty folder.")
 @student_option
 @variant_option
-def solve_command(assignment, out, student, variant):
+def solve_command(assignment: str, out: Any, student: str | None, variant: Any) -> None:
     """Write the same folder with the reference solution, for the instructor."""
     _write(assignment, out, student, variant, reference=True)
 
@@ -68,7 +69,7 @@ def _write(name, out, student, variant, reference):
 @course_group.command("check")
 @click.argument("assignment", nargs=-1)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at a time.  [default: one for each core]")
-def check_command(assignment, jobs):
+def check_command(assignment: str, jobs: int) -> None:
     """Prove that assignments are sound: carve, fail as listed, solve, full marks; no solution leaks; wrong submissions
     lose the points of their part. Exit code 1 if anything does not hold. [default: all]
     """

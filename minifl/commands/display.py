@@ -1,24 +1,29 @@
 """What the command line shows: settings, progress, results."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from shutil import get_terminal_size
 from time import perf_counter
+from typing import Any
 
 import click
 
 from minifl.data import lists
+from minifl.data.partition import Partition
+from minifl.models.network import Network
 from minifl.runs import profile_table
 from minifl.runs.advice import advice
 from minifl.runs.profile import Profile
+from minifl.runs.settings import Settings
 from minifl.runs.summary import markdown
 
 MOST_CLASSES = 20   # of which each has its line in a result
 HOW_TO_GET_CIFAR10 = "For CIFAR-10: python data_scripts/cifar10.py (or --from FILE_OR_FOLDER), then --data cifar10."
 
 
-def show_start(settings, dataset, partition, where, out):
+def show_start(settings: Settings, dataset: Any, partition: Partition, where: str, out: Any) -> None:
     """Say what will run, and what is already known about how it will go."""
     click.echo(f"Data: {dataset.source}." + ("" if dataset.name != "embedded" else f" {HOW_TO_GET_CIFAR10}"))
     parameters = settings.network(dataset.num_classes, dataset.image_shape).spec.size
@@ -30,7 +35,7 @@ def show_start(settings, dataset, partition, where, out):
         click.echo(f"Note: {sentence}")
 
 
-def show_network(model):
+def show_network(model: Network) -> None:
     """Print a network's plan: what each step gives, its parameters and FLOPs, for one example."""
     rows = [(row.name, row.what, "x".join(map(str, row.shape)),
              f"{sum(entry.size for entry in row.entries if not entry.statistic):,}", f"{row.flops / 1e6:.3f}")
@@ -41,7 +46,7 @@ def show_network(model):
                + (f" {model.statistics.size:,} running statistics of batch norm." if model.statistics.size else ""))
 
 
-def show_progress(lines, settings, quiet=60):
+def show_progress(lines: Any, settings: Settings, quiet: float = 60) -> None:
     """Consume the rounds; a progress bar on a terminal, elsewhere a line for each evaluation, and for a round that ends
     after so many quiet seconds."""
     shown = {"round": 0}
@@ -82,7 +87,7 @@ def _summary(line, settings, pace):
 
 
 @contextmanager
-def profiling(settings, dataset, workers):
+def profiling(settings: Settings, dataset: Any, workers: int) -> Iterator[None]:
     """Inside, a run is profiled; at the end, also of an interrupted one, the table is printed."""
     profile = Profile(settings.network(dataset.num_classes, dataset.image_shape), workers)
     try:
@@ -93,7 +98,7 @@ def profiling(settings, dataset, workers):
             click.echo(text)
 
 
-def show_result(result, dataset):
+def show_result(result: dict, dataset: Any) -> None:
     mean = result["client_mean_accuracy"]
     click.echo(f"Test accuracy: {100 * result['accuracy']:.2f} % of all examples; "
                + ("no client has any; " if mean is None else f"{100 * mean:.2f} % mean over clients; ") +

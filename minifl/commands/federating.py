@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from typing import Any
 
 import click
 
@@ -42,8 +43,9 @@ PROCESSES = "cpu (NumPy), {nodes} SuperNodes on 127.0.0.1"
 @click.option("--emit", type=FileName(), metavar="DIR",
               help="Start nothing; write app, configuration, certificates, keys and commands for several machines.")
 @click.option("--address", metavar="HOST:PORT", help="Of --emit: where the nodes reach the SuperLink.")
-def federate_command(data_dir, table_file, config_file, init_file, nodes, wait, timeout, clip_update, tls, workers, out,
-                     force, resumed, emit, address, **chosen):
+def federate_command(data_dir: Any, table_file: Any, config_file: Any, init_file: Any, nodes: int, wait: int,
+                     timeout: int, clip_update: float, tls: bool, workers: int, out: Any, force: bool, resumed: Any,
+                     emit: Any, address: Any, **chosen: Any) -> None:
     """Train as `train` does, with the clients in processes of their own, on Flower.
 
     Starts a SuperLink and its SuperNodes on this machine's loopback interface, and ends them. Needs the extra flower.
@@ -71,7 +73,7 @@ def federate_command(data_dir, table_file, config_file, init_file, nodes, wait, 
         given = read_partition(table_file, dataset, chosen)
         settings = settings_for(dataset.name, chosen)
         partition = split(settings, dataset, given)
-        terms = {"nodes": federate.number_of_nodes(nodes, len(partition.train)), "wait": wait, "timeout": timeout,
+        terms: dict = {"nodes": federate.number_of_nodes(nodes, len(partition.train)), "wait": wait, "timeout": timeout,
                  "clip_update": clip_update, "tls": tls}
         if emit is not None:
             if out is not None or force or workers is not None:
@@ -142,7 +144,7 @@ def _without_absences(lines, say):
 @data_dir_option
 @named_options
 @click.option("--workers", type=click.IntRange(min=1), help="Threads over clients.  [default: all cores]")
-def replay_command(run, data_dir, workers):
+def replay_command(run: Any, data_dir: Any, workers: int) -> None:
     """Do the rounds of a run again in this process, and compare every number of its record and its model.
 
     Clients that were absent in a round of a federation are absent again. Exit code 1 if anything differs.

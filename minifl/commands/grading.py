@@ -5,6 +5,7 @@ import os
 import secrets
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +19,7 @@ class Id(click.ParamType):
     """A student's id, which variant and seeds follow from: the same text in every locale, which settings can claim."""
     name = "id"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         from minifl.course.submission import MOST_ID
         try:
             value.encode()
@@ -42,7 +43,8 @@ class Id(click.ParamType):
               help="Write results as Gradescope reads them; of one submission.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
-def grade_command(submission, assignment, student, variant, gradescope, hidden, json_file, seconds, memory):
+def grade_command(submission: Any, assignment: str, student: str | None, variant: Any, gradescope: Any, hidden: Any,
+                  json_file: Any, seconds: float, memory: int) -> None:
     """Grade submissions: folders as carved, or zip archives of one or of many, as learning platforms hand them out.
 
     Only the assignment's own files are taken, over a clean tree, and run in a process with limits. Exit code 0 whatever
@@ -101,7 +103,7 @@ def _assignment_of(name, folder):
 @click.argument("assignment", nargs=-1)
 @click.option("--out", required=True, type=FileName(), help="Folder of the hidden tests; keep it from students.")
 @click.option("--seeds", type=click.IntRange(min=1), default=2, help="How many for each assignment.")
-def hide_command(assignment, out, seeds):
+def hide_command(assignment: str, out: Any, seeds: Any) -> None:
     """Draw the seeds of hidden tests: the public tests with other numbers and shapes. A file hwN.py with further graded
     functions may be put beside them."""
     from minifl.atomic import replacing
@@ -121,7 +123,7 @@ def hide_command(assignment, out, seeds):
 @click.argument("assignment")
 @hidden_option
 @click.option("--out", required=True, type=FileName(), help="The zip to upload to Gradescope.")
-def bundle_command(assignment, hidden, out):
+def bundle_command(assignment: str, hidden: Any, out: Any) -> None:
     """Write Gradescope's autograder zip: setup script, requirements, entry point, package, hidden tests."""
     from minifl.course import assignments, gradescope, judge
     chosen = assignments.load(assignment)

@@ -6,6 +6,7 @@ Plots are imported by the commands that make them: the others need not wait for 
 import os
 import sys
 from shutil import get_terminal_size
+from typing import Any
 
 import click
 
@@ -29,7 +30,7 @@ from minifl.runs.settings import settings_for
 @data_dir_option
 @named_options
 @device_options
-def eval_command(run, data_dir, device, precision, workers):
+def eval_command(run: Any, data_dir: Any, device: str, precision: str, workers: int) -> None:
     """Test the saved model of a run again."""
     xp, where = choose_device(device, precision or "fp32")
     config, dataset, result = reevaluate(run, data_dir=data_dir, xp=xp, workers=workers or default_workers())
@@ -48,7 +49,7 @@ def eval_command(run, data_dir, device, precision, workers):
 @click.option("--figure", type=FileName(),
               help="Also draw it there (.png or .svg; both, if the name has no suffix). With --mean: mean, and a band "
                    "from the worst to the best seed. Needs matplotlib.")
-def compare_command(runs, mean, reach, curves, figure):
+def compare_command(runs: Any, mean: bool, reach: Any, curves: bool, figure: Any) -> None:
     """Print a table of runs, made from their records."""
     shown = [summary.mean_table(runs) if mean else summary.table(runs)]
     if reach:
@@ -71,7 +72,7 @@ def compare_command(runs, mean, reach, curves, figure):
 @click.option("--out", type=FileName(), default="plots", help="Folder of the pictures.")
 @click.option("--client", type=click.IntRange(min=0),
               help="Also draw what its local steps did to each class, as Figure 2 of the paper.  [default: none]")
-def plot_command(runs, out, client):
+def plot_command(runs: Any, out: Any, client: int) -> None:
     """Draw what `train --diagnose` recorded of runs, as PNG and SVG.
 
     A picture for each run, diagnostics-RUN: lengths of classifier vectors and of features, singular values, effective
@@ -94,7 +95,7 @@ def _written(files):
 @partition_options
 @click.option("--csv", "csv_file", type=FileName(written=True), help="Write the table there.")
 @click.option("--json", "json_file", type=FileName(written=True), help="Write the examples of each client there.")
-def partition_command(data_dir, table_file, csv_file, json_file, **chosen):
+def partition_command(data_dir: Any, table_file: Any, csv_file: Any, json_file: Any, **chosen: Any) -> None:
     """Print the table of label counts of a partition, with its hash."""
     dataset = registry.load(data_name(chosen), data_dir)
     given = read_partition(table_file, dataset, chosen)
@@ -132,7 +133,7 @@ def _show_written(file, besides=""):
 @click.option("--image-shape", type=Shape(), help="Height, width and channels of the images.  [default: those of the data, "
                                                   "else 32x32x3]")
 @click.option("--num-classes", type=click.IntRange(min=1), help="[default: those of the data, else 10]")
-def describe_command(data, data_dir, image_shape, num_classes, **chosen):
+def describe_command(data: Any, data_dir: Any, image_shape: Any, num_classes: int, **chosen: Any) -> None:
     """Print the layers of a network with output shapes, parameters and FLOPs."""
     data = data or "cifar10"
     of = DATASETS.get(data) or registry.load(data, data_dir)

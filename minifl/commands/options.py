@@ -1,6 +1,7 @@
 """The options that the commands share. Those of a run are named, typed and defaulted by its Settings."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from minifl.runs.sweep import MOST_RUNS
 OURS = set(choices())       # the settings that have options of every command line
 
 
-def group(*decorators):
+def group(*decorators: Any) -> Callable:
     """One decorator of many, applied so that --help lists them in this order."""
     def apply(function):
         for decorator in reversed(decorators):
@@ -36,11 +37,11 @@ class Several(click.ParamType):
     def __init__(self, kind):
         self.kind = click.types.convert_type(kind)
 
-    def get_metavar(self, param, ctx=None):
+    def get_metavar(self, param: Any, ctx: Any = None) -> str:
         valid = f"[{'|'.join(self.kind.choices)}]" if isinstance(self.kind, click.Choice) else self.kind.name.upper()
         return f"{valid},..."
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         values = []
         for part in value.split(","):
             ends = self._range(part)
@@ -76,7 +77,7 @@ class FileName(click.Path):
         super().__init__(path_type=Path)
         self.written = written
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if value == "":
             self.fail("'' is no path; name a file or folder (. is the current one).", param, ctx)
         try:
@@ -98,7 +99,7 @@ class Shape(click.ParamType):
     """Three whole numbers of at least 1, as 32x32x3."""
     name = "HxWxC"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         sides = value.split("x") if isinstance(value, str) else value
         if len(sides) != 3 or not all(str(side).isdecimal() and int(side) > 0 for side in sides):
             self.fail(f"{value!r} is no shape; it must be like 32x32x3: height, width, channels.", param, ctx)
@@ -112,23 +113,23 @@ class Named(click.Choice):
         super().__init__(list(names or own.KINDS[kind].registry))
         self.of = kind
 
-    def get_metavar(self, param, ctx=None):
+    def get_metavar(self, param: Any, ctx: Any = None) -> str:
         return f"[{'|'.join([*self.choices, 'FILE.py:NAME'])}]"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         return own.named(self.of, value)
 
 
 class WithMethod(click.Command):
     """A command with --algorithm: the hyperparameters of one's own methods that are named are options, too."""
 
-    def parse_args(self, ctx, args):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         algorithm = next(option for option in super().get_params(ctx) if option.name == "algorithm")
         for text in _given(args, algorithm.opts[0]):
             algorithm.type.convert(text, algorithm, ctx)        # before the line is read
         return super().parse_args(ctx, args)
 
-    def get_params(self, ctx):
+    def get_params(self, ctx: Any) -> list:
         known = super().get_params(ctx)
         of_methods, names = hyperparameters(), [option.name for option in known]
         new = [name for name in of_methods if name not in OURS]
@@ -151,7 +152,7 @@ def _given(args, option):
             yield word.partition("=")[2]
 
 
-def several(options):
+def several(options: Any) -> Callable:
     """The same options, each taking several values."""
     def apply(function):
         function = options(function)
@@ -162,7 +163,7 @@ def several(options):
     return apply
 
 
-def settings(*names):
+def settings(*names: Any) -> list[Callable]:
     """The options of these settings. One is None where it is not given: then a config file or the default counts."""
     declared = choices()
     return [_option(declared[name]) for name in names]

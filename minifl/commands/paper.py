@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -35,7 +36,8 @@ from minifl.runs.summary import markdown
 @jobs_option
 @click.option("--out", default=Path("runs/paper"), type=FileName(), help="Folder of the runs, which tables share.")
 @click.option("--pictures", type=FileName(), help="Folder of the figure, as PNG and SVG.  [default: --out]")
-def reproduce_command(name, rounds, seeds, only, plan, data, data_dir, device, precision, jobs, out, pictures):
+def reproduce_command(name: str, rounds: int, seeds: Any, only: Any, plan: bool, data: Any, data_dir: Any,
+                      device: str, precision: str, jobs: int, out: Any, pictures: Any) -> None:
     """Do the runs of a table or figure of the paper, and print ours against the paper's, cell by cell.
 
     NAME is table1, 3, 4, 5, 6, 10 to 14, or figure2 to 8; or claims, which runs nothing and says which claims of the

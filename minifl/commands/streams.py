@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -18,7 +19,7 @@ class Careful:
     output any more it is 1, as always with click.
     """
 
-    def main(self, *arguments, **options):
+    def main(self, *arguments: Any, **options: Any) -> Any:
         _take_places()
         if sys.stdout is None:
             click.echo("Error: stdout is closed; send it to a file, or to /dev/null.", err=True)

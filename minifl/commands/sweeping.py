@@ -5,6 +5,7 @@ import sys
 from datetime import timedelta
 from shutil import get_terminal_size
 from time import perf_counter
+from typing import Any
 
 import click
 
@@ -16,7 +17,7 @@ SPARSE = 60      # seconds between reports where no terminal shows them in their
 BAR = 20         # characters
 
 
-def show_sweep(runs, jobs, options):
+def show_sweep(runs: Any, jobs: int, options: Any) -> dict:
     """Do the runs. On a terminal lines that are kept up to date: all runs, and each at work; elsewhere a line for each
     start and end, and now and then these. Returns the failures.
 
@@ -54,7 +55,7 @@ class Standing:
         self.done, self.old = dict.fromkeys(self.rounds, 0), dict.fromkeys(self.rounds, 0)   # rounds; those not done now
         self.at_work, self.ended = {}, 0      # path -> when it started
 
-    def take(self, run, event, detail):
+    def take(self, run: Any, event: str, detail: Any) -> None:
         """Something happened."""
         path = run.path
         if event == "started":
@@ -65,7 +66,7 @@ class Standing:
             del self.at_work[path]
             self.done[path], self.ended = self.rounds[path], self.ended + 1         # whatever is missing does not come
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """All runs together, and each that is at work."""
         done, total = sum(self.done.values()), sum(self.rounds.values())
         filled = BAR * done // max(1, total)
@@ -88,7 +89,7 @@ class Block:
     def __init__(self):
         self.height = 0
 
-    def show(self, lines):
+    def show(self, lines: Any) -> None:
         columns, rows = get_terminal_size()
         if len(lines) > rows - 1:
             lines = [*lines[:rows - 2], f"  and {len(lines) - (rows - 2)} more"]

@@ -6,6 +6,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -19,7 +20,7 @@ from minifl.commands.options import (FileName, Several, WithMethod, algorithm_op
                                      placement_options, precision_option, profile_option, several, training_options)
 from minifl.commands.sweeping import show_sweep
 from minifl.data import lists, registry, table
-from minifl.data.partition import NATURAL, Listed
+from minifl.data.partition import NATURAL, Listed, Partition
 from minifl.errors import InputError
 from minifl.fl.client import Diverged
 from minifl.fl.participation import clients_per_round
@@ -27,7 +28,7 @@ from minifl.runs import initial, memory, record, summary
 from minifl.runs.advice import advice
 from minifl.runs.resuming import check_rounds, resume
 from minifl.runs.run import Placement, default_workers, reopen, split, train
-from minifl.runs.settings import merge, settings_for
+from minifl.runs.settings import Settings, merge, settings_for
 from minifl.runs.sweep import grid
 
 
@@ -45,8 +46,9 @@ from minifl.runs.sweep import grid
 @click.option("--resume", "resumed", type=FileName(), metavar="RUN",
               help="Go on with a stopped run from its newest checkpoint; with --rounds also with a finished one, to more "
                    "rounds. Where and how it computes may change, no other setting.")
-def train_command(data_dir, table_file, config_file, init_file, device, precision, workers, clients_per_call,
-                  checkpoint_every, out, force, resumed, profiled, **chosen):
+def train_command(data_dir: Any, table_file: Any, config_file: Any, init_file: Any, device: str, precision: str,
+                  workers: int, clients_per_call: int, checkpoint_every: int, out: Any, force: bool, resumed: Any,
+                  profiled: bool, **chosen: Any) -> None:
     """Train a network federatedly and keep the run's record."""
     chosen = merge(read_settings(config_file), chosen)
     start = read_start(init_file, chosen)
@@ -99,8 +101,9 @@ def train_command(data_dir, table_file, config_file, init_file, device, precisio
 @placement_options
 @jobs_option
 @click.option("--out", default=Path("runs/sweep"), type=FileName(), help="Folder of the runs.")
-def sweep_command(data_dir, table_file, config_file, init_file, seeds, device, precision, clients_per_call,
-                  checkpoint_every, jobs, out, **chosen):
+def sweep_command(data_dir: Any, table_file: Any, config_file: Any, init_file: Any, seeds: Any, device: str,
+                  precision: str, clients_per_call: int, checkpoint_every: int, jobs: int, out: Any,
+                  **chosen: Any) -> None:
     """Train for every combination of settings, several runs at a time, and print a table of their results.
 
     Every setting takes several values, separated by commas (whole numbers also as 0-4); what is on or off is so for all
@@ -140,18 +143,19 @@ def sweep_command(data_dir, table_file, config_file, init_file, seeds, device, p
     sys.exit(1 if failed else 0)
 
 
-def run_name(settings):
+def run_name(settings: Settings) -> str:
     """The name of a run that was given none."""
     return "-".join([*(own.label(getattr(settings, name)) for name in ("data", "setting", "algorithm", "norm")),
                      f"seed{settings.seed}"])
 
 
-def pasteable(run, data_dir, settings):
+def pasteable(run: Any, data_dir: Any, settings: Settings) -> str:
     """A run directory, --data-dir if it was given, and one's own things, as arguments for a shell."""
     return shlex.join([str(run), *(["--data-dir", str(data_dir)] if data_dir else []), *own.arguments(settings)])
 
 
-def settings_of_resumed(run, config, chosen, partition, table_file, dataset):
+def settings_of_resumed(run: Any, config: dict, chosen: dict, partition: Partition, table_file: Any,
+                        dataset: Any) -> tuple:
     """(Settings of a run that goes on, rounds that were chosen for it or None); InputError if something else was chosen
     for it than it has."""
     settings, rounds = settings_for(dataset.name, config["settings"]), chosen.pop("rounds", None)
@@ -161,7 +165,8 @@ def settings_of_resumed(run, config, chosen, partition, table_file, dataset):
     return settings, rounds
 
 
-def refuse_differences(run, settings, chosen, partition, table_file, dataset):
+def refuse_differences(run: Any, settings: Settings, chosen: dict, partition: Partition, table_file: Any,
+                       dataset: Any) -> None:
     """InputError if something was chosen for a resumed run that is not what the run has."""
     for name, value in chosen.items():
         if value is not None and not (name == "data" and value == "auto"):
@@ -181,7 +186,8 @@ def refuse_differences(run, settings, chosen, partition, table_file, dataset):
                              f"out, or begin a new run.")
 
 
-def check_fits(settings, dataset, partition, place, processes=1, start=None):
+def check_fits(settings: Settings, dataset: Any, partition: Partition, place: Any, processes: int = 1,
+               start: Any = None) -> None:
     """InputError if the network does not fit the images or the model to start from, more clients are wanted than there
     are, or the run takes more memory than there is at its place, where so many processes share it; None: it will not be
     done."""
@@ -193,7 +199,7 @@ def check_fits(settings, dataset, partition, place, processes=1, start=None):
         memory.check_fits(settings, dataset, partition, place, processes=processes)
 
 
-def do_runs(runs, jobs, out, **options):
+def do_runs(runs: Any, jobs: int, out: Any, **options: Any) -> Any:
     """Do what is left of runs in the folder `out`, each a process of one thread with these options, None: left out.
     Says what failed, and returns it: path -> what went wrong."""
     if any(run.status not in record.COMPLETE for run in runs):
@@ -206,7 +212,7 @@ def do_runs(runs, jobs, out, **options):
     return failed
 
 
-def show_advice(runs, dataset, given, place, jobs, start=None):
+def show_advice(runs: Any, dataset: Any, given: Any, place: Any, jobs: int, start: Any = None) -> None:
     """Check all runs on a data set against it, and say what is known of how they will go."""
     about = {}
     for run in runs:
