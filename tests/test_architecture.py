@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import minifl
+from minifl.course import assignments
 from minifl.gradcheck.networks import networks
 from minifl.models import MODELS, build
 
@@ -190,7 +191,7 @@ def test_sources_are_cited_as_their_readers_find_them():
 
 # ---- types
 
-NOT_YET = ("course", "fl", "gradcheck", "models", "layers")
+NOT_YET = ("course", "fl", "models", "layers")     # rooms that still have functions without
 
 
 def unannotated(file):
@@ -209,7 +210,12 @@ def unannotated(file):
     return list(of(ast.parse(file.read_text(encoding="utf-8")).body, False))
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if part(file) not in NOT_YET], ids=lambda f: str(f.relative_to(PACKAGE)))
+HANDED_OUT = {PACKAGE.parent / file for name in assignments.NAMES for assignment in [assignments.load(name)]
+              for file in (*assignment.files, *assignment.given)}      # in which the same words again would look like a leak
+ANNOTATED = [file for file in FILES if part(file) not in NOT_YET and file not in HANDED_OUT and not file.name.startswith("wrong")]
+
+
+@pytest.mark.parametrize("file", ANNOTATED, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_every_public_function_is_annotated(file):
     assert unannotated(file) == []
 

@@ -5,10 +5,13 @@ parts on the way (`t = np.empty_like(x); t[...] = x*g`, if g is moved and x is n
 the derivative along a random direction of that input has to be what extrapolated differences show.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from minifl.gradcheck import instruments, noise
-from minifl.gradcheck.pairs import along, call
+from minifl.gradcheck.pairs import Point, along, call
 
 AGREE = 1e-4     # relative: differences and complex step along a direction; what is not analytic is off by far more
 NEARBY = 1e-2    # relative, and to NOT_0: how far from a point with ties or kinks a smooth one is looked for
@@ -16,7 +19,7 @@ NOT_0, FEW = 0.1, 64
 REFUTED = 10     # so many times the differences' own error estimate lie between them and a value that is not believed
 
 
-def refusals(at, rng, rounding):
+def refusals(at: Point, rng: np.random.Generator, rounding: Any) -> dict:
     """name -> why the complex step is no derivative for that wanted input of a Point, "" where it is one."""
     if not at.exact:
         return dict.fromkeys(at.wanted, "it needs float64, and forward rounds to less")
@@ -60,7 +63,7 @@ def _tried(at, direction, rng, rounding):
     return "it is not analytic: the complex step and differences do not agree"
 
 
-def nearby(at, rng):
+def nearby(at: Point, rng: np.random.Generator) -> Point:
     """The Point with its wanted inputs moved a little, each number by another amount, so that none tie."""
     wide = at.wide | {name: x + NEARBY * np.maximum(np.abs(x), NOT_0) * rng.standard_normal(x.shape)
              for name, x in at.wide.items() if name in at.wanted}
@@ -68,7 +71,8 @@ def nearby(at, rng):
     return at._replace(inputs=wide, wide=wide, y=y)
 
 
-def refuted(f, inputs, v, name, index, a, n, sum_noise):
+def refuted(f: Callable, inputs: dict[str, np.ndarray], v: np.ndarray, name: str, index: tuple, a: np.ndarray,
+            n: np.ndarray, sum_noise: Any) -> bool:
     """Whether differences at one coordinate say that the complex step's n is no derivative, and are nearer to a."""
     unit = np.zeros(inputs[name].shape)
     unit[index] = 1

@@ -8,13 +8,15 @@ library's, and what comes back becomes NumPy's again, so a check never sees anyt
 import copy
 import inspect
 import sys
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from minifl.errors import InputError
 
 
-def as_numpy(value):
+def as_numpy(value: Any) -> np.ndarray:
     """The NumPy array of anything that has one: a number, a tensor (detached and moved to the host first), an array."""
     for step in ("detach", "cpu"):
         value = getattr(value, step, lambda value=value: value)()
@@ -26,7 +28,7 @@ def as_numpy(value):
     return array
 
 
-def from_vjp(f, vjp, *, convert=lambda array: array):
+def from_vjp(f: Callable, vjp: Callable, *, convert: Callable = lambda array: array) -> tuple[Callable, Callable]:
     """The pair (forward, backward) of a plain f(*inputs) -> y with vjp(*inputs, dy) -> gradients.
 
     vjp      returns the gradient of sum(dy*y) for each differentiable input, one array or a tuple
@@ -42,7 +44,7 @@ def from_vjp(f, vjp, *, convert=lambda array: array):
     return like(f, forward), backward
 
 
-def from_loss(function):
+def from_loss(function: Callable) -> tuple[Callable, Callable]:
     """The pair of a function that returns a loss and its gradients at once: (loss, dx), (loss, dx, dw), (loss, (dx, dw)),
     or (loss, {"x": dx, "w": dw}) with a gradient for each argument by name.
     """
@@ -64,7 +66,7 @@ def from_loss(function):
     return like(function, forward), backward
 
 
-def from_outputs(forward, backward):
+def from_outputs(forward: Callable, backward: Callable) -> tuple[Callable, Callable]:
     """The pair of functions with several outputs: *outputs, cache = forward(*inputs), and gradients =
     backward(*douts, cache). Where forward returns ((y, z), cache), backward takes ((dy, dz), cache).
 
@@ -91,7 +93,7 @@ def from_outputs(forward, backward):
     return like(forward, together), apart
 
 
-def with_options(function, **options):
+def with_options(function: Callable, **options: Any) -> Callable:
     """The function with options that are not differentiated, copied freshly for each call: a dictionary that a call
     writes into, such as bn_param={"mode": "train"}, is the same for the next.
     """
@@ -101,14 +103,14 @@ def with_options(function, **options):
     return like(function, with_these, without=options) if options else function
 
 
-def like(function, adapted, without=()):
+def like(function: Callable, adapted: Callable, without: Iterable[str] = ()) -> Callable:
     """The adapted function with the names that `function` has for its arguments, where it tells them."""
-    adapted.__wrapped__ = function
+    adapted.__wrapped__ = function   # type: ignore[attr-defined]
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):     # of some builtins and ufuncs
         return adapted
-    adapted.__signature__ = signature.replace(
+    adapted.__signature__ = signature.replace(   # type: ignore[attr-defined]
         parameters=[argument for name, argument in signature.parameters.items() if name not in without])
     adapted.__name__ = getattr(function, "__name__", adapted.__name__)
     return adapted
@@ -123,7 +125,7 @@ def _by_name(function, inputs, gradients):
     return tuple(gradients.get(name) for name in names)
 
 
-def from_torch(function):
+def from_torch(function: Callable) -> tuple[Callable, Callable]:
     """The pair of a PyTorch function of tensors, differentiated by autograd: functions, modules (called on their
     inputs), torch.autograd.Function.apply. For a module's parameters as inputs:
 
@@ -151,7 +153,7 @@ def from_torch(function):
     return forward, backward
 
 
-def from_jax(function):
+def from_jax(function: Callable) -> tuple[Callable, Callable]:
     """The pair of a JAX function of arrays, differentiated by jax.vjp.
 
     JAX computes in float32 unless jax.config.update("jax_enable_x64", True); the check then has float32's tolerances.

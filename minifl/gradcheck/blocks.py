@@ -1,6 +1,6 @@
 """The gradient of each input beside the derivative of forward, number by number."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from minifl.gradcheck import acceptance, directions, instruments, kinks, noise
 from minifl.gradcheck.budget import Spent
 from minifl.gradcheck.findings import Block
 from minifl.gradcheck.hints import hint
-from minifl.gradcheck.pairs import call, restricted
+from minifl.gradcheck.pairs import Point, call, restricted
 
 MOST = 2000            # numbers of a block that are compared one by one
 CHUNK = 64             # of them at a time
@@ -34,7 +34,8 @@ class Numeric(NamedTuple):
     spent: bool = False     # whether the time was over before all was compared
 
 
-def compared(at, chosen, tolerance, coordinates, rng, rounding, careful):
+def compared(at: Point, chosen: Any, tolerance: Any, coordinates: int, rng: np.random.Generator, rounding: Any,
+             careful: bool) -> Any:
     """(the Blocks of all wanted inputs, name -> which entries sit on a kink) at a Point.
 
     chosen       name -> instrument

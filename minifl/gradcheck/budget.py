@@ -1,5 +1,6 @@
 """A budget in seconds for a check: what it runs raises once the time is over, wherever it is."""
 
+from collections.abc import Callable
 from time import perf_counter
 
 
@@ -14,14 +15,14 @@ class Clock:
         self.seconds, self._start = seconds, perf_counter()
 
     @property
-    def left(self):
+    def left(self) -> float:
         return None if self.seconds is None else self.seconds - (perf_counter() - self._start)
 
     @property
-    def over(self):
+    def over(self) -> bool:
         return self.left is not None and self.left <= 0
 
-    def limited(self, function):
+    def limited(self, function: Callable) -> Callable:
         """The function, raising Spent where the time is over before a call."""
         def within(*arguments):
             if self.over:

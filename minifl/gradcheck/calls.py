@@ -1,10 +1,12 @@
 """What a right pair has whatever it computes: it may be called twice, and given numbers wherever they lie in memory."""
 
+from typing import Any
+
 import numpy as np
 
 from minifl.gradcheck import noise
 from minifl.gradcheck.findings import Property
-from minifl.gradcheck.pairs import call
+from minifl.gradcheck.pairs import Point, call
 
 BITS = "same bits twice, inputs untouched"
 CACHE = "backward twice on one cache"
@@ -20,7 +22,7 @@ LAYOUTS = {   # what an array is -> the same numbers, elsewhere in memory
 }
 
 
-def same_bits(point):
+def same_bits(point: Point) -> Property:
     """Two calls give the same bits, and leave inputs and cotangent as they were."""
     given = [{name: array.copy() for name, array in point.inputs.items()} for _ in range(2)]
     dy, hints = point.v.copy(), []
@@ -35,7 +37,7 @@ def same_bits(point):
     return Property(BITS, np.inf if hints else 0.0, 0.0, "; ".join(hints))
 
 
-def linear(point):
+def linear(point: Point) -> Property:
     """backward(2 dy) = 2 backward(dy)."""
     _, cache = call(point.forward, point.inputs)
     twice = point.gradient(2 * point.v, cache)
@@ -44,7 +46,7 @@ def linear(point):
                     "backward is not linear in dy: is the incoming gradient used, once?")
 
 
-def cache_kept(point):
+def cache_kept(point: Point) -> Property:
     """A second call of backward on one cache gives the same bits: whoever sums gradients, or takes a row of the Jacobian
     after another, calls it more than once."""
     _, cache = call(point.forward, _copies(point.inputs))
@@ -58,7 +60,7 @@ def cache_kept(point):
     return Property(CACHE, np.inf if said else 0.0, 0.0, DESTROYED.format(said) if said else "")
 
 
-def any_layout(point, tolerance):
+def any_layout(point: Point, tolerance: float) -> Property:
     """y and the gradients are the same wherever the numbers of the inputs and of dy lie in memory: in Fortran's order, with
     gaps between them, backwards; and for a dy that is one row for all, as what is behind a sum hands it back. A forward
     pass that raises for such inputs refuses them, and is not wrong."""
@@ -107,7 +109,7 @@ def _bits(a, b):
             and (a.dtype.kind != "f" or np.array_equal(np.signbit(a), np.signbit(b))))
 
 
-def relative(a, b, size=0.0):
+def relative(a: np.ndarray, b: Any, size: float = 0.0) -> float:
     """Largest difference of two arrays relative to their largest number, or to a larger one; inf for nan."""
     size = max(size, float(np.abs(a).max(initial=0)), float(np.abs(b).max(initial=0)))
     off = float(np.abs(a - b).max(initial=0))

@@ -7,8 +7,11 @@ A case draws float64 inputs of a size at which each block's gradient is far from
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
+from typing import Any
 
 from minifl import fast
+from minifl.gradcheck.modules import Layer
 from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
                            norm, pool, smoothing, tokens, weights)
 from minifl.models.arrangement import ACTIVATIONS
@@ -32,12 +35,12 @@ class Case:
     fixed: tuple = ()
 
     @property
-    def layer(self):
+    def layer(self) -> Layer:
         room = "fast." if self.backward.__module__.startswith("minifl.fast.") else ""
         return room + self.backward.__name__.removesuffix("_backward")
 
 
-def normal(**shapes):
+def normal(**shapes: Any) -> Callable:
     """draw: standard normal arrays of these shapes."""
     return lambda rng: {name: rng.standard_normal(shape) for name, shape in shapes.items()}
 
@@ -106,13 +109,13 @@ MAX_POOLS = (       # what, x, options
 )
 
 
-def convolution(room, what, x, kernel, options):
+def convolution(room: ModuleType, what: str, x: Any, kernel: Any, options: dict) -> Case:
     """The Case of room.conv2d, room being a module that has the pair."""
     shapes = {"x": x, "weight": (x[0], *kernel)} | ({"bias": (x[0], kernel[-1])} if "bias" in what else {})
     return Case(room.conv2d_backward, what, lambda *inputs: room.conv2d(*inputs, **options), normal(**shapes))
 
 
-def max_pool(room, what, shape, options):
+def max_pool(room: ModuleType, what: str, shape: tuple, options: dict) -> Case:
     """The Case of room.max_pool2d."""
     return Case(room.max_pool2d_backward, what, lambda x: room.max_pool2d(x, **options), normal(x=shape))
 

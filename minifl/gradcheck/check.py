@@ -5,6 +5,7 @@ complex numbers, else by extrapolated differences. A function of float32 has the
 which is measured.
 """
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +25,9 @@ NOT_FINITE = "forward gives {} at {} of y here, so nothing was compared: choose 
 HASTY = "backward is off by {:.0e}, and the budget was spent before it was clear that this is not rounding"
 
 
-def check(forward, backward, inputs, *, fixed=(), instrument="auto", seed=0, tolerance=None, coordinates=FEW,
-          precision=None, budget=None):
+def check(forward: Callable, backward: Callable, inputs: dict, *, fixed: Iterable[str] = (), instrument: str = "auto",
+          seed: int = 0, tolerance: float | None = None, coordinates: int = FEW, precision: str | None = None,
+          budget: float | None = None) -> Report:
     """Compare backward with the derivative of forward at `inputs`, for a random cotangent. Returns a Report.
 
     forward      (*inputs) -> y, cache: y one array

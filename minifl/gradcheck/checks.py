@@ -2,6 +2,7 @@
 
 import inspect
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
@@ -9,13 +10,14 @@ from pkgutil import iter_modules
 import minifl.fast
 import minifl.layers
 from minifl.gradcheck import networks
-from minifl.gradcheck.cases import CASES
+from minifl.gradcheck.cases import CASES, Case
 from minifl.gradcheck.blocks import MOST
 from minifl.gradcheck.calls import BITS, CACHE, LAYOUT, LINEAR
 from minifl.gradcheck.check import check
 from minifl.gradcheck.closed_forms import closed_form_jacobians
 from minifl.gradcheck.instruments import COMPLEX_TOLERANCE, EXTRAPOLATED_TOLERANCE, block_error, jacobian
 from minifl.gradcheck.properties import ADJOINT, ELSEWHERE, SYMMETRIC
+from minifl.models.network import Network
 from minifl.rng import CHECK, address
 
 DRAWS = 20   # attempts to find a network with gradients to compare
@@ -34,11 +36,11 @@ class Result:
     tolerance: float
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return self.error <= self.tolerance
 
 
-def check_case(case, number, seed):
+def check_case(case: Case, number: int, seed: int) -> Iterator[Result]:
     """One case by `check`: by complex step the worst block and the properties, by central differences the worst block.
     The tolerances are the instruments' own, whatever rounding there is, and every number is compared."""
     inputs = case.draw(address(seed, CHECK, number, 0))
@@ -55,14 +57,14 @@ def check_case(case, number, seed):
                       for p in properties]
 
 
-def check_layers(seed, layer=None):
+def check_layers(seed: int, layer: str | None = None) -> Iterator[Result]:
     """Every case of the registry, or those of one layer."""
     for number, case in enumerate(CASES):
         if layer in (None, case.layer):
             yield from check_case(case, number, seed)
 
 
-def check_jacobians(seed, layer=None):
+def check_jacobians(seed: int, layer: str | None = None) -> Iterator[Result]:
     """The norms' whole Jacobians against their closed forms."""
     for name, forward, backward, x, closed in closed_form_jacobians(address(seed, CHECK, len(CASES))):
         if layer in (None, backward.__name__.removesuffix("_backward")):
@@ -70,7 +72,7 @@ def check_jacobians(seed, layer=None):
             yield Result(f"{name}: closed form", "x".join(map(str, x.shape)), "Jacobian", error, "J", COMPLEX_TOLERANCE)
 
 
-def check_networks(seed, layer=None, quick=False):
+def check_networks(seed: int, layer: str | None = None, quick: bool = False) -> Iterator[Result]:
     """Every network: the loss gradient by complex step, and the adjoint test at the start and after 20 steps;
     for batch norm another in evaluation mode.
 
@@ -95,7 +97,7 @@ def check_network(name, model, seed):
         yield Result(name, shape, "evaluation", error, block, COMPLEX_TOLERANCE)
 
 
-def living_network(model, seed, number):
+def living_network(model: Network, seed: int, number: int) -> tuple:
     """(rng, theta, images, labels, theta after 20 steps, statistics) of the first draw with gradients to compare."""
     for attempt in range(DRAWS):
         rng = address(seed, CHECK, number, attempt)
@@ -108,13 +110,13 @@ def living_network(model, seed, number):
     return rng, theta, x, labels, trained, statistics
 
 
-def names():
+def names() -> list[str]:
     """What `run` takes as `layer`: the layers of the registry, in its order, and the models."""
     models = (name.split(":")[0] for name in networks.networks())
     return list(dict.fromkeys([*(case.layer for case in CASES), *models]))
 
 
-def unregistered():
+def unregistered() -> list[str]:
     """Names of `*_backward` functions in minifl.layers and minifl.fast ("fast.conv2d_backward") without a case, and of
     cases without such a function."""
     found = set()
@@ -127,13 +129,13 @@ def unregistered():
     return sorted(found ^ {f"{case.layer}_backward" for case in CASES})
 
 
-def run(seed=0, layer=None, quick=False):
+def run(seed: int = 0, layer: str | None = None, quick: bool = False) -> Iterator[Result]:
     """All results; with `layer` only that layer's or model's, with `quick` all layers and a part of the networks."""
     yield from check_layers(seed, layer)
     yield from check_jacobians(seed, layer)
     yield from check_networks(seed, layer, quick)
 
 
-def failed(results):
+def failed(results: Iterable) -> list:
     """Those that did not pass; an error that is nan passes no tolerance."""
     return [result for result in results if not result.passed]

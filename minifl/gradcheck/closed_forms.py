@@ -6,7 +6,7 @@ from minifl.gradcheck import jacobians
 from minifl.layers import batchnorm, norm
 
 
-def closed_form_jacobians(rng):
+def closed_form_jacobians(rng: np.random.Generator) -> tuple:
     """For each norm (name, forward, backward, x, its Jacobian (d, d) as jacobians.py has it): x is one example
     (1, 1, d), for batch norm the one channel of a batch (1, d, 1)."""
     d = 9

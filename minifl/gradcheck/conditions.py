@@ -1,6 +1,7 @@
 """For which shapes a pair is wrong, if it is not wrong for all: the plainest condition on sizes that tells them apart."""
 
 from itertools import combinations
+from typing import Any
 
 CLIENTS, EXAMPLES = "K", "N"     # the symbols that every layer of ours has first
 MEANING = {CLIENTS: " (several clients)", EXAMPLES: " (several examples)"}
@@ -8,7 +9,7 @@ NUMBERS = {"large": "large numbers", "small": "small numbers", "float32": "numbe
 MOST_NAMED = 2                   # conditions that fit equally well
 
 
-def separating(wrong, right, ours=False):
+def separating(wrong: Any, right: Any, ours: bool = False) -> str:
     """The condition that all of the wrong examples meet and none of the right ones, in words; "" if there is none.
 
     ours           whether K are the clients, as in every layer of ours; elsewhere it may be a kernel's size
@@ -44,6 +45,6 @@ def _conditions(symbols, wrong, meaning):
     yield [(f"{a} <= {t}", lambda e, a=a, t=t: e[a] <= t) for a in symbols for t in sorted({e[a] for e in wrong})]
 
 
-def axes(shapes):
+def axes(shapes: Any) -> dict:
     """name -> shape as symbol -> size, for inputs of which no symbols are known."""
     return {f"axis {axis} of {name}": size for name, shape in shapes.items() for axis, size in enumerate(shape)}

@@ -14,12 +14,13 @@ A backward pass in float32 that can be run in float64, too, is compared in float
 by number, with its float64 gradient: no rounding of float32 hides anything in a sum.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minifl.gradcheck import noise
 from minifl.gradcheck.budget import Spent
+from minifl.gradcheck.pairs import Point
 from minifl.gradcheck.properties import derivative
 
 DIRECTIONS = 3     # through each part
@@ -38,7 +39,8 @@ class Found(NamedTuple):
     values: tuple          # what backward and the instrument say along that direction
 
 
-def look(at, name, instrument, gradient, allowed, noises, rng, halve):
+def look(at: Point, name: str, instrument: str, gradient: Any, allowed: float, noises: Any, rng: np.random.Generator,
+         halve: bool) -> Found:
     """Found for the gradient of one input at a Point.
 
     allowed    absolute error of one entry

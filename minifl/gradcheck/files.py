@@ -1,12 +1,14 @@
 """The layers of a file that a user names on the command line: which there are, and a check of each."""
 
+from pathlib import Path
+
 from minifl import loading
 from minifl.errors import InputError
 
 FORM = 'write shapes = {{"{name}": {{"x": "K N D", ...}}}} into the file'
 
 
-def layers(path, name=""):
+def layers(path: str | Path, name: str = "") -> list:
     """A list of (name, (forward, backward), shapes) of a file's layers, or of one. Its dictionary `shapes` has what
     `modules.swept` takes for each. Raises InputError for what is missing: a pair, its shapes, hypothesis."""
     try:
@@ -31,7 +33,7 @@ def layers(path, name=""):
     return [(each, found[each], shapes[each]) for each in chosen]
 
 
-def checked(path, name, pair, shapes, options):
+def checked(path: str | Path, name: str, pair: tuple, shapes: dict, options: dict) -> tuple[bool, bool, str]:
     """(whether a pair passed, whether something was compared, what to print); options: of `strategies.sweep`. What the pair
     raises is in what to print; InputError if the file's code that draws inputs raises."""
     from minifl.gradcheck import modules

@@ -19,7 +19,7 @@ class Block(NamedTuple):
     left_out: int = 0     # numbers that were not compared as the budget was spent
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return bool(self.error <= self.tolerance)   # nan passes nothing
 
 
@@ -31,7 +31,7 @@ class Property(NamedTuple):
     hint: str = ""
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return bool(self.error <= self.tolerance)
 
 
@@ -43,21 +43,21 @@ class Report(NamedTuple):
     budget: str = ""      # what the budget did not suffice for
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return bool(self.blocks) and all(finding.passed for finding in (*self.blocks, *self.properties))
 
     @property
-    def inconclusive(self):
+    def inconclusive(self) -> bool:
         """Whether nothing is wrong, but some block could not be compared."""
         return not self.passed and all(f.passed or getattr(f, "inconclusive", False)
                                        for f in (*self.blocks, *self.properties))
 
     @property
-    def hints(self):
+    def hints(self) -> list:
         """What is likely wrong, a sentence for each finding that failed."""
         return [f"{f.name}: {f.hint}" for f in (*self.blocks, *self.properties) if not f.passed and f.hint]
 
-    def assert_passed(self):
+    def assert_passed(self) -> None:
         """Raise AssertionError with the whole report unless everything passed."""
         if not self.passed:
             raise AssertionError(f"the backward pass is wrong\n{self}")

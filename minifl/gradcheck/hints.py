@@ -6,11 +6,13 @@ again: a times the factor, the term, the part of dy gives n.
 """
 
 import inspect
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
 
 from minifl.gradcheck import places, terms
+from minifl.gradcheck.pairs import Point
 
 OURS = "minifl.layers"     # whose axis 0 is the client
 CLOSE = 1e-2               # to 1: such a factor is no constant that somebody forgot
@@ -18,7 +20,8 @@ CLEAR = 20                 # an error has to be so much larger than `same`, else
 SHARE = 0.02               # of the error: what a factor may leave of it
 
 
-def hint(name, a, n, inputs, output_shape, allowed, at=None):
+def hint(name: str, a: np.ndarray, n: np.ndarray, inputs: dict[str, np.ndarray], output_shape: tuple, allowed: float,
+         at: Point | None = None) -> str:
     """A sentence on what is likely wrong with the gradient a of input `name`, n being right to `allowed` (relative).
 
     inputs  name -> array, of `name` the entries that a and n are of; at: the Point, for looks that call the pair again
@@ -45,14 +48,14 @@ def hint(name, a, n, inputs, output_shape, allowed, at=None):
             terms.varying_factor(a, n, x, others, same) or places.entries(a, n, same))
 
 
-def ours(function):
+def ours(function: Callable) -> bool:
     """Whether a forward pass is one of this package, however it is wrapped."""
     while hasattr(function, "func") or hasattr(function, "__wrapped__"):     # partial, adapters
         function = function.func if hasattr(function, "func") else inspect.unwrap(function)
     return (getattr(function, "__module__", None) or "").startswith(OURS)
 
 
-def factor_name(factor, sizes):
+def factor_name(factor: float, sizes: dict) -> str:
     """What a factor may be, in words; sizes: N -> where it comes from. "" if nothing fits."""
     forms = (("N", lambda m: m), ("1/N", lambda m: 1 / m), ("sqrt(N)", lambda m: m ** 0.5),
              ("1/sqrt(N)", lambda m: m ** -0.5), ("N²", lambda m: m * m), ("1/N²", lambda m: 1 / m ** 2),

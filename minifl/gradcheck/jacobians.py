@@ -4,10 +4,12 @@ A backward pass never needs J, but J says all of it: dx = J'dy. Below, I is the 
 eps > 0 is the norm's.
 """
 
+from typing import Any
+
 import numpy as np
 
 
-def shift_jacobian(x):
+def shift_jacobian(x: Any) -> np.ndarray:
     """J of s(x) = x - mean(x).
 
     Derivation: dy_i/dx_j = delta_ij - 1/d, so J = P = I - 11'/d whatever x is, a projection: PP = P = P', P1 = 0.
@@ -15,7 +17,7 @@ def shift_jacobian(x):
     return np.eye(len(x)) - 1 / len(x)
 
 
-def feature_norm_jacobian(x, eps):
+def feature_norm_jacobian(x: Any, eps: float) -> np.ndarray:
     """J of n(x) = sqrt(d) x / max(eps, ||x||).
 
     Derivation: with c = sqrt(d) and u = x/||x||
@@ -28,7 +30,7 @@ def feature_norm_jacobian(x, eps):
     return c / length * (np.eye(len(x)) - np.outer(x, x) / length**2)
 
 
-def mv_norm_jacobian(x, eps):
+def mv_norm_jacobian(x: Any, eps: float) -> np.ndarray:
     """J of n_MV(x) = n(x - mean(x)).
 
     Derivation: by the chain rule J = J_n(x - mean(x)) P. Above the clamp, with y = n_MV(x) and
@@ -38,7 +40,7 @@ def mv_norm_jacobian(x, eps):
     return feature_norm_jacobian(x - x.mean(), eps) @ shift_jacobian(x)
 
 
-def layer_norm_jacobian(x, gain, eps):
+def layer_norm_jacobian(x: Any, gain: np.ndarray, eps: float) -> np.ndarray:
     """J of gain*h + bias, gain (d,), where xc = x - mean(x), q = mean(xc*xc), sigma = sqrt(q + eps), h = xc/sigma.
 
     Derivation: dh_i/dx_k = (delta_ik - 1/d - h_i h_k/c²)/sigma with c² = d, and row i is multiplied by gain_i:
@@ -52,13 +54,13 @@ def layer_norm_jacobian(x, gain, eps):
     return gain[:, None] * (np.eye(d) - 1 / d - np.outer(h, h) / d) / sigma
 
 
-def rms_norm_jacobian(x, eps):
+def rms_norm_jacobian(x: Any, eps: float) -> np.ndarray:
     """J of z = x/rms, rms = sqrt(mean(x*x) + eps): (I - zz'/d)/rms, layer norm's without the centring."""
     rms = np.sqrt(x @ x / len(x) + eps)
     return (np.eye(len(x)) - np.outer(x / rms, x / rms) / len(x)) / rms
 
 
-def group_norm_jacobian(x, groups, eps):
+def group_norm_jacobian(x: Any, groups: int, eps: float) -> np.ndarray:
     """J of mv_norm within `groups` parts of x of equal length: block-diagonal, the blocks are mv_norm's."""
     jacobian = np.zeros((len(x), len(x)))
     for group in np.split(np.arange(len(x)), groups):

@@ -7,11 +7,14 @@ their entries together have to be right. And what gradients are at points very n
 permutation that a sort took.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from minifl.gradcheck import noise
 from minifl.gradcheck.instruments import complex_step
-from minifl.gradcheck.pairs import along
+from minifl.gradcheck.pairs import Point, along
 
 ENOUGH = 32
 GROUPS = 64       # of equal numbers
@@ -19,7 +22,8 @@ DIFFERENT = 1e-3  # relative: derivatives of the two sides that are not the same
 NEAR = 1e-5       # how far apart numbers are moved that tie
 
 
-def judge(f, inputs, v, name, a, off, suspects, allowed, eps, sum_noise):
+def judge(f: Callable, inputs: dict[str, np.ndarray], v: np.ndarray, name: str, a: np.ndarray, off: Any,
+          suspects: Any, allowed: float, eps: float, sum_noise: Any) -> tuple[np.ndarray, np.ndarray]:
     """(which of the suspects sit on a kink, which of these have a right entry in a), arrays of a's shape.
 
     off      how far each entry is off: the worst come first, and where none of ENOUGH sits on a kink, a is wrong and the
@@ -79,7 +83,8 @@ def _limit(f, inputs, v, name, a, places, different):
     return False
 
 
-def shared_wrongly(f, inputs, v, name, a, allowed, eps, sum_noise):
+def shared_wrongly(f: Callable, inputs: dict[str, np.ndarray], v: np.ndarray, name: str, a: np.ndarray,
+                   allowed: float, eps: float, sum_noise: Any) -> np.ndarray:
     """Which entries of a belong to equal numbers of the input that do not get their share together. Where two winners of a
     maximum tie, the complex step says of each that it wins, and so may a backward pass: too much for both together.
 
@@ -112,7 +117,7 @@ def _together(f, inputs, v, name, a, entries, different, eps, sum_noise):
     return left, right, different * max(abs(left), abs(right), float(np.abs(a[entries]).max())) + 8 * sum_noise / step
 
 
-def crossed(on_line, point, mismatch, sum_noise):
+def crossed(on_line: Callable, point: Point, mismatch: Any, sum_noise: Any) -> bool:
     """Whether v*f at a Point has a kink along a line, on_line(t), that explains this mismatch between two derivatives;
     sum_noise: of sum(v*f)."""
     eps = np.finfo(float).eps if point.exact else point.eps
@@ -129,7 +134,7 @@ def _differ(left, right, different, least, rounding):
     return bool(np.abs(left - right).max(initial=0) > different * size + rounding)
 
 
-def sides(f, inputs, v, name, direction, step):
+def sides(f: Callable, inputs: dict[str, np.ndarray], v: np.ndarray, name: str, direction: Any, step: float) -> tuple:
     """The derivatives of v*f, each output's, on the left and on the right along a direction of one input, from three
     points: (-3 f(0) + 4 f(h) - f(2h))/2h, whose error is O(h²)."""
     def value(t):

@@ -4,13 +4,15 @@ A layer is a pair name, name_backward or name_forward, name_backward. Shapes sta
 shape}, name -> layer(...) with options, or name -> function of rng that draws the inputs.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minifl.errors import InputError
 from minifl.gradcheck.adapters import with_options
 from minifl.gradcheck.strategies import inputs, st, sweep
+from minifl.gradcheck.sweeps import Sweep
 
 BACKWARD, FORWARD = "_backward", "_forward"
 ADAPTERS = ("minifl.gradcheck.adapters", "minifl.gradcheck.objects")    # what they made is the module's own
@@ -25,8 +27,10 @@ class Layer(NamedTuple):
     keywords: dict      # of the forward pass
 
 
-def layer(shapes, *, fixed=(), sizes=None, values=None, special=None, examples=None, also=None, instrument=None,
-          tolerance=None, coordinates=None, precision=None, budget=None, **keywords):
+def layer(shapes: Any, *, fixed: Iterable[str] = (), sizes: dict | None = None, values: Any = None,
+          special: Any = None, examples: int | None = None, also: Iterable[str] | None = None,
+          instrument: str | None = None, tolerance: float | None = None, coordinates: int | None = None,
+          precision: str | None = None, budget: float | None = None, **keywords: Any) -> Layer:
     """A layer that needs more than its shapes.
 
     shapes    name -> symbolic shape; or a function rng -> {name: array}; or a strategy of inputs, as strategies.sweep
@@ -42,12 +46,12 @@ def layer(shapes, *, fixed=(), sizes=None, values=None, special=None, examples=N
     return Layer(shapes, tuple(fixed), _given(drawn), _given(checked), keywords)
 
 
-def title(module):
+def title(module: Any) -> str:
     """What a module, or a dictionary of pairs, is called."""
     return getattr(module, "__name__", "layers")
 
 
-def pairs(module, named=()):
+def pairs(module: Any, named: Iterable[str] = ()) -> dict[str, tuple]:
     """name -> (forward, backward) of a module's layers, None for what is not there. module: or a dictionary of pairs.
 
     named   besides those whose backward the module itself defines: an imported layer that somebody asks for
@@ -63,7 +67,7 @@ def pairs(module, named=()):
             for name in dict.fromkeys([*names, *named])}
 
 
-def missing(found, shapes, name, form):
+def missing(found: Any, shapes: dict, name: str, form: str) -> str:
     """What is not there for a layer's check, in one sentence, "" if everything is. found: what `pairs` returns; form: how
     shapes are written for a {name}."""
     forward, backward = found.get(name, (None, None))
@@ -77,7 +81,7 @@ def missing(found, shapes, name, form):
     return ""
 
 
-def swept(pair, chosen, drawn, fixed, checked):
+def swept(pair: tuple, chosen: Any, drawn: Any, fixed: Iterable[str], checked: dict) -> Sweep:
     """The Sweep of a pair; chosen: what its shapes are, drawn, fixed, checked: options where it has none of its own."""
     chosen = chosen if isinstance(chosen, Layer) else layer(chosen)
     strategy, unchanging = chosen.shapes, chosen.fixed
@@ -94,7 +98,7 @@ def swept(pair, chosen, drawn, fixed, checked):
     return sweep(with_options(pair[0], **chosen.keywords), pair[1], strategy, fixed=unchanging, **(checked | chosen.checked))
 
 
-def verdict(found):
+def verdict(found: Any) -> str:
     """What a Sweep that did not pass says."""
     return f"{found.verdict}\n{found}" if found.reports else str(found)
 

@@ -25,7 +25,7 @@ class Mutant:
     attribute: str = ""
 
 
-def caught(mutant, seed=0):
+def caught(mutant: Mutant, seed: int = 0) -> list[str]:
     """The names of the instruments that notice, in order; a backward that raises is noticed as "error"."""
     if mutant.module is not None:
         with mock.patch.object(mutant.module, mutant.attribute, mutant.wrong):

@@ -1,13 +1,16 @@
 """Whole networks under the instruments: every model in every arrangement, small enough to move each parameter."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 
+from minifl.backend import Array
 from minifl.gradcheck.instruments import FLOOR, STEP, block_error
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models import CNN, MLP, Arrangement, ResNet, ViT, loss_and_grad
 from minifl.models.arrangement import ACTIVATIONS, POSITIONS
+from minifl.models.network import Network
 from minifl.models.norms import KINDS, NORMS
 from minifl.models.vit import same_as
 
@@ -31,7 +34,7 @@ WITHOUT_MEAN = {name for name, norm in NORMS.items() if any(kind.channels for ki
 BENT = (*MIXES[:2], ("after", True, "all", "tanh"), ("before", True, "none", "leaky-relu"))
 
 
-def networks(quick=False):
+def networks(quick: bool = False) -> dict[str, Network]:
     """name -> network: each norm, after and before the activation, static and learnable, with and without biases.
 
     quick: a part of them: of each norm one CNN, one ResNet (learnable) and all MLPs, of each activation the MLPs
@@ -116,7 +119,7 @@ def _vit(arrangement, token, depth=1):
     return ViT(3, (6, 4, 2), patch=2, dim=6, depth=depth, heads=2, token=token, arrangement=arrangement)
 
 
-def draw(model, rng, *, clients=2, batch=5):
+def draw(model: Any, rng: np.random.Generator, *, clients: int = 2, batch: int = 5) -> tuple:
     """theta (K, P) around the usual start with gains and biases moved from 1 and 0, images, labels."""
     theta = np.stack([model.spec.init(seed) for seed in rng.integers(0, 2**31, clients)])
     theta += 0.1 * rng.standard_normal(theta.shape)
@@ -124,7 +127,7 @@ def draw(model, rng, *, clients=2, batch=5):
     return theta, x, rng.integers(0, model.num_classes, (clients, batch))
 
 
-def draw_statistics(model, rng, theta, x, labels):
+def draw_statistics(model: Network, rng: np.random.Generator, theta: Array, x: Any, labels: Array) -> dict:
     """Running means and variances (K, ...) by name, not far from what the batch norms see in this batch; without
     batch norm an empty dict."""
     seen = model.statistics.views(loss_and_grad(model, theta, x, labels)[2])
@@ -132,7 +135,7 @@ def draw_statistics(model, rng, theta, x, labels):
                            else rng.uniform(0.8, 1.2, value.shape)) for name, value in seen.items()}
 
 
-def loss_gradient_error(model, theta, x, labels):
+def loss_gradient_error(model: Network, theta: Array, x: Any, labels: Array) -> tuple[float, str]:
     """(worst block error, its block): loss_and_grad against the complex step in every parameter of client 0.
 
     The copies of the network that differ in one perturbed parameter are the clients of one call. That clients
@@ -154,7 +157,8 @@ def loss_gradient_error(model, theta, x, labels):
     return errors[worst], worst
 
 
-def adjoint_error(model, theta, x, rng, statistics=None):
+def adjoint_error(model: Network, theta: Array, x: Any, rng: np.random.Generator,
+                  statistics: dict | None = None) -> tuple[float, str]:
     """(worst block error, its block) of u'(Jv) = (J'u)'v for the map theta -> logits, J restricted to a block.
 
     Jv is one complex step along a random direction v of the block, J'u the backward pass for a random u.
@@ -176,7 +180,7 @@ def adjoint_error(model, theta, x, rng, statistics=None):
     return errors[worst], worst
 
 
-def comparable(model, theta, x, labels, statistics=None):
+def comparable(model: Network, theta: Array, x: Any, labels: Array, statistics: dict | None = None) -> bool:
     """Whether every block of every client has a gradient that is not 0 nor has its digits cancelled.
 
     In networks this small all ReLUs of a layer can be dead, or one unit be left, which a norm turns into a constant;
@@ -196,7 +200,7 @@ def comparable(model, theta, x, labels, statistics=None):
     return bool((largest > ALIVE).all() and (differs < CALM * largest).all())
 
 
-def train(model, theta, x, labels, *, steps=20, lr=0.02):
+def train(model: Network, theta: Array, x: Array, labels: Array, *, steps: int = 20, lr: float = 0.02) -> Array:
     """theta after some SGD steps on one batch."""
     for _ in range(steps):
         theta = theta - lr * loss_and_grad(model, theta, x, labels)[1]

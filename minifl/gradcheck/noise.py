@@ -5,10 +5,14 @@ k-th differences of values at equally spaced points very near each other lose ev
 whose k-th difference is sqrt((2k)!/(k!)²) times as large as itself.
 """
 
+from collections.abc import Iterator
 from functools import cache, partial
 from math import factorial
+from typing import Any
 
 import numpy as np
+
+from minifl.gradcheck.pairs import Point
 
 SOME, MORE = 12, 100     # points: noise to a third; to a tenth, before anybody is accused
 NEAR = 0.6               # they lie eps^0.6 apart, relative: as far as leaves nothing smooth in differences of order 4
@@ -17,26 +21,26 @@ FEW = 24                 # does, its values round the same way at all points nea
 LARGEST = 8              # the largest error of many is some times their root mean square
 
 
-def most(eps):
+def most(eps: float) -> float:
     """Relative rounding beyond which nothing is left to compare, in a format with that eps."""
     return 1e-5 if eps == np.finfo(float).eps else 0.1
 
 
-def resolution(at, step):
+def resolution(at: Point, step: float) -> float:
     """The least derivative of sum(v*f) that differences of this step see, absolute: values inside f that are of order 1,
     or as large as the inputs, round to eps, and where f has become flat no noise shows that."""
     largest = max(1.0, *(float(np.abs(at.wide[name]).max(initial=0)) for name in at.wanted))
     return float(LARGEST * (np.finfo(float).eps if at.exact else at.eps) * np.abs(at.v).sum() * largest / step)
 
 
-def noise(values, order=4):
+def noise(values: Any, order: int = 4) -> np.ndarray:
     """Root mean square of the rounding in each entry; values: at equally spaced points, arrays of one shape."""
     differences = np.diff(np.array(values, dtype=float), n=order, axis=0)
     size = np.sqrt((differences * differences).mean(axis=0))
     return size * factorial(order) / np.sqrt(factorial(2 * order))
 
 
-def near(at, points, spacing):
+def near(at: Point, points: Any, spacing: float) -> Iterator[Point]:
     """So many Points on a line through this one: each wanted input grows by the spacing, relative, from one to the next,
     so zeros and ties stay what they are. The cotangent grows, too: a gradient that is rounding alone, of a sum over dy
     that cancels, would else be the same rounding at every point."""
@@ -47,7 +51,7 @@ def near(at, points, spacing):
         yield at._replace(inputs=inputs, wide=wide, v=(at.v * grown).astype(at.v.dtype))
 
 
-def noise_of(value, at, eps, careful):
+def noise_of(value: Any, at: Point, eps: float, careful: bool) -> np.ndarray:
     """Noise of each number of an array, value(Point), in a format with that eps; careful: before anybody is accused."""
     found = noise([value(point) for point in near(at, MORE if careful else SOME, eps ** NEAR)])
     if careful:
@@ -62,7 +66,7 @@ class Rounding:
         """at: a Point; what its backward says counts where it is whole."""
         self._at, self._found = at, cache(self._measured)
 
-    def gradient(self, careful):
+    def gradient(self, careful: bool) -> dict:
         """name -> the largest noise of an entry of that block's analytic gradient. At least eps |v y|/|x|, y being known to
         eps: where a function saturates, as tanh at 1 - 1e-9, that is much, and differences do not show it."""
         at, (_, of_blocks) = self._at, self._found(careful)
@@ -71,7 +75,7 @@ class Rounding:
         return {name: max(found, least / sizes[name] if sizes[name] else 0.0) if at.whole else 0.0
                 for name, found in of_blocks.items()}
 
-    def sum(self, careful):
+    def sum(self, careful: bool) -> tuple:
         """Noise of sum(v*f) as the instruments compute it, in float64 where forward does; at least that of its largest
         term."""
         at, (found, _) = self._at, self._found(careful)

@@ -2,6 +2,8 @@
 
 import copy
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 from minifl.errors import InputError
 from minifl.gradcheck.adapters import as_numpy
@@ -11,7 +13,7 @@ GRADIENT_HOLDERS = ("grads", "gradients", "grad", "dparams")        # the same o
 GRADIENT_NAMES = ("d{}", "d_{}", "grad_{}", "{}_grad", "g{}", "{}_gradient", "d{}_")    # W -> dW, grad_W, ...
 
 
-def from_object(layer, *parameters, **gradients):
+def from_object(layer: str, *parameters: Any, **gradients: Any) -> tuple[Callable, Callable]:
     """The pair of a layer with methods forward(*inputs) -> y (or __call__) and backward(dy) -> gradients of the inputs.
 
     layer       a class or function that makes an object, or an object; each call of the pair's forward makes or copies

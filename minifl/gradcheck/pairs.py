@@ -1,7 +1,8 @@
 """A pair of functions at one point, in the form that the check works with: named inputs, results that are arrays."""
 
 import inspect
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,18 +24,19 @@ class Point(NamedTuple):
     eps: float          # of the least precise format between inputs and gradients
 
     @property
-    def step(self):
+    def step(self) -> float:
         """For extrapolated differences: where truncation h⁴ and rounding eps/h are alike."""
         return WIDE_STEP if self.exact else self.eps ** 0.2
 
     @property
-    def whole(self):
+    def whole(self) -> bool:
         """Whether backward gave a finite gradient of the right shape for every input."""
         return all(a is not None and a.shape == self.inputs[name].shape and bool(np.all(np.isfinite(a)))
                    for name, a in self.analytic.items())
 
 
-def point(forward, backward, inputs, fixed, rng):
+def point(forward: Callable, backward: Callable, inputs: dict[str, np.ndarray], fixed: Iterable[str],
+          rng: np.random.Generator) -> Point:
     """The Point of a pair, cotangent drawn from rng; its functions are given arrays, never NumPy's numbers. Raises
     InputError for inputs or results of another form, and for numbers to differentiate at that are not finite."""
     inputs = named(forward, inputs)
@@ -91,7 +93,7 @@ def _computes_in_float64(forward, wide, inputs):
         return False     # written for the dtype of the inputs alone
 
 
-def named(forward, inputs):
+def named(forward: Callable, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """name -> array; names from forward's arguments where only arrays are given."""
     if not isinstance(inputs, dict):
         arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
@@ -112,7 +114,7 @@ def _argument_names(forward, count):
     return names[:count] if len(names) >= count else [f"input {i}" for i in range(count)]
 
 
-def call(forward, inputs):
+def call(forward: Callable, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, Any]:
     """y as an array and cache. Raises InputError for a result of another form."""
     result = forward(*inputs.values())
     if not isinstance(result, tuple) or len(result) != 2:
@@ -126,7 +128,7 @@ def call(forward, inputs):
     return y, result[1]
 
 
-def gradients(backward, inputs, wanted):
+def gradients(backward: Callable, inputs: dict[str, np.ndarray], wanted: Sequence[str]) -> Callable:
     """(dy, cache) -> name -> gradient of the wanted inputs; InputError if their number does not fit."""
     def gradient(dy, cache):
         result = backward(np.asarray(dy), cache)
@@ -143,7 +145,7 @@ def gradients(backward, inputs, wanted):
     return gradient
 
 
-def restricted(forward, inputs, chosen):
+def restricted(forward: Callable, inputs: dict[str, np.ndarray], chosen: Any) -> tuple:
     """forward as a function of the chosen entries alone (name -> flat indices) of some inputs, and these entries."""
     if not chosen:
         return forward, inputs
@@ -161,7 +163,7 @@ def restricted(forward, inputs, chosen):
     return of_these, {name: array.ravel()[chosen[name]] if name in chosen else array for name, array in inputs.items()}
 
 
-def along(forward, inputs, direction):
+def along(forward: Callable, inputs: dict[str, np.ndarray], direction: Any) -> Callable:
     """t -> forward(inputs + t direction), t a number; direction: name -> array. The dtype stays, but for complex t."""
     def moved(name, array, t):
         there = array + t * direction[name]

@@ -4,9 +4,11 @@ That dy is lost is found by calling backward with a part of dy at a time, and sa
 is what the lost part of dy should have given: a derivative of forward along a random direction.
 """
 
+from typing import Any
+
 import numpy as np
 
-from minifl.gradcheck.pairs import along, call
+from minifl.gradcheck.pairs import Point, along, call
 
 FEW = 2            # places along an axis that are worth naming
 NEARLY_ALL = 0.8   # of the entries: where so many are wrong the others are right by chance
@@ -15,11 +17,11 @@ STEP = 1e-5        # of the derivative that confirms it
 CONFIRMS = 1e-4    # relative
 
 
-def axis_name(axis, client=False):
+def axis_name(axis: int, client: bool = False) -> str:
     return f"axis {axis}{' (the clients)' if client and axis == 0 else ''}"
 
 
-def where(a, n, x, same, client=False):
+def where(a: np.ndarray, n: np.ndarray, x: Any, same: Any, client: bool = False) -> str:
     """Which part of the entries is wrong, if it is one side of 0 or some places along an axis."""
     wrong = np.abs(a - n) > same * np.abs(n).max()
     if not wrong.any() or wrong.all():
@@ -42,7 +44,7 @@ def where(a, n, x, same, client=False):
     return ""
 
 
-def entries(a, n, same):
+def entries(a: np.ndarray, n: np.ndarray, same: Any) -> str:
     """How many entries are wrong."""
     wrong = np.abs(a - n) > same * np.abs(n).max()
     if wrong.mean() > NEARLY_ALL or not wrong.any():
@@ -50,7 +52,7 @@ def entries(a, n, same):
     return f"{wrong.sum()} of {a.size} entries are wrong, the others right: a mask, a border, or shared entries?"
 
 
-def lost(at, name, a, n):
+def lost(at: Point, name: str, a: np.ndarray, n: np.ndarray) -> str:
     """At which places dy is not used, or between which places nothing flows. "" without a Point, for a part of a block, in
     single precision, and where the numbers do not confirm it."""
     if at is None or a.shape != at.inputs[name].shape or not at.exact or np.isnan(n).any():

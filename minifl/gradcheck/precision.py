@@ -5,10 +5,12 @@ small beside the numbers that it is made of, as where a function saturates; inpu
 so strongly; or the numbers inside are no float64. Who computes with float32 inside loses eight digits to the third.
 """
 
+from typing import Any
+
 import numpy as np
 
 from minifl.gradcheck.findings import Property
-from minifl.gradcheck.pairs import call
+from minifl.gradcheck.pairs import Point, call
 
 FLOAT64 = "float64 computed in float64"
 MOVED = 1e-6        # relative: how far inputs and dy move to see how much results depend on them
@@ -17,7 +19,7 @@ LARGE = 1e3         # units in the last place of the largest numbers given, of w
 ASKED = "if that is meant, check it with precision='float32'"
 
 
-def kept(point, compared, rounding, careful):
+def kept(point: Point, compared: Any, rounding: Any, careful: bool) -> Property | None:
     """The Property that y and the gradients of these inputs, if they come back in float64, were computed in it; None where
     nothing says they were not."""
     less = [name for name, g in point.analytic.items() if g.dtype.itemsize < 8 <= point.inputs[name].dtype.itemsize]
@@ -35,7 +37,7 @@ def kept(point, compared, rounding, careful):
                     f"{what} comes back in float64 with no more digits than float32: is something inside float32? {ASKED}")
 
 
-def lowered(point, rounding):
+def lowered(point: Point, rounding: Any) -> Point:
     """The Point held to float32's digits: asked for no more, even if it has float64's dtype."""
     coarse = point.exact and point.whole and "y" in _coarse(point, {"y": rounding.sum(True)})
     point = point._replace(eps=max(point.eps, float(np.finfo(np.float32).eps)))

@@ -1,12 +1,14 @@
 """What a right pair has besides right blocks: the adjoint, here and elsewhere, and a symmetric second derivative."""
 
+from typing import Any
+
 import numpy as np
 
 from minifl.gradcheck import instruments, kinks, noise
 from minifl.gradcheck.acceptance import nearby
 from minifl.gradcheck.calls import relative
 from minifl.gradcheck.findings import Property
-from minifl.gradcheck.pairs import along, call
+from minifl.gradcheck.pairs import Point, along, call
 
 ADJOINT = "u'(Jv) = (J'u)'v"
 ELSEWHERE = "the same at other inputs"
@@ -17,7 +19,8 @@ NOTHING = 1e-12   # relative: a gradient that changes so little, as where all is
 SYMMETRY_TOLERANCE = {"complex step": 1e-10, "central": 1e-5}
 
 
-def adjoint(point, chosen, direction, tolerance, rounding, careful=False):
+def adjoint(point: Point, chosen: Any, direction: Any, tolerance: Any, rounding: Any,
+            careful: bool = False) -> Property | None:
     """u'(Jv) = (J'u)'v: the derivative of forward along v against what backward says of it. None on a kink, and where
     both are rounding alone.
 
@@ -54,7 +57,8 @@ def adjoint(point, chosen, direction, tolerance, rounding, careful=False):
                      "in a random direction the gradient is not that of forward")
 
 
-def elsewhere(point, chosen, direction, tolerance, rounding, right_here, careful=False):
+def elsewhere(point: Point, chosen: Any, direction: Any, tolerance: Any, rounding: Any, right_here: Any,
+              careful: bool = False) -> Property | None:
     """The adjoint at other inputs: a cache that keeps those of an earlier call is right at these alone. The others lie
     nearer to 0, each number by another amount, where people's functions are as well defined. None where they are not.
 
@@ -76,7 +80,7 @@ def elsewhere(point, chosen, direction, tolerance, rounding, right_here, careful
     return found and found._replace(name=ELSEWHERE, hint=STALE if right_here else "")
 
 
-def derivative(at, instrument, direction, sum_noise, step):
+def derivative(at: Point, instrument: str, direction: Any, sum_noise: Any, step: float) -> tuple[float, float]:
     """(derivative of sum(v*f) at a Point along a direction, name -> array, its error); step of differences."""
     arguments = along(at.forward, at.wide, direction), {"t": np.zeros(())}, at.v.astype(float), ["t"]
     if instrument == "complex step":
@@ -86,7 +90,8 @@ def derivative(at, instrument, direction, sum_noise, step):
     return left, least if abs(left) <= least else float(errors["t"])
 
 
-def symmetric(point, one, other, analytic, rng, careful=False):
+def symmetric(point: Point, one: Any, other: Any, analytic: Any, rng: np.random.Generator,
+              careful: bool = False) -> Property | None:
     """v'(dg)w = w'(dg)v for g(x) = J(x)'u and two directions v, w: g is the gradient of something only if its own
     derivative is symmetric, whatever forward says. None where no instrument works, and where both are rounding alone.
 

@@ -7,6 +7,9 @@
 Every pair name (or name_forward), name_backward of the module is a case; one without shapes fails, so none is forgotten.
 """
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import pytest
 
 from minifl.errors import InputError
@@ -19,7 +22,8 @@ ADD = 'add {name}={{"x": "K N D", ...}} to gradient_cases'
 __all__ = ["gradient_cases", "layer"]
 
 
-def gradient_cases(module, /, *, examples=EXAMPLES, sizes=None, values=None, special=(), fixed=(), seed=0, **layers):
+def gradient_cases(module: Any, /, *, examples: int = EXAMPLES, sizes: dict | None = None, values: Any = None,
+                   special: Any = (), fixed: Iterable[str] = (), seed: int = 0, **layers: Any) -> Callable:
     """A parametrized test with one case for each layer of a module.
 
     module   or a dictionary of pairs, name -> (forward, backward)

@@ -1,7 +1,9 @@
 """What a user's code raises under a sweep: whose failure it is, forward's or backward's, and at which line."""
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ RUNS = "runs"
 HERE = Path(__file__).parent
 
 
-def marked(role, function):
+def marked(role: str, function: Callable) -> Callable:
     """The function; what it raises carries its role, "forward" or "backward"."""
     def called(*arguments, **keywords):
         try:
@@ -28,7 +30,7 @@ def marked(role, function):
     return called
 
 
-def raised(arrays, error):
+def raised(arrays: Any, error: Any) -> Report:
     """The Report of a pair that raises on these inputs: with the lines of the user's code at which it did."""
     shapes = {name: np.shape(array) for name, array in dict(arrays).items()}
     frames = traceback.extract_tb(error.__traceback__)
@@ -38,7 +40,7 @@ def raised(arrays, error):
     return Report((), (Property(RUNS, np.inf, 0.0, said),), shapes)
 
 
-def verdict(report):
+def verdict(report: Any) -> str:
     """What a Report that did not pass amounts to."""
     failures = [p.hint for p in report.properties if p.name == RUNS]
     return failures[0].split(" raises", 1)[0] + " raises an error" if failures else "the backward pass is wrong"

@@ -1,6 +1,7 @@
 """The report of the gradient checks as text."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from minifl.gradcheck import checks
 from minifl.gradcheck.mutants import MUTANTS, caught
@@ -8,7 +9,7 @@ from minifl.gradcheck.mutants import MUTANTS, caught
 EXACT = ("bits", "cache", "linear", "layout")     # nothing worth a line where there is no error
 
 
-def lines(results):
+def lines(results: Iterable) -> Iterator[tuple[str, bool]]:
     """(text, passed) for each layer case and network: shape, each instrument's worst block error, verdict.
 
     results: Results in which those of one name follow each other
@@ -31,7 +32,7 @@ def _line(group):
     return f"{group[0].name:<52} {group[0].shape:<11} {errors:<71} {verdict}", not failed
 
 
-def mutant_lines(seed=0, layer=None):
+def mutant_lines(seed: int = 0, layer: str | None = None) -> Iterator[tuple[str, bool]]:
     """(text, caught) for each mutant, or those of one layer."""
     for mutant in MUTANTS:
         if layer in (None, mutant.layer, mutant.layer.split(":")[0]):
@@ -40,7 +41,7 @@ def mutant_lines(seed=0, layer=None):
             yield f"{mutant.layer:<48} {mutant.mistake:<50} {verdict}", bool(by)
 
 
-def rates(texts):
+def rates(texts: Iterable[str]) -> str:
     """How many of the mutants each instrument noticed, from their lines; "error": the backward pass raised."""
     caught_by = [text.partition("caught by ")[2].split(", ") for text in texts]
     counts = Counter(name for names in caught_by for name in names if name)

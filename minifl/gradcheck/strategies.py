@@ -7,6 +7,8 @@ A letter is a size, everywhere the same. Whoever needs other sizes or numbers na
 or writes a strategy: of dicts name -> array, or of pairs of such a dict and the keyword options of forward for it.
 """
 
+from typing import Any
+
 import numpy as np
 
 from minifl.errors import InputError
@@ -25,7 +27,8 @@ class Drawn(dict):
     plain: tuple    # names of the standard normal ones, which may as well be special numbers
 
 
-def inputs(shapes=None, /, *, sizes=None, values=None, special=(), **named):
+def inputs(shapes: dict | None = None, /, *, sizes: dict | None = None, values: Any = None, special: Any = (),
+           **named: Any) -> Any:
     """A strategy of a layer's inputs, name -> float64 array in this order.
 
     shapes   name -> symbolic shape, such as x="K N D", kernel="K 3 3 C F" with whole numbers, t="" for one number; as

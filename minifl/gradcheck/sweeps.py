@@ -1,7 +1,8 @@
 """The check on many inputs: on examples that a strategy draws, and on some of them with special numbers."""
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,15 +36,15 @@ class Sweep(NamedTuple):
     budget: str = ""        # what the budget did not suffice for
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return bool(self.reports) and self.smallest is None
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """What it amounts to if it did not pass: a wrong backward pass, or code that raises."""
         return raised.verdict(self.smallest) if self.smallest else "nothing was compared"
 
-    def assert_passed(self):
+    def assert_passed(self) -> None:
         """Raise AssertionError with all of it unless everything passed."""
         if not self.passed:
             raise AssertionError(f"{self.verdict}\n{self}")
@@ -56,7 +57,9 @@ class Sweep(NamedTuple):
         return "\n".join([first, *smallest, *filter(None, (self.hint, self.budget))])
 
 
-def sweep(forward, backward, strategy, *, examples=EXAMPLES, also=ALSO, fixed=(), seed=0, budget=None, **options):
+def sweep(forward: Callable, backward: Callable, strategy: Any, *, examples: int = EXAMPLES,
+          also: Iterable[str] = ALSO, fixed: Iterable[str] = (), seed: int = 0, budget: float | None = None,
+          **options: Any) -> Sweep:
     """`check` on inputs drawn from a strategy, the same ones for the same seed. Returns a Sweep.
 
     strategy  of dicts name -> array (see `inputs`), or of pairs (such a dict, keyword options of forward), which

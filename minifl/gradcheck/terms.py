@@ -1,6 +1,7 @@
 """Hints about norms and gains: a term of a mean or a length that is missing, a factor that differs between slices."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ LEAST = 4      # numbers of a slice: fewer are explained by chance
 FITS = 1e-3    # relative: how well a factor is a deviation, a length (an eps may be in it) or another input
 
 
-def missing(a, n, x, same):
+def missing(a: np.ndarray, n: np.ndarray, x: Any, same: Any) -> str:
     """n - a is, in each slice, a multiple of 1, of x, or a combination: terms of a mean, of a length."""
     for axes in slices(a.shape):
         lost, of = _rows(n - a, axes), _rows(x, axes)
@@ -24,7 +25,7 @@ def missing(a, n, x, same):
     return ""
 
 
-def varying_factor(a, n, x, others, same):
+def varying_factor(a: np.ndarray, n: np.ndarray, x: Any, others: Any, same: Any) -> str:
     """a = s n with a factor of its own for each slice: what the factor is, if it is found among the inputs. A slice that is
     right, or 0, speaks against it: then a part is wrong.
 
@@ -42,7 +43,7 @@ def varying_factor(a, n, x, others, same):
     return ""
 
 
-def slices(shape, least=LEAST):
+def slices(shape: tuple, least: int = LEAST) -> list:
     """Sets of axes over which a layer may take means and lengths, those with most numbers first."""
     wide = [axis for axis, size in enumerate(shape) if size > 1]
     sets = [axes for count in range(1, len(wide) + 1) for axes in combinations(wide, count)]
@@ -50,7 +51,7 @@ def slices(shape, least=LEAST):
     return sorted(sets, key=lambda axes: -_length(shape, axes))
 
 
-def axes_name(axes):
+def axes_name(axes: Any) -> str:
     if len(axes) == 1:
         return f"axis {axes[0]}"
     if axes[-1] - axes[0] == len(axes) - 1:

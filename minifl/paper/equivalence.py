@@ -8,13 +8,11 @@ Matrices U_1..U_L and W, biases b_1..b_L (zero in the propositions), rho leaky R
 
 import numpy as np
 
-from minifl.backend import Array
 from minifl.paper.chains import (ACTIVATIONS, EPS, centred, cross_entropy, difference, gradients, identity,
                                  leaky_relu, mv, sphere)
 
 
-def fn_network(x: Array, weights: list[Array], biases: list[Array], everywhere: bool,
-               activation: str = "leaky-relu") -> Array:
+def fn_network(x, weights, biases, everywhere, activation="leaky-relu"):
     """Proposition 1's networks: n at every layer, or (everywhere False) at layer L alone and no norm before.
 
     x        (m, inputs)
@@ -29,7 +27,7 @@ def fn_network(x: Array, weights: list[Array], biases: list[Array], everywhere: 
     return a @ weights[-1]
 
 
-def fn_factor(x: Array, weights: list[Array]) -> Array:
+def fn_factor(x, weights):
     """c (m,) for the examples x: the vector that the last n gets where n is everywhere is c times the vector that it
     gets where it is the only one. No biases, leaky ReLU, weights as in fn_network; all vectors longer than EPS.
 
@@ -49,8 +47,7 @@ def fn_factor(x: Array, weights: list[Array]) -> Array:
     return factor
 
 
-def fn_compare(x: Array, labels: Array, weights: list[Array], biases: list[Array], steps: int, rate: float,
-               activation: str = "leaky-relu") -> dict:
+def fn_compare(x, labels, weights, biases, steps, rate, activation="leaky-relu"):
     """How different the two networks of fn_network are, in numbers: each is `difference` of chains.py of the pair.
 
     labels  (m,); the loss is cross_entropy, full-batch SGD of all `weights` at that rate, biases stay as they are
@@ -75,7 +72,7 @@ def fn_compare(x: Array, labels: Array, weights: list[Array], biases: list[Array
     return {"output": output, "gradient": gradient, "trained": [one(a, b) for a, b in zip(*ends)]}
 
 
-def fn_least_scale(x: Array, weights: list[Array]) -> float:
+def fn_least_scale(x, weights):
     """What the paper leaves out: the least t > 0 for which Proposition 1 still holds at [t U_1, U_2, ..., U_L, W] and
     all examples x (m, inputs). No biases, leaky ReLU.
 
@@ -93,7 +90,7 @@ def fn_least_scale(x: Array, weights: list[Array]) -> float:
     return float(EPS / np.linalg.norm(last, axis=1).min())
 
 
-def mv_network(x: Array, weights: list[Array], everywhere: bool) -> Array:
+def mv_network(x, weights, everywhere):
     """Proposition 2's networks, leaky ReLU, no biases: n_MV at every layer, or (everywhere False) the network that the
     proposition says is the same: n_MV at layer L alone, and inside only what is needed of n_MV.
 
@@ -112,7 +109,7 @@ def mv_network(x: Array, weights: list[Array], everywhere: bool) -> Array:
     return a @ weights[-1]
 
 
-def absorb_shift(weights: list[Array]) -> list[Array]:
+def absorb_shift(weights):
     """Weights [U'_1, ..., U'_L, W'] with which a network that has n_MV at layer L and nothing at all inside gives the
     same logits as the network with n_MV everywhere at `weights`, for every x. Leaky ReLU, no biases.
 
@@ -125,7 +122,7 @@ def absorb_shift(weights: list[Array]) -> list[Array]:
     return [weights[0], *(weight - weight.mean(axis=0) for weight in weights[1:-1]), weights[-1]]
 
 
-def length_ratio(v_a: float | Array, v_b: float | Array, eps: float) -> float | Array:
+def length_ratio(v_a, v_b, eps):
     """||y_a||/||y_b|| for y = (x - mean(x))/sqrt(v + eps), v = var(x) = mean of (x - mean(x))²: layer norm as code has
     it, of two vectors of d entries whose x - mean(x) have the same direction, and the variances v_a and v_b.
 

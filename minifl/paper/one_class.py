@@ -7,10 +7,8 @@ w (C, d), g (m, d). A margin is a number (w_c - w_k).g_i, c != k. The client's l
 
 import numpy as np
 
-from minifl.backend import Array
 
-
-def one_class_loss(w: Array, g: Array) -> float:
+def one_class_loss(w, g):
     """f_k for k = 0; w (C, d), g (m, d). Exact to rounding however small it is, and without overflow.
 
     Derivation. Subtracting w_k.g_i is dividing the sum in the logarithm by exp(w_k.g_i); it has a 1 then, for c = k:
@@ -20,7 +18,7 @@ def one_class_loss(w: Array, g: Array) -> float:
     return float(_log_1_plus_sum_exp((w[1:] - w[0]) @ g.T).mean())
 
 
-def bounds(w: Array, g: Array) -> tuple[float, float, float]:
+def bounds(w, g):
     """Three numbers from lengths: what f_k is at least, and the two sides of what the lengths are at least.
 
     w (C, d), g (m, d), k = 0. Returns
@@ -46,7 +44,7 @@ def bounds(w: Array, g: Array) -> tuple[float, float, float]:
     return float(_log_1_plus_sum_exp(margins).mean()), (lengths[1:].min() + lengths[0]) * features.min(), needed
 
 
-def escape(t: float, way: int, classes: int = 5, m: int = 4, d: int = 3) -> tuple[Array, Array]:
+def escape(t, way, classes=5, m=4, d=3):
     """w (C, d), g (m, d), k = 0, with f_k -> 0 as t grows, in one of three ways. The vectors that grow have length t,
     those that do not grow at most 1, and each summand exp(margin) of f_k is at most exp(-t).
 
@@ -66,7 +64,7 @@ def escape(t: float, way: int, classes: int = 5, m: int = 4, d: int = 3) -> tupl
     return np.concatenate([[own], -others])[:, None] * u, features[:, None] * u
 
 
-def one_margin(classes: int) -> tuple[Array, Array]:
+def one_margin(classes):
     """w (C, d), g (1, d) of one example, C >= 3, k = 0, with (w_1 - w_0).g = 0 and a loss that is, but for 1e-12, the
     least that is possible then; any d. The paper's proof says that it is log C.
 
@@ -78,7 +76,7 @@ def one_margin(classes: int) -> tuple[Array, Array]:
     return w, 100 * np.eye(3)[:1]
 
 
-def floor_with_fn(classes: int, d: int, radius: float) -> float:
+def floor_with_fn(classes, d, radius):
     """What the loss of one example of class k is above, whatever the network does, if its feature has been through FN,
     n(x) = sqrt(d) x/||x||, and ||w_c|| <= radius for all C classes: the best such number, which can be reached.
 
@@ -88,7 +86,7 @@ def floor_with_fn(classes: int, d: int, radius: float) -> float:
     return np.log1p((classes - 1) * np.exp(-2 * radius * np.sqrt(d)))
 
 
-def at_the_floor(u: Array, classes: int, radius: float) -> tuple[Array, Array]:
+def at_the_floor(u, classes, radius):
     """Where floor_with_fn is reached by an example whose feature has the direction of u (d,), which is not 0.
 
     Returns w (C, d) with ||w_c|| <= radius, k = 0, and g (d,), the feature as FN gives it.
