@@ -7,6 +7,7 @@ import pytest
 
 from minifl import own
 from minifl.cli import main
+from minifl.models.norms import KINDS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -37,8 +38,10 @@ def small(data_dir):
 @pytest.fixture(autouse=True)
 def as_before():
     """What a test loads is gone after it, as at the end of a process."""
-    before = {name: dict(kind.registry) for name, kind in own.KINDS.items()}
+    before, norms = {name: dict(kind.registry) for name, kind in own.KINDS.items()}, dict(KINDS)
     yield
+    for name in KINDS.keys() - norms.keys():      # the pairs of norms of one's own
+        del KINDS[name]
     for name, kind in own.KINDS.items():
         kind.registry.clear()
         kind.registry.update(before[name])
