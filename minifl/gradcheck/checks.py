@@ -83,7 +83,7 @@ def check_networks(seed: int, layer: str | None = None, quick: bool = False) -> 
             yield from check_network(name, model, seed)
 
 
-def check_network(name, model, seed):
+def check_network(name: str, model: Network, seed: int) -> Iterator[Result]:
     """One network, as `check_networks` says."""
     rng, theta, x, labels, trained, statistics = living_network(model, seed, zlib.crc32(name.encode()))
     shape = "x".join(map(str, x.shape))

@@ -50,7 +50,8 @@ class Network:
     def at_width(cls, width: float, **fields):
         """The network whose `widths` are multiplied by width, rounded to whole numbers of at least 1."""
         for name in cls.widths:
-            sizes = fields.get(name, cls.__dataclass_fields__[name].default)
+            default = cls.__dataclass_fields__[name].default    # type: ignore[attr-defined]    # of each that is one
+            sizes = fields.get(name, default)
             scaled = tuple(max(1, round(width * size)) for size in np.atleast_1d(sizes).tolist())
             fields[name] = scaled if isinstance(sizes, tuple) else scaled[0]
         return cls(**fields)

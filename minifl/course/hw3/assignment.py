@@ -146,7 +146,8 @@ ASSIGNMENT = Assignment(
             "halved": Choice("residual block: the branch enters the sum with the factor 1/2.", HALVED)}},
     mistakes=(
         Mistake("convolution", "padding above and on the left only", CONV,
-                "padded[:, :, padding:padding + h, padding:padding + w] = x", "padded[:, :, 2 * padding:, 2 * padding:] = x"),
+                "padded[:, :, padding:padding + h, padding:padding + w] = x",
+                "padded[:, :, 2 * padding:, 2 * padding:] = x"),
         Mistake("convolution", "the stride along the height only", CONV,
                 "slice(i, shape[2] - kh + i + 1, stride), slice(j, shape[3] - kw + j + 1, stride)",
                 "slice(i, shape[2] - kh + i + 1, stride), slice(j, j + (shape[3] - kw) // stride + 1)"),
