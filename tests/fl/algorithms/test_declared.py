@@ -2,21 +2,17 @@
 
 import json
 import math
-import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from declared_values import NO_NUMBER, another
+from of_methods import of
 
-from declared_values import NO_NUMBER, another   # noqa: E402
-from of_methods import of                        # noqa: E402
-
-from minifl.declared import choices_of           # noqa: E402
-from minifl.errors import InputError             # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS, hyperparameters   # noqa: E402
-from minifl.runs.settings import Settings, choices, settings_for   # noqa: E402
+from minifl.declared import choices_of
+from minifl.errors import InputError
+from minifl.fl.algorithms import ALGORITHMS, hyperparameters
+from minifl.runs.settings import Settings, choices, settings_for
 
 every_method = pytest.mark.parametrize("algorithm", ALGORITHMS)
 DECLARED = [(name, hyperparameter, *of(name).DECLARED[hyperparameter]) for name in ALGORITHMS

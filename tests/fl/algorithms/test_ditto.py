@@ -1,22 +1,17 @@
 """Ditto: the server's model is FedAvg's; lambda 0 is training alone; the clients' own models are what local tests test."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from declared_values import NOT_NEGATIVE
+from plain import Plain, clipped, cross_entropy
+from small_problem import MOMENTUM, PARTIAL, batch, final, network, problem, run, settings_of
 
-from declared_values import NOT_NEGATIVE   # noqa: E402
-from plain import Plain, clipped, cross_entropy   # noqa: E402
-from small_problem import MOMENTUM, PARTIAL, batch, final, network, problem, run, settings_of   # noqa: E402
-
-from minifl.fl import statistics   # noqa: E402
-from minifl.fl.algorithms.ditto import Ditto   # noqa: E402
-from minifl.fl.algorithms.fedavg import FedAvg, Work   # noqa: E402
-from minifl.fl.evaluate import predict   # noqa: E402
-from minifl.models import loss_and_grad   # noqa: E402
+from minifl.fl import statistics
+from minifl.fl.algorithms.ditto import Ditto
+from minifl.fl.algorithms.fedavg import FedAvg, Work
+from minifl.fl.evaluate import predict
+from minifl.models import loss_and_grad
 
 DECLARED = {"ditto_lambda": (0.1, NOT_NEGATIVE)}
 HARD = {"ditto_lambda": 0.5}

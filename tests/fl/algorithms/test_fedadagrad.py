@@ -1,16 +1,12 @@
 """FedAdagrad: two rounds by hand."""
 
 import math
-import sys
-from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from adaptive import Adaptive
+from by_hand import FIRST, SECOND, a_round, begin, close
+from declared_values import BELOW_ONE, NOT_NEGATIVE, POSITIVE
 
-from adaptive import Adaptive   # noqa: E402
-from by_hand import FIRST, SECOND, a_round, begin, close   # noqa: E402
-from declared_values import BELOW_ONE, NOT_NEGATIVE, POSITIVE   # noqa: E402
-
-from minifl.fl.algorithms.fedadagrad import FedAdagrad   # noqa: E402
+from minifl.fl.algorithms.fedadagrad import FedAdagrad
 
 DECLARED = {"server_lr": (0.01, POSITIVE), "beta1": (0.0, BELOW_ONE), "server_tau": (1e-3, POSITIVE),
             "server_v0": (1e-6, NOT_NEGATIVE)}

@@ -1,21 +1,16 @@
 """FedAvg: what a method adds nothing to is the mean; steps, their weights, and training on the union."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import FIRST, SECOND, a_round, begin, close
+from plain import Plain
+from small_problem import batch, network, problem, run, settings_of
 
-from by_hand import FIRST, SECOND, a_round, begin, close   # noqa: E402
-from plain import Plain   # noqa: E402
-from small_problem import batch, network, problem, run, settings_of   # noqa: E402
-
-from minifl.fl.algorithms import ALGORITHMS   # noqa: E402
-from minifl.fl.algorithms.fedavg import FedAvg   # noqa: E402
-from minifl.fl.local import local_sgd, weight_of_steps   # noqa: E402
-from minifl.models import loss_and_grad   # noqa: E402
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.local import local_sgd, weight_of_steps
+from minifl.models import loss_and_grad
 
 DECLARED, HARD, Oracle = {}, {}, Plain
 SGD = [{}]

@@ -1,17 +1,12 @@
 """FedAvgM: without momentum it is FedAvg."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import FIRST, SECOND, a_round, begin, close
+from declared_values import BELOW_ONE, POSITIVE
+from plain import Plain, average
 
-from by_hand import FIRST, SECOND, a_round, begin, close   # noqa: E402
-from declared_values import BELOW_ONE, POSITIVE   # noqa: E402
-from plain import Plain, average   # noqa: E402
-
-from minifl.fl.algorithms.fedavgm import FedAvgM   # noqa: E402
+from minifl.fl.algorithms.fedavgm import FedAvgM
 
 DECLARED = {"server_lr": (1.0, POSITIVE), "beta1": (0.9, BELOW_ONE)}
 HARD = {"server_lr": 0.7, "beta1": 0.6}

@@ -1,21 +1,17 @@
 """FedAwS: its loss and its server's step by hand."""
 
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import a_round, begin, close, loss_and_gradient
+from declared_values import NOT_NEGATIVE, SHARES
+from plain import Plain, average, cosine, through_network
 
-from by_hand import a_round, begin, close, loss_and_gradient   # noqa: E402
-from declared_values import NOT_NEGATIVE, SHARES   # noqa: E402
-from plain import Plain, average, cosine, through_network   # noqa: E402
-
-from minifl.fl.algorithms.fedaws import FedAwS   # noqa: E402
-from minifl.params import Entry, Spec   # noqa: E402
+from minifl.fl.algorithms.fedaws import FedAwS
+from minifl.params import Entry, Spec
 
 DECLARED = {"hinge_margin": (0.9, SHARES), "spreadout_lr": (0.1, NOT_NEGATIVE),
             "spreadout_margin": (1.0, ((1e-300, 1, 2, 2.0), (0, 0.0, -0.1, 2.0001, 3)))}

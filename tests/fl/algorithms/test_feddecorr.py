@@ -1,19 +1,15 @@
 """FedDecorr: its penalty entry by entry, as published and as in its authors' code."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import loss_and_gradient
+from declared_values import NOT_NEGATIVE
+from plain import Plain, softmax_loss, through_network
 
-from by_hand import loss_and_gradient   # noqa: E402
-from declared_values import NOT_NEGATIVE   # noqa: E402
-from plain import Plain, softmax_loss, through_network   # noqa: E402
-
-from minifl.fl.algorithms.feddecorr import FedDecorr   # noqa: E402
+from minifl.fl.algorithms.feddecorr import FedDecorr
 
 DECLARED = {"decorr_weight": (0.5, NOT_NEGATIVE), "decorr_form": ("published", (("released",), ("", "nonsense", 1)))}
 HARD = {"decorr_weight": 0.2}

@@ -1,21 +1,16 @@
 """FedDyn: its fixed points are the minima of the weighted objective; with one step it is optimistic gradient descent."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import FIRST, SECOND, a_round, begin, close
+from convex import QUADRATIC, SIZES, convex_settings
+from declared_values import POSITIVE
+from plain import Plain, average
+from small_problem import network, problem, run, settings_of
 
-from by_hand import FIRST, SECOND, a_round, begin, close   # noqa: E402
-from convex import QUADRATIC, SIZES, convex_settings   # noqa: E402
-from declared_values import POSITIVE   # noqa: E402
-from plain import Plain, average   # noqa: E402
-from small_problem import network, problem, run, settings_of   # noqa: E402
-
-from minifl.fl.algorithms.feddyn import FedDyn   # noqa: E402
-from minifl.fl.rounds import State, federated_rounds   # noqa: E402
+from minifl.fl.algorithms.feddyn import FedDyn
+from minifl.fl.rounds import State, federated_rounds
 
 DECLARED = {"feddyn_alpha": (0.01, POSITIVE)}
 HARD = {"feddyn_alpha": 0.4}

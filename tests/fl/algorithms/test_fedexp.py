@@ -1,22 +1,17 @@
 """FedExP: updates that agree are FedAvg to the bit; the more they differ, the farther it goes."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import FIRST, a_round, begin, close
+from declared_values import NOT_NEGATIVE
+from of_methods import trajectory_of
+from plain import Plain, average
+from small_problem import CLASSES, SHAPE, difference, final, network, problem, run, settings_of
 
-from by_hand import FIRST, a_round, begin, close   # noqa: E402
-from declared_values import NOT_NEGATIVE   # noqa: E402
-from of_methods import trajectory_of   # noqa: E402
-from plain import Plain, average   # noqa: E402
-from small_problem import CLASSES, SHAPE, difference, final, network, problem, run, settings_of   # noqa: E402
-
-from minifl.data.dataset import make_dataset   # noqa: E402
-from minifl.data.partition import Partition   # noqa: E402
-from minifl.fl.algorithms.fedexp import FedExP   # noqa: E402
+from minifl.data.dataset import make_dataset
+from minifl.data.partition import Partition
+from minifl.fl.algorithms.fedexp import FedExP
 
 DECLARED = {"fedexp_epsilon": (1e-3, NOT_NEGATIVE)}
 HARD = {"fedexp_epsilon": 1e-5}

@@ -1,20 +1,16 @@
 """FedLC: equal counts are FedAvg, and one class per client has loss and gradient 0."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import one_example
+from declared_values import NOT_NEGATIVE
+from plain import Plain, softmax_loss, through_network
+from small_problem import MOMENTUM, ONE_CLASS, difference, final, network, problem, run, settings_of, situation
 
-from by_hand import one_example   # noqa: E402
-from declared_values import NOT_NEGATIVE   # noqa: E402
-from plain import Plain, softmax_loss, through_network   # noqa: E402
-from small_problem import MOMENTUM, ONE_CLASS, difference, final, network, problem, run, settings_of, situation   # noqa: E402
-
-from minifl.fl.algorithms.fedlc import FedLC   # noqa: E402
+from minifl.fl.algorithms.fedlc import FedLC
 
 DECLARED = {"fedlc_tau": (1.0, NOT_NEGATIVE)}
 HARD = {"fedlc_tau": 0.6}

@@ -1,18 +1,13 @@
 """FedNova: with equal steps it is FedAvg, else not."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import FIRST, SECOND, a_round, begin, close
+from plain import Plain, step_weights, weighted_mean
+from small_problem import MOMENTUM, difference, final
 
-from by_hand import FIRST, SECOND, a_round, begin, close   # noqa: E402
-from plain import Plain, step_weights, weighted_mean   # noqa: E402
-from small_problem import MOMENTUM, difference, final   # noqa: E402
-
-from minifl.fl.algorithms.fednova import FedNova   # noqa: E402
+from minifl.fl.algorithms.fednova import FedNova
 
 DECLARED, HARD = {}, {}
 IS_FEDAVG = ["easy"]        # equal steps

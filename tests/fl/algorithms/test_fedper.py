@@ -1,19 +1,14 @@
 """FedPer: nothing personal is FedAvg, everything is training alone; whose layers are where, and what is tested."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from plain import Plain, average
+from small_problem import batch, difference, final, network, problem, run, settings_of
 
-from plain import Plain, average   # noqa: E402
-from small_problem import batch, difference, final, network, problem, run, settings_of   # noqa: E402
-
-from minifl.fl import statistics   # noqa: E402
-from minifl.fl.evaluate import predict   # noqa: E402
-from minifl.models import CNN, loss_and_grad   # noqa: E402
+from minifl.fl import statistics
+from minifl.fl.evaluate import predict
+from minifl.models import CNN, loss_and_grad
 
 DECLARED = {"personal_layers": (1, ((0, 1, 10**6), (-1, 0.0, 1.5)))}
 HARD = {"personal_layers": 2}

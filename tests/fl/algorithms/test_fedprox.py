@@ -1,12 +1,7 @@
 """FedProx: mu = 0 and a single step are FedAvg."""
 
-import sys
-from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-
-from declared_values import NOT_NEGATIVE   # noqa: E402
-from plain import Plain   # noqa: E402
+from declared_values import NOT_NEGATIVE
+from plain import Plain
 
 
 

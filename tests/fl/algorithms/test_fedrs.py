@@ -1,20 +1,16 @@
 """FedRS: alpha = 1 is FedAvg; absent classes are pushed less, and one class alone still learns."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import one_example
+from declared_values import PROBABILITIES
+from plain import Plain, softmax_loss, through_network
+from small_problem import ONE_CLASS, network, problem, run, settings_of
 
-from by_hand import one_example   # noqa: E402
-from declared_values import PROBABILITIES   # noqa: E402
-from plain import Plain, softmax_loss, through_network   # noqa: E402
-from small_problem import ONE_CLASS, network, problem, run, settings_of   # noqa: E402
-
-from minifl.fl.algorithms.fedrs import FedRS   # noqa: E402
+from minifl.fl.algorithms.fedrs import FedRS
 
 DECLARED = {"fedrs_alpha": (0.5, PROBABILITIES)}
 HARD = {"fedrs_alpha": 0.3}

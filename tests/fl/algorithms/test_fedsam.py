@@ -1,21 +1,17 @@
 """FedSAM: rho 0 is FedAvg; the gradient is that of the loss a step uphill."""
 
-import sys
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import close
+from declared_values import NOT_NEGATIVE
+from plain import Plain, cross_entropy
+from small_problem import network, problem, run, settings_of, situation
 
-from by_hand import close   # noqa: E402
-from declared_values import NOT_NEGATIVE   # noqa: E402
-from plain import Plain, cross_entropy   # noqa: E402
-from small_problem import network, problem, run, settings_of, situation   # noqa: E402
-
-from minifl.fl.algorithms.fedavg import FedAvg   # noqa: E402
-from minifl.fl.algorithms.fedsam import FedSAM   # noqa: E402
-from minifl.models import loss_and_grad   # noqa: E402
+from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.algorithms.fedsam import FedSAM
+from minifl.models import loss_and_grad
 
 DECLARED = {"sam_rho": (0.05, NOT_NEGATIVE)}
 HARD = {"sam_rho": 0.2}

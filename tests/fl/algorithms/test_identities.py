@@ -1,23 +1,19 @@
 """What the methods must be equal to; to the bit where only multiplications by 1 and additions of 0 differ. What holds of one
 method alone is in its own file."""
 
-import sys
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-
-from of_methods import each                                                      # noqa: E402
-from small_problem import (COUNTS, MOMENTUM, PARTIAL, batch, difference, final, network, problem, run,   # noqa: E402
+from of_methods import each
+from small_problem import (COUNTS, MOMENTUM, PARTIAL, batch, difference, final, network, problem, run,
                            settings_of)
 
-from minifl.data.dataset import make_dataset                                     # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS                                      # noqa: E402
-from minifl.fl.client import local_work                                          # noqa: E402
-from minifl.models import loss_and_grad                                          # noqa: E402
+from minifl.data.dataset import make_dataset
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.client import local_work
+from minifl.models import loss_and_grad
 
 
 # --- to FedAvg and to SGD, as the methods' files say -------------------------------------------------------

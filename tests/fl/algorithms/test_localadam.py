@@ -1,19 +1,14 @@
 """Local Adam: its steps by hand, its moments from 0 in each round, weight decay and momentum behind it."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import close
+from declared_values import BELOW_ONE, POSITIVE
+from plain import Plain
+from small_problem import batch, final, network, problem, run, settings_of
 
-from by_hand import close   # noqa: E402
-from declared_values import BELOW_ONE, POSITIVE   # noqa: E402
-from plain import Plain   # noqa: E402
-from small_problem import batch, final, network, problem, run, settings_of   # noqa: E402
-
-from minifl.fl.algorithms.localadam import LocalAdam   # noqa: E402
-from minifl.models import loss_and_grad   # noqa: E402
+from minifl.fl.algorithms.localadam import LocalAdam
+from minifl.models import loss_and_grad
 
 DECLARED = {"adam_beta1": (0.9, BELOW_ONE), "adam_beta2": (0.999, BELOW_ONE), "adam_epsilon": (1e-8, POSITIVE)}
 HARD = {"adam_beta1": 0.6, "adam_beta2": 0.8, "adam_epsilon": 1e-3}

@@ -1,22 +1,17 @@
 """MOON: weight 0 is FedAvg; the first round of a client has no contrast; what it keeps is where its steps ended."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import LINEAR, close
+from declared_values import NOT_NEGATIVE, POSITIVE
+from plain import Plain, cosine, softmax_loss, through_network
+from small_problem import final, network, problem, run, settings_of
 
-from by_hand import LINEAR, close   # noqa: E402
-from declared_values import NOT_NEGATIVE, POSITIVE   # noqa: E402
-from plain import Plain, cosine, softmax_loss, through_network   # noqa: E402
-from small_problem import final, network, problem, run, settings_of   # noqa: E402
-
-from minifl.fl.algorithms.fedavg import Work   # noqa: E402
-from minifl.fl.algorithms.moon import MOON   # noqa: E402
-from minifl.fl.client import local_work   # noqa: E402
-from minifl.fl.rounds import start   # noqa: E402
+from minifl.fl.algorithms.fedavg import Work
+from minifl.fl.algorithms.moon import MOON
+from minifl.fl.client import local_work
+from minifl.fl.rounds import start
 
 DECLARED = {"moon_weight": (1.0, NOT_NEGATIVE), "moon_tau": (0.5, POSITIVE)}
 HARD = {"moon_weight": 0.7, "moon_tau": 0.3}

@@ -1,19 +1,15 @@
 """What each method's clients minimize: every gradient against complex steps."""
 
-import sys
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from of_methods import of
+from small_problem import CLASSES, network, situation
 
-from of_methods import of                       # noqa: E402
-from small_problem import CLASSES, network, situation   # noqa: E402
-
-from minifl.fl.algorithms import ALGORITHMS       # noqa: E402
-from minifl.models import CNN, Arrangement        # noqa: E402
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.models import CNN, Arrangement
 
 H = 1e-30
 CONVOLUTIONS = CNN(CLASSES, (16, 16, 1), channels=(2, 3), dense=(6,), arrangement=Arrangement("fn"))

@@ -1,24 +1,19 @@
 """What every method must be equal to under --last-batch, --client-weights, --label-smoothing and --clip-norm; trajectories:
 test_trajectories.py."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from of_methods import of
+from small_problem import network, problem, run, settings_of
 
-from of_methods import of                                                   # noqa: E402
-from small_problem import network, problem, run, settings_of                    # noqa: E402
-
-from minifl.errors import InputError                                           # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS                                     # noqa: E402
-from minifl.fl.batches import stream                                            # noqa: E402
-from minifl.fl.client import local_work                                         # noqa: E402
-from minifl.fl.local import clipped                                            # noqa: E402
-from minifl.fl.rounds import federated_rounds, start                         # noqa: E402
-from minifl.models import loss_and_grad                                         # noqa: E402
+from minifl.errors import InputError
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.batches import stream
+from minifl.fl.client import local_work
+from minifl.fl.local import clipped
+from minifl.fl.rounds import federated_rounds, start
+from minifl.models import loss_and_grad
 
 MOMENTUM = {"momentum": 0.6, "weight_decay": 0.02}
 SAMPLED = {"clients_per_round": 3, "dropout_rate": 0.3, "seed": 2} | MOMENTUM

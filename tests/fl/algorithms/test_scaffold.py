@@ -1,25 +1,21 @@
 """SCAFFOLD where other libraries are wrong: its controls carry the weights of the average."""
 
-import sys
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from by_hand import FIRST, SECOND, a_round, begin, close
+from convex import QUADRATIC, SIZES, convex_settings
+from declared_values import POSITIVE
+from plain import Plain, average, cross_entropy, weighted_mean
+from small_problem import PARTIAL, network, problem, run, settings_of
 
-from by_hand import FIRST, SECOND, a_round, begin, close       # noqa: E402
-from convex import QUADRATIC, SIZES, convex_settings           # noqa: E402
-from declared_values import POSITIVE                           # noqa: E402
-from plain import Plain, average, cross_entropy, weighted_mean   # noqa: E402
-from small_problem import PARTIAL, network, problem, run, settings_of   # noqa: E402
-
-from minifl.fl.algorithms.scaffold import Scaffold             # noqa: E402
-from minifl.fl.client import local_work                        # noqa: E402
-from minifl.fl.local import local_sgd                          # noqa: E402
-from minifl.fl.rounds import State, federated_rounds           # noqa: E402
-from minifl.models import loss_and_grad                        # noqa: E402
+from minifl.fl.algorithms.scaffold import Scaffold
+from minifl.fl.client import local_work
+from minifl.fl.local import local_sgd
+from minifl.fl.rounds import State, federated_rounds
+from minifl.models import loss_and_grad
 
 DECLARED = {"scaffold_option": ("II", (("I", "II"), ("", "III", 1))), "server_lr": (1.0, POSITIVE)}
 HARD, FIRST_OPTION = {"server_lr": 0.8}, {"scaffold_option": "I"}

@@ -1,21 +1,17 @@
 """20 rounds of every method against its Oracle, an independent implementation in plain loops."""
 
-import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from of_methods import HARD, ROUNDS, of, trajectories, trajectory_of
+from plain import trajectory
+from small_problem import COUNTS, network, problem, run, settings_of
 
-from of_methods import HARD, ROUNDS, of, trajectories, trajectory_of   # noqa: E402
-from plain import trajectory                                            # noqa: E402
-from small_problem import COUNTS, network, problem, run, settings_of    # noqa: E402
-
-from minifl.fl.algorithms import ALGORITHMS                             # noqa: E402
-from minifl.fl.participation import failed, sample                      # noqa: E402
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.participation import failed, sample
 
 TOLERANCE = 1e-10
 CASES = [(name, which) for name in ALGORITHMS for which in trajectories(name)]
