@@ -1,14 +1,15 @@
 """The Jacobians of the norms: n (FN), n_MV (LN), groups (GN), and with gain and bias.
 
 J is found twice, a row for each unit cotangent given to the backward pass and a column for each unit complex step
-through the forward pass, and compared with closed forms and with what these say: eigenvalues, null space, blocks.
-Derivations stand beside the backward passes in minifl/layers/norm.py; x^ = x/||x||, P = I - 11'/d, y the norm's output.
+through the forward pass, and compared with the closed forms of minifl/gradcheck/jacobians.py, derived there, and with
+what these say: eigenvalues, null space, blocks. x^ = x/||x||, P = I - 11'/d, y the norm's output.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from minifl.gradcheck import jacobians
 from minifl.gradcheck.instruments import STEP, jacobian
 from minifl.layers import norm
 from minifl.paper.theory_rows import Row, control, holds
@@ -25,12 +26,12 @@ def jacobian_fn(rng: np.random.Generator) -> Iterator[Row]:
     for x, d, length in _vectors(rng):
         slope, unit = np.sqrt(d) / length, x[0, 0] / length
         both = _both(norm.feature_norm, norm.feature_norm_backward, x)
-        closed += [_relative(j, slope * (np.eye(d) - np.outer(unit, unit))) for j in both]
+        closed += [_relative(j, jacobians.feature_norm_jacobian(x[0, 0], norm.EPS)) for j in both]
         expected = np.r_[0, np.full(d - 1, slope)]
         values += [_relative(np.linalg.eigvalsh((j + j.T) / 2), expected) for j in both]
         radial += [np.abs(j @ unit).max() / slope for j in both]
         small = x * (norm.EPS / length / 10)
-        below += [_relative(j, np.sqrt(d) / norm.EPS * np.eye(d)) for j in
+        below += [_relative(j, jacobians.feature_norm_jacobian(small[0, 0], norm.EPS)) for j in
                   _both(norm.feature_norm, norm.feature_norm_backward, small)]
     yield holds("FN: J = (sqrt(d)/|x|)(I - x^x^')", closed, EXACT)
     yield holds("FN: eigenvalues 0 once, sqrt(d)/|x| d-1 times", values, EXACT)
@@ -44,18 +45,16 @@ def jacobian_mv(rng: np.random.Generator) -> Iterator[Row]:
     (eps/sigma²) h/sigma: only 1 is left in the null space."""
     closed, null, rest, closed_eps, along = [], [], [], [], []
     for x, d, _ in _vectors(rng):
-        v = x[0, 0]
-        sigma, y = v.std(), (v - v.mean()) / v.std()
+        sigma, ones, y = x.std(), np.ones((1, d)), norm.mv_norm(x)[0][0, 0]
         both = _both(norm.mv_norm, norm.mv_norm_backward, x)
-        closed += [_relative(j, (np.eye(d) - 1 / d - np.outer(y, y) / d) / sigma) for j in both]
+        closed += [_relative(j, jacobians.layer_norm_jacobian(x[0, 0], ones[0], eps=0)) for j in both]
         null += [np.abs(j @ u).max() * sigma for j in both for u in (np.ones(d), y)]
         rest += [_relative(np.linalg.eigvalsh((j + j.T) / 2)[2:], np.full(d - 2, 1 / sigma)) for j in both]
         x = x / sigma                      # variance 1, so that eps = 0.1 has its part in sigma, and not all of it
-        sigma = np.sqrt(x.var() + LARGE_EPS)
-        h, ones = (x[0, 0] - x.mean()) / sigma, np.ones((1, d))
+        sigma, h = np.sqrt(x.var() + LARGE_EPS), norm.layer_norm(x, ones, 0 * ones, eps=LARGE_EPS)[0][0, 0]
         both = _both(lambda x, gain=ones: norm.layer_norm(x, gain, 0 * gain, eps=LARGE_EPS),
                      norm.layer_norm_backward, x)
-        closed_eps += [_relative(j, (np.eye(d) - 1 / d - np.outer(h, h) / d) / sigma) for j in both]
+        closed_eps += [_relative(j, jacobians.layer_norm_jacobian(x[0, 0], ones[0], LARGE_EPS)) for j in both]
         along += [_relative(j @ h, LARGE_EPS / sigma ** 3 * h) for j in both]
     yield holds("MV: J = (P - yy'/d)/sigma", closed, EXACT)
     yield holds("MV: J 1 = 0 and J y = 0", null, EXACT)
@@ -72,12 +71,8 @@ def jacobian_gn(rng: np.random.Generator) -> Iterator[Row]:
         x = rng.standard_normal((1, 1, side, side, groups * size)) * 10 ** rng.uniform(-2, 2)
         group = np.arange(x.size) % (groups * size) // size                     # of each number, channels last
         block = group[:, None] == group
-        v = x.ravel()
-        expected = np.zeros(block.shape)
-        for i in range(groups):
-            u = v[group == i]
-            y = (u - u.mean()) / u.std()
-            expected[np.ix_(group == i, group == i)] = (np.eye(u.size) - 1 / u.size - np.outer(y, y) / u.size) / u.std()
+        v, order, expected = x.ravel(), np.argsort(group, kind="stable"), np.zeros(block.shape)    # groups side by side
+        expected[np.ix_(order, order)] = jacobians.group_norm_jacobian(v[order], groups, norm.EPS)
         for j in _both(lambda x, groups=groups: norm.group_norm(x, groups=groups), norm.group_norm_backward, x):
             outside.append(np.abs(j[~block]).max())
             inside.append(_relative(j, expected))
