@@ -7,49 +7,49 @@ with |x| taken as x or -x by the sign of the real part, which is analytic on eit
 At x = -inf and inf value and derivative are the limits: no product 0*inf, which is NaN, is formed. NaN stays NaN.
 """
 
-from minifl.backend import erf, get_xp
+from minifl.backend import Array, erf, get_xp
 
 FAR = 2e4   # beyond it exp(-|x|) is 0 in every number format: an x that is multiplied with it can as well end there
 
 
-def relu(x):
+def relu(x: Array) -> tuple:
     """max(x, 0), the mask taken from the real part. Returns y, cache."""
     mask = x.real > 0
     return _between(x, low=0), mask
 
 
-def relu_backward(dy, cache):
+def relu_backward(dy: Array, cache: Array) -> Array:
     """dy where x > 0, else 0. At the kink x = 0 the derivative is taken as 0, as in PyTorch."""
     return dy * cache
 
 
-def leaky_relu(x, *, slope=0.01):
+def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple:
     """x where x > 0, else slope*x. Returns y, cache; slope as in PyTorch's default."""
     mask = x.real > 0
     positive = mask.astype(x.real.dtype)
     return x * (positive + slope * (1 - positive)), (mask, slope)
 
 
-def leaky_relu_backward(dy, cache):
+def leaky_relu_backward(dy: Array, cache: tuple) -> Array:
     """dy where x > 0, else slope*dy."""
     mask, slope = cache
     return dy * mask + slope * (dy * ~mask)
 
 
-def elu(x, *, alpha=1.0):
+def elu(x: Array, *, alpha: float = 1.0) -> tuple:
     """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, eq. 15). Returns y, cache."""
     mask = x.real > 0
     below = alpha * get_xp(x).expm1(_between(x, high=0))
     return _between(x, low=0) + below, (mask, below, alpha)
 
 
-def elu_backward(dy, cache):
+def elu_backward(dy: Array, cache: tuple) -> Array:
     """d/dx alpha (exp(x) - 1) = alpha exp(x) = y + alpha below 0, else 1."""
     mask, below, alpha = cache
     return dy * mask + (dy * ~mask) * (below + alpha)
 
 
-def gelu(x):
+def gelu(x: Array) -> tuple:
     """x Phi(x), Phi the normal distribution function (1 + erf(x/sqrt 2))/2 (Hendrycks and Gimpel 2016), exact.
 
     Returns y, cache.
@@ -58,7 +58,7 @@ def gelu(x):
     return _between(x, low=-FAR) * phi, (x, phi)
 
 
-def gelu_backward(dy, cache):
+def gelu_backward(dy: Array, cache: tuple) -> Array:
     """d/dx x Phi(x) = Phi(x) + x Phi'(x), Phi'(x) = exp(-x²/2)/sqrt(2 pi), the normal density."""
     xp = get_xp(dy)
     x, phi = cache
@@ -66,7 +66,7 @@ def gelu_backward(dy, cache):
     return dy * (phi + x * xp.exp(-x * x / 2) / (2 * xp.pi) ** 0.5)
 
 
-def sigmoid(x):
+def sigmoid(x: Array) -> tuple:
     """1/(1 + exp(-x)) = 1/(1+e) for x > 0, e/(1+e) below. Returns y, cache."""
     xp = get_xp(x)
     mask = x.real > 0
@@ -75,41 +75,41 @@ def sigmoid(x):
     return y, y
 
 
-def sigmoid_backward(dy, cache):
+def sigmoid_backward(dy: Array, cache: Array) -> Array:
     """With u = exp(-x): d/dx 1/(1+u) = u/(1+u)² = y (1 - y)."""
     return dy * cache * (1 - cache)
 
 
-def silu(x):
+def silu(x: Array) -> tuple:
     """x sigmoid(x), also called swish (Elfwing et al. 2018). Returns y, cache."""
     s, _ = sigmoid(x)
     return _between(x, low=-FAR) * s, (x, s)
 
 
-def silu_backward(dy, cache):
+def silu_backward(dy: Array, cache: tuple) -> Array:
     """d/dx x s(x) = s + x s (1 - s)."""
     x, s = cache
     return dy * s * (1 + _between(x, low=-FAR, high=FAR) * (1 - s))
 
 
-def softplus(x):
+def softplus(x: Array) -> tuple:
     """log(1 + exp(x)) = max(x, 0) + log(1 + e). Returns y, cache."""
     mask = x.real > 0
     return _between(x, low=0) + get_xp(x).log1p(get_xp(x).exp(_minus_abs(x, mask))), x
 
 
-def softplus_backward(dy, cache):
+def softplus_backward(dy: Array, cache: Array) -> Array:
     """d/dx log(1 + exp(x)) = exp(x)/(1 + exp(x)) = sigmoid(x)."""
     return dy * sigmoid(cache)[0]
 
 
-def tanh(x):
+def tanh(x: Array) -> tuple:
     """Returns y, cache."""
     y = get_xp(x).tanh(x)
     return y, y
 
 
-def tanh_backward(dy, cache):
+def tanh_backward(dy: Array, cache: Array) -> Array:
     """tanh = sinh/cosh, so d/dx tanh = 1 - sinh²/cosh² = 1 - y²."""
     return dy * (1 - cache * cache)
 

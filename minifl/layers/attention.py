@@ -1,9 +1,9 @@
 """Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1 and section 3.2.2), without its projections."""
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 
 
-def attention(q, k, v, *, heads):
+def attention(q: Array, k: Array, v: Array, *, heads: int) -> tuple:
     """Each token's mean of the values of its example, weighted by how well its query fits their keys.
 
     q, k, v  (K, N, T, D)   queries, keys and values of T tokens; head h has the D/heads numbers from h D/heads on
@@ -22,7 +22,7 @@ def attention(q, k, v, *, heads):
     return _join(p @ v), (q, k, v, p)
 
 
-def attention_backward(do, cache):
+def attention_backward(do: Array, cache: tuple) -> tuple:
     """Map dL/do to (dL/dq, dL/dk, dL/dv).
 
     Derivation, one example, one head, c = 1/sqrt(d). o = p v is linear in both:

@@ -9,13 +9,13 @@ and evaluation mode, `batch_norm_fixed`, puts them in the place of the batch's o
 in all batch-norm code: sqrt(var + eps). Gain and bias are `norm.affine`.
 """
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.layers.norm import EPS
 
 MOMENTUM = 0.1   # PyTorch's default: the weight of the newest batch
 
 
-def batch_norm(x, *, eps=EPS):
+def batch_norm(x: Array, *, eps: float = EPS) -> tuple:
     """Mean 0 and variance 1 for each channel over the m = N*(places) numbers that a client's batch has of it.
 
     x        (K, N, ..., C)
@@ -35,7 +35,7 @@ def batch_norm(x, *, eps=EPS):
     return y, (y, sigma, mean, variance)
 
 
-def batch_norm_backward(dy, cache):
+def batch_norm_backward(dy: Array, cache: tuple) -> Array:
     """Map dL/dy to dL/dx.
 
     Derivation, one client and channel, its m numbers as a vector: this is `layer_norm_backward` along the batch,
@@ -50,7 +50,7 @@ def batch_norm_backward(dy, cache):
     return (dy - dy.mean(axis=over, keepdims=True) - y * (dy * y).mean(axis=over, keepdims=True)) / sigma
 
 
-def batch_statistics(cache):
+def batch_statistics(cache: tuple) -> tuple:
     """What a batch contributes to running statistics: mean and variance (K, C), the latter with 1/(m-1) as PyTorch's.
 
     For m = 1 there is no such variance; it is 0 then, as with 1/m.
@@ -61,7 +61,7 @@ def batch_statistics(cache):
     return mean.reshape(k, c), variance.reshape(k, c) * (m / max(1, m - 1))
 
 
-def batch_norm_fixed(x, mean, variance, *, eps=EPS):
+def batch_norm_fixed(x: Array, mean: Array, variance: Array, *, eps: float = EPS) -> tuple:
     """Evaluation mode: y = (x - mean)/sqrt(variance + eps) with statistics that were gathered before.
 
     x               (K, N, ..., C)
@@ -73,6 +73,6 @@ def batch_norm_fixed(x, mean, variance, *, eps=EPS):
     return (x - mean.reshape(per_channel)) / sigma, sigma
 
 
-def batch_norm_fixed_backward(dy, cache):
+def batch_norm_fixed_backward(dy: Array, cache: Array) -> Array:
     """Map dL/dy to dL/dx = dy/sigma: the statistics are constants here, and y is linear in x."""
     return dy / cache

@@ -5,12 +5,12 @@ client's own previous model had, z-. Likeness is the cosine, so lengths do not m
 norm, n(x) = sqrt(D) x/max(eps, ||x||), and cos(a, b) = mean(n(a)*n(b)), as in cosine.py.
 """
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.layers.activations import softplus, softplus_backward
 from minifl.layers.norm import EPS, feature_norm, feature_norm_backward
 
 
-def model_contrastive(feature, positive, negative, *, tau=0.5, eps=EPS):
+def model_contrastive(feature: Array, positive: Array, negative: Array, *, tau: float = 0.5, eps: float = EPS) -> tuple:
     """Each client's mean contrastive loss of its features, with one positive and one negative for each.
 
     feature             (K, N, D)   z, of the model that is trained
@@ -31,7 +31,7 @@ def model_contrastive(feature, positive, negative, *, tau=0.5, eps=EPS):
     return loss.mean(axis=1), (apart, tau, a_cache, z_cache)
 
 
-def model_contrastive_backward(dloss, cache):
+def model_contrastive_backward(dloss: Array, cache: tuple) -> Array:
     """Map dL/dloss (K,) to dL/dfeature (K, N, D).
 
     Derivation, one client, u = n(z): the mean over N examples and softplus, whose derivative is the sigmoid, give

@@ -9,12 +9,12 @@ lengths do not matter, and every gradient is orthogonal to its vector. A vector 
 vector, of cosine 0) is only divided by eps: there the gradient is not orthogonal, and of the order of 1/eps.
 """
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.layers.loss import check_labels
 from minifl.layers.norm import EPS, feature_norm, feature_norm_backward
 
 
-def positive_hinge(feature, weight, labels, *, margin=0.9, eps=EPS):
+def positive_hinge(feature: Array, weight: Array, labels: Array, *, margin: float = 0.9, eps: float = EPS) -> tuple:
     """Each client's mean squared hinge of the cosine between a feature and the embedding of its class.
 
     feature  (K, N, D)
@@ -37,7 +37,7 @@ def positive_hinge(feature, weight, labels, *, margin=0.9, eps=EPS):
     return (gap * gap * active).mean(axis=1), (f, own, gap, active, one_hot, f_cache, e_cache)
 
 
-def positive_hinge_backward(dloss, cache):
+def positive_hinge_backward(dloss: Array, cache: tuple) -> tuple:
     """Map dL/dloss (K,) to (dL/dfeature (K, N, D), dL/dweight (K, D, C)).
 
     Derivation, one client, gap_n = margin - cos_n, f = n(feature), e_c = n(w_c):
@@ -56,7 +56,7 @@ def positive_hinge_backward(dloss, cache):
     return feature_norm_backward(df, f_cache), xp.swapaxes(feature_norm_backward(de, e_cache), 1, 2)
 
 
-def spreadout(weight, *, margin=1.0, eps=EPS):
+def spreadout(weight: Array, *, margin: float = 1.0, eps: float = EPS) -> tuple:
     """How much closer than `margin` the embeddings of different classes lie, in cosine distance 1 - cos.
 
     weight   (K, D, C)   column c is the embedding of class c
@@ -75,7 +75,7 @@ def spreadout(weight, *, margin=1.0, eps=EPS):
     return (gap * gap * active).sum(axis=(1, 2)), (e, gap, active, e_cache)
 
 
-def spreadout_backward(dloss, cache):
+def spreadout_backward(dloss: Array, cache: tuple) -> Array:
     """Map dL/dloss (K,) to dL/dweight (K, D, C).
 
     Derivation, one client, gap_cc' = margin - 1 + cos_cc', e_c = n(w_c):

@@ -13,13 +13,13 @@ eps small everywhere: 1e-8 halves the variance of a feature with a standard devi
 correlations by 1 % at 1e-3.
 """
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 
 EPS = 1e-8         # the released code's
 ROUNDINGS = 8      # a feature whose standard deviation is as few roundings of its size is constant
 
 
-def decorrelation(z, *, eps=0.0):
+def decorrelation(z: Array, *, eps: float = 0.0) -> tuple:
     """Each client's mean squared correlation between two features over its batch, ||C||_F²/D².
 
     z        (K, N, D)   N examples, D features
@@ -47,7 +47,7 @@ def decorrelation(z, *, eps=0.0):
     return (gram * gram).sum(axis=(1, 2)) / (n * d) ** 2, (h, s, gram)
 
 
-def decorrelation_backward(dloss, cache):
+def decorrelation_backward(dloss: Array, cache: tuple) -> Array:
     """Map dL/dloss (K,) to dL/dz (K, N, D).
 
     Derivation, one client: loss = sum(G*G)/(N D)² gives dG = 2 G/(N D)², and G = hh' with G symmetric
@@ -65,7 +65,7 @@ def decorrelation_backward(dloss, cache):
     return (dh - h * (dh * h).mean(axis=1, keepdims=True)) / s
 
 
-def decorrelation_released(z, *, eps=EPS):
+def decorrelation_released(z: Array, *, eps: float = EPS) -> tuple:
     """The penalty of the released code: the mean of the squared off-diagonal entries of h'h over N.
 
     z        (K, N, D)
@@ -86,7 +86,7 @@ def decorrelation_released(z, *, eps=EPS):
     return ((gram * gram).sum(axis=(1, 2)) - (q * q).sum(axis=(1, 2))) / (max(1, d * (d - 1)) * n), (h, s, gram, q)
 
 
-def decorrelation_released_backward(dloss, cache):
+def decorrelation_released_backward(dloss: Array, cache: tuple) -> Array:
     """Map dL/dloss (K,) to dL/dz (K, N, D).
 
     Derivation, one client, c = 1/(D (D-1) N). sum(G*G) gives 4 G h as in `decorrelation_backward`, and dq_i/dh_ni = 2 h_ni:

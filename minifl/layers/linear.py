@@ -1,9 +1,9 @@
 """Linear layer and flattening."""
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 
 
-def linear(x, weight, bias=None):
+def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple:
     """Map each example's D features to F: y = x W + b.
 
     x       (K, N, D)
@@ -17,7 +17,7 @@ def linear(x, weight, bias=None):
     return y, (x, weight, bias is not None)
 
 
-def linear_backward(dy, cache):
+def linear_backward(dy: Array, cache: tuple) -> tuple:
     """Map dL/dy (K, N, F) to (dL/dx, dL/dweight, dL/dbias); the last is None for a layer without bias.
 
     Derivation, one client, examples n: y_nf = sum_d x_nd W_df + b_f, so
@@ -34,11 +34,11 @@ def linear_backward(dy, cache):
     return dx, dweight, dbias
 
 
-def flatten(x):
+def flatten(x: Array) -> tuple:
     """Join all axes after the example's: (K, N, H, W, C) -> (K, N, H*W*C), channel fastest. Returns y, cache."""
     return x.reshape(*x.shape[:2], -1), x.shape
 
 
-def flatten_backward(dy, cache):
+def flatten_backward(dy: Array, cache: tuple) -> Array:
     """Map dL/dy to dL/dx: the same numbers in x's shape."""
     return dy.reshape(cache)

@@ -1,9 +1,9 @@
 """Softmax cross-entropy."""
 
-from minifl.backend import get_xp, on_cpu
+from minifl.backend import Array, get_xp, on_cpu
 
 
-def softmax_cross_entropy(logits, labels):
+def softmax_cross_entropy(logits: Array, labels: Array) -> tuple:
     """Each client's mean cross-entropy between softmax(logits) and its labels.
 
     logits   (K, N, C)
@@ -26,7 +26,7 @@ def softmax_cross_entropy(logits, labels):
     return loss, (e / total, labels)
 
 
-def softmax_cross_entropy_backward(dloss, cache):
+def softmax_cross_entropy_backward(dloss: Array, cache: tuple) -> Array:
     """Map dL/dloss (K,) to dL/dlogits (K, N, C).
 
     Derivation, one example, p = softmax(z):
@@ -41,7 +41,7 @@ def softmax_cross_entropy_backward(dloss, cache):
     return (p - one_hot) * (dloss / p.shape[1])[:, None, None]
 
 
-def check_labels(labels, classes):
+def check_labels(labels: Array, classes: int) -> None:
     """ValueError, naming the label, unless all labels are in 0..classes-1. -1 would be taken for the last class.
 
     Where they lie on a GPU nothing is checked, since that would wait for it in every local step; whoever puts them there

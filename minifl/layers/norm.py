@@ -18,19 +18,19 @@ in float32 3072 numbers 10 and 10.000001 come out to within 5 %. Layer and batch
 nearly 0 of either.
 """
 
-from minifl.backend import get_xp, on_cpu
+from minifl.backend import Array, get_xp, on_cpu
 
 EPS = 1e-5        # the paper's, for all norms
 ROUNDINGS = 64    # the mean of equal numbers is as near to them, by far
 
 
-def shift(x):
+def shift(x: Array) -> tuple:
     """s(x) = x - mean(x) over each example. x (K, N, ...). Returns y, cache."""
     v = _vectors(x)
     return (v - _mean(v)).reshape(x.shape), None
 
 
-def shift_backward(dy, cache):
+def shift_backward(dy: Array, cache: None) -> Array:
     """Map dL/dy to dL/dx.
 
     Derivation: s is the projection P = I - 11'/d, which is symmetric, so dx = P dy = s(dy).
@@ -38,7 +38,7 @@ def shift_backward(dy, cache):
     return shift(dy)[0]
 
 
-def feature_norm(x, *, eps=EPS):
+def feature_norm(x: Array, *, eps: float = EPS) -> tuple:
     """n(x) = sqrt(d) x / max(eps, ||x||), the FN layer: but for eps an example's vector on the
     sphere of radius sqrt(d).
 
@@ -50,7 +50,7 @@ def feature_norm(x, *, eps=EPS):
     return y.reshape(x.shape), cache
 
 
-def feature_norm_backward(dy, cache):
+def feature_norm_backward(dy: Array, cache: tuple) -> Array:
     """Map dL/dy to dL/dx.
 
     Derivation, a vector x of d entries, l = ||x||, r = c/l with c = sqrt(d), y = r x, and dl/dx_j = x_j/l:
@@ -64,7 +64,7 @@ def feature_norm_backward(dy, cache):
     return _to_sphere_backward(v, cache).reshape(dy.shape)
 
 
-def mv_norm(x, *, eps=EPS):
+def mv_norm(x: Array, *, eps: float = EPS) -> tuple:
     """n_MV(x) = n(x - mean(x)): mean 0 and, but for eps, variance 1 (biased, 1/d); layer norm as the paper defines
     it, without gain and bias.
 
@@ -75,7 +75,7 @@ def mv_norm(x, *, eps=EPS):
     return feature_norm(centred, eps=eps)
 
 
-def mv_norm_backward(dy, cache):
+def mv_norm_backward(dy: Array, cache: tuple) -> Array:
     """Map dL/dy to dL/dx.
 
     Derivation: n_MV = n ∘ s, so J = r (I - yy'/c²) P with P = I - 11'/d and feature norm's r, c and m at x - mean(x).
@@ -87,7 +87,7 @@ def mv_norm_backward(dy, cache):
     return shift_backward(feature_norm_backward(dy, cache), None)
 
 
-def rms_norm(x, *, eps=EPS):
+def rms_norm(x: Array, *, eps: float = EPS) -> tuple:
     """x / sqrt(mean(x*x) + eps) over each example (Zhang and Sennrich 2019, eq. 4), without gain.
 
     x        (K, N, ...)   an example has d numbers
@@ -103,7 +103,7 @@ def rms_norm(x, *, eps=EPS):
     return h.reshape(x.shape), (h, sigma)
 
 
-def rms_norm_backward(dy, cache):
+def rms_norm_backward(dy: Array, cache: tuple) -> Array:
     """Map dL/dy to dL/dx.
 
     Derivation, one example, y = x/sigma and d sigma/dx_j = x_j/(d sigma) = y_j/d:
@@ -116,7 +116,7 @@ def rms_norm_backward(dy, cache):
     return ((g - h * (g * h).mean(axis=2, keepdims=True)) / sigma).reshape(dy.shape)
 
 
-def group_norm(x, *, groups, eps=EPS):
+def group_norm(x: Array, *, groups: int, eps: float = EPS) -> tuple:
     """mv_norm within each of `groups` equal groups of channels, neighbours together.
 
     x        (K, N, ..., C)   for a map a group is all of H, W and C/groups channels
@@ -128,13 +128,13 @@ def group_norm(x, *, groups, eps=EPS):
     return _join_groups(y, x.shape, groups), (cache, groups)
 
 
-def group_norm_backward(dy, cache):
+def group_norm_backward(dy: Array, cache: tuple) -> Array:
     """Map dL/dy to dL/dx: the groups share nothing, so J is block-diagonal, each block an mv_norm's."""
     inner, groups = cache
     return _join_groups(mv_norm_backward(_split_groups(dy, groups), inner), dy.shape, groups)
 
 
-def instance_norm(x, *, eps=EPS):
+def instance_norm(x: Array, *, eps: float = EPS) -> tuple:
     """mv_norm of each channel's map on its own (Ulyanov et al. 2016): group norm with groups of one channel.
 
     x        (K, N, H, W, C)
@@ -146,12 +146,12 @@ def instance_norm(x, *, eps=EPS):
     return group_norm(x, groups=x.shape[-1], eps=eps)
 
 
-def instance_norm_backward(dy, cache):
+def instance_norm_backward(dy: Array, cache: tuple) -> Array:
     """Map dL/dy to dL/dx: group norm's, J is block-diagonal with a block for each channel."""
     return group_norm_backward(dy, cache)
 
 
-def layer_norm(x, gain, bias, *, eps=EPS):
+def layer_norm(x: Array, gain: Array, bias: Array, *, eps: float = EPS) -> tuple:
     """Normalize each example to mean 0 and variance 1 with eps inside the root, then scale and shift channels.
 
     x           (K, N, ..., C)   d numbers an example
@@ -169,7 +169,7 @@ def layer_norm(x, gain, bias, *, eps=EPS):
     return y, (h, sigma, affine_cache)
 
 
-def layer_norm_backward(dy, cache):
+def layer_norm_backward(dy: Array, cache: tuple) -> tuple:
     """Map dL/dy to (dL/dx, dL/dgain, dL/dbias).
 
     Derivation, a vector x of d entries, dh = gain*dy, q = xc'xc/c² with c² = d:
@@ -187,7 +187,7 @@ def layer_norm_backward(dy, cache):
     return dx.reshape(dy.shape), dgain, dbias
 
 
-def affine(x, gain, bias):
+def affine(x: Array, gain: Array, bias: Array) -> tuple:
     """y = gain*x + bias for each channel: the learnable part of a norm.
 
     x           (K, N, ..., C)
@@ -197,7 +197,7 @@ def affine(x, gain, bias):
     return x * _per_channel(gain, x.ndim) + _per_channel(bias, x.ndim), (x, gain)
 
 
-def affine_backward(dy, cache):
+def affine_backward(dy: Array, cache: tuple) -> tuple:
     """Map dL/dy to (dL/dx, dL/dgain, dL/dbias).
 
     Derivation, one client: y_nsc = gain_c x_nsc + bias_c at example n, place s, channel c, so

@@ -1,10 +1,10 @@
 """Softmax cross-entropy with smoothed labels (--label-smoothing)."""
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 
 
-def smoothed_cross_entropy(logits, labels, *, smoothing):
+def smoothed_cross_entropy(logits: Array, labels: Array, *, smoothing: float) -> tuple:
     """Each client's mean cross-entropy between softmax(logits) and labels of which a part is given to all classes.
 
     logits, labels  as `softmax_cross_entropy`
@@ -24,7 +24,7 @@ def smoothed_cross_entropy(logits, labels, *, smoothing):
     return loss, (*cache, smoothing)
 
 
-def smoothed_cross_entropy_backward(dloss, cache):
+def smoothed_cross_entropy_backward(dloss: Array, cache: tuple) -> Array:
     """Map dL/dloss (K,) to dL/dlogits (K, N, C).
 
     Derivation: `softmax_cross_entropy_backward` with q_nc in the place of [c = label_n], since both sum to 1 over c:

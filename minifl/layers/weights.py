@@ -1,10 +1,10 @@
 """Reparametrized weights: what a layer multiplies with is a function of what is trained."""
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.layers.norm import EPS, feature_norm, feature_norm_backward
 
 
-def standardize(weight, *, eps=EPS):
+def standardize(weight: Array, *, eps: float = EPS) -> tuple:
     """Weight standardization (Qiao et al. 2019): each output's weights get mean 0 and variance 1/n.
 
     weight   (K, ..., F)   n numbers for each of F outputs: a convolution's (K, kh, kw, C, F), a linear layer's (K, D, F)
@@ -24,7 +24,7 @@ def standardize(weight, *, eps=EPS):
     return c / (sigma * n ** 0.5), (c / sigma, sigma)
 
 
-def standardize_backward(dout, cache):
+def standardize_backward(dout: Array, cache: tuple) -> Array:
     """Map dL/dout to dL/dweight.
 
     Derivation, one output, h = c/sigma: batch norm's along the n weights, J = (I - 11'/n - hh'/n)/sigma, over sqrt(n):
@@ -38,7 +38,7 @@ def standardize_backward(dout, cache):
     return (dout - dout.mean(axis=over, keepdims=True) - radial) / (sigma * n ** 0.5)
 
 
-def unit_columns(weight, *, eps=EPS):
+def unit_columns(weight: Array, *, eps: float = EPS) -> tuple:
     """Each class's weight vector at length 1: out_c = w_c/max(eps, ||w_c||), so that a logit is ||g|| cos(g, w_c).
 
     weight   (K, D, C)   column c belongs to class c
@@ -50,7 +50,7 @@ def unit_columns(weight, *, eps=EPS):
     return get_xp(weight).swapaxes(rows, 1, 2) / weight.shape[1] ** 0.5, cache
 
 
-def unit_columns_backward(dout, cache):
+def unit_columns_backward(dout: Array, cache: tuple) -> Array:
     """Map dL/dout to dL/dweight: out = n(w_c)/sqrt(D) for the rows w_c of the transpose, so feature norm's backward
 
         dw_c = (dout_c - ŵ_c <ŵ_c, dout_c>)/||w_c||,    ŵ_c = w_c/||w_c||           (*)
