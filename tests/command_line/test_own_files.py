@@ -203,7 +203,8 @@ def test_a_damaged_record_of_a_file(run):
 def test_federate_takes_none(run, small):
     pytest.importorskip("flwr")
     Path("mine.py").write_text(METHOD)
-    said = run("federate", *small, *SMALL[:-2], "--algorithm", "mine.py:Mine", code=2)
+    # federate has neither --device nor --checkpoint-every
+    said = run("federate", *small[:4], *small[6:], *SMALL[:-2], "--algorithm", "mine.py:Mine", code=2)
     assert "nodes of a federation run nothing that its server names" in said
 
 

@@ -6,8 +6,9 @@
 n_k is the number of client k's training examples, j runs over the clients that answered. With --client-weights uniform
 n_k is 1 for everyone, here and in all other methods: p_k = 1/m for m clients that answered.
 
-Every other method is a subclass that changes some of three things: the `gradient` of a local step, the `message`
-that a client sends, and the step that the `server` makes of the mean of these messages. The server sees the mean
+Every other method is a subclass that changes some of five things: the `gradient` of a local step, the `direction`
+that is made of it, the `message` that a client sends, what of parameters it has to itself (`keep`, `personal_blocks`),
+and the step that the `server` makes of the mean of these messages. The server sees the mean
 only, so messages can be added up one by one: memory does not grow with the number of clients.
 """
 
