@@ -2,7 +2,8 @@
 
 import inspect
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules

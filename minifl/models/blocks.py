@@ -6,25 +6,28 @@ p holds them (evaluation mode) and with its batch's own otherwise; then its back
 names into grads, from which running statistics are gathered.
 """
 
+from typing import Any
+
+from minifl.backend import Array
 from minifl.errors import unknown
 from minifl.fast import conv2d, conv2d_backward
 from minifl.layers import norm, weights
 from minifl.layers.linear import linear, linear_backward
-from minifl.models.arrangement import ACTIVATIONS
+from minifl.models.arrangement import ACTIVATIONS, Arrangement
 from minifl.models.norms import KINDS
 
 
-def activate(arrangement, x):
+def activate(arrangement: Arrangement, x: Array) -> tuple[Array, Any]:
     """The activation. Returns y, cache."""
     return ACTIVATIONS[arrangement.activation].forward(x)
 
 
-def activate_backward(arrangement, dy, cache):
+def activate_backward(arrangement: Arrangement, dy: Array, cache: Any) -> Array:
     """dL/dy -> dL/dx."""
     return ACTIVATIONS[arrangement.activation].backward(dy, cache)
 
 
-def normalize(arrangement, x, p, name, kind):
+def normalize(arrangement: Arrangement, x: Array, p: dict, name: str, kind: str) -> tuple[Array, Any]:
     """The norm of that kind at the activation `name`, with its gain and bias if learnable. Returns y, cache."""
     found = _of_kind(kind)
     affine = (p[f"{name}.gain"], p[f"{name}.bias"]) if arrangement.learnable and found.gain else ()
@@ -41,7 +44,7 @@ def normalize(arrangement, x, p, name, kind):
     return y, (cache, affine_cache)
 
 
-def normalize_backward(arrangement, dy, cache, grads, name, kind):
+def normalize_backward(arrangement: Arrangement, dy: Array, cache: Any, grads: dict, name: str, kind: str) -> Array:
     """Return dL/dx and put the gradients of gain and bias, if any, into grads."""
     found = _of_kind(kind)
     if found.gain == "own":
@@ -64,7 +67,7 @@ def _of_kind(kind):
     return KINDS[kind]
 
 
-def unit(arrangement, x, p, name, kind):
+def unit(arrangement: Arrangement, x: Array, p: dict, name: str, kind: str) -> tuple[Array, Any]:
     """Activation and norm in the arrangement's order. Returns y, cache."""
     if arrangement.position == "after":
         x, act_cache = activate(arrangement, x)
@@ -75,7 +78,7 @@ def unit(arrangement, x, p, name, kind):
     return y, (act_cache, norm_cache)
 
 
-def unit_backward(arrangement, dy, cache, grads, name, kind):
+def unit_backward(arrangement: Arrangement, dy: Array, cache: Any, grads: dict, name: str, kind: str) -> Array:
     """Return dL/dx; gradients of the norm's parameters go into grads."""
     act_cache, norm_cache = cache
     if arrangement.position == "after":
@@ -85,7 +88,7 @@ def unit_backward(arrangement, dy, cache, grads, name, kind):
     return normalize_backward(arrangement, dx, norm_cache, grads, name, kind)
 
 
-def convolve(arrangement, x, p, name, **options):
+def convolve(arrangement: Arrangement, x: Array, p: dict, name: str, **options) -> tuple[Array, Any]:
     """The convolution `name`, with standardized weights if the arrangement says so. Returns y, cache."""
     weight, weight_cache = p[f"{name}.weight"], None
     if arrangement.standardize:
@@ -94,7 +97,7 @@ def convolve(arrangement, x, p, name, **options):
     return y, (cache, weight_cache)
 
 
-def convolve_backward(arrangement, dy, cache, grads, name, **options):
+def convolve_backward(arrangement: Arrangement, dy: Array, cache: Any, grads: dict, name: str, **options) -> Array:
     """Return dL/dx; gradients of weight and bias go into grads."""
     cache, weight_cache = cache
     dx, dweight, grads[f"{name}.bias"] = conv2d_backward(dy, cache, **options)
@@ -104,18 +107,18 @@ def convolve_backward(arrangement, dy, cache, grads, name, **options):
     return dx
 
 
-def dense(x, p, name):
+def dense(x: Array, p: dict, name: str) -> tuple[Array, Any]:
     """The linear layer `name`. Returns y, cache."""
     return linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
 
 
-def dense_backward(dy, cache, grads, name):
+def dense_backward(dy: Array, cache: Any, grads: dict, name: str) -> Array:
     """Return dL/dx; gradients of weight and bias go into grads."""
     dx, grads[f"{name}.weight"], grads[f"{name}.bias"] = linear_backward(dy, cache)
     return dx
 
 
-def classify(arrangement, feature, p):
+def classify(arrangement: Arrangement, feature: Array, p: dict) -> tuple[Array, Any]:
     """The logits of the feature (K, N, D): the linear layer "classifier" of every network. Returns logits, cache."""
     weight, weight_cache = p["classifier.weight"], None
     if arrangement.head == "cosine":
@@ -124,7 +127,7 @@ def classify(arrangement, feature, p):
     return logits, (feature, cache, weight_cache)
 
 
-def classify_backward(arrangement, dlogits, cache, grads):
+def classify_backward(arrangement: Arrangement, dlogits: Array, cache: Any, grads: dict) -> Array:
     """Return dL/dfeature; gradients of weight and bias go into grads."""
     _, cache, weight_cache = cache
     dfeature, dweight, grads["classifier.bias"] = linear_backward(dlogits, cache)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from minifl.fast import filtering
 from minifl.models.arrangement import ACTIVATIONS
+from minifl.models.network import Network
 from minifl.models.norms import KINDS
 
 FLOAT = 4          # bytes of a float32
@@ -28,7 +29,7 @@ class Part(NamedTuple):
     most: int = 0        # so many
 
 
-def parts(model, *, on_gpu=False):
+def parts(model: Network, *, on_gpu: bool = False) -> list[Part]:
     """The Part of each row of the plan.
 
     on_gpu: matrices that overlap are copied before a product (fast/conv.py)
@@ -87,12 +88,12 @@ def _convolution(row, kernel, y, on_gpu, first):
                 f * points // lines)                                  # slide_kernel_gradient copies where R <= F
 
 
-def cached(parts):
+def cached(parts: list[Part]) -> int:
     """Bytes that one example's caches take after its forward pass."""
     return sum(part.kept for part in parts)
 
 
-def forward(parts):
+def forward(parts: list[Part]) -> int:
     """The most bytes of an example on its way forward: what is kept so far, and the row at work."""
     most = kept = 0
     for part in parts:
@@ -101,7 +102,7 @@ def forward(parts):
     return _with_margin(most)
 
 
-def backward(parts, n):
+def backward(parts: list[Part], n: int) -> int:
     """The most bytes of n examples of a client on their way forward and back; all caches live until the end."""
     back = max(n * part.backward + part.client + (n * part.copied if n <= part.most else part.parts) for part in parts)
     return max(n * forward(parts), _with_margin(n * cached(parts) + back))

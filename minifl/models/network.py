@@ -39,6 +39,7 @@ class Network:
     activation       where none is chosen
     """
     arrangement: Arrangement
+    image_shape: tuple
     plan: tuple
     forward: Callable
     backward: Callable
@@ -50,8 +51,7 @@ class Network:
     def at_width(cls, width: float, **fields):
         """The network whose `widths` are multiplied by width, rounded to whole numbers of at least 1."""
         for name in cls.widths:
-            default = cls.__dataclass_fields__[name].default    # type: ignore[attr-defined]    # of each that is one
-            sizes = fields.get(name, default)
+            sizes = fields.get(name, getattr(cls, name))
             scaled = tuple(max(1, round(width * size)) for size in np.atleast_1d(sizes).tolist())
             fields[name] = scaled if isinstance(sizes, tuple) else scaled[0]
         return cls(**fields)
@@ -66,23 +66,23 @@ class Network:
             raise InputError(f"--norm {norm} needs maps, and --model {name} has vectors only; choose another norm or model.")
 
     @cached_property
-    def spec(self):
+    def spec(self) -> Spec:
         """The parameter blocks of one client, in forward order."""
         return Spec(tuple(entry for row in self.plan for entry in row.entries if not entry.statistic))
 
     @cached_property
-    def statistics(self):
+    def statistics(self) -> Spec:
         """The running statistics of batch norm of one client; of size 0 without batch norm."""
         return Spec(tuple(entry for row in self.plan for entry in row.entries if entry.statistic))
 
     @cached_property
-    def batch_norm_blocks(self):
+    def batch_norm_blocks(self) -> tuple[str, ...]:
         """The names of the gains and biases that belong to batch norms."""
         norms = {entry.name.rpartition(".")[0] for entry in self.statistics.entries}
         return tuple(entry.name for entry in self.spec.entries if entry.name.rpartition(".")[0] in norms)
 
     @cached_property
-    def flops(self):
+    def flops(self) -> int:
         """Of a forward pass of one example: 2 for each multiply-add of convolutions, linear layers and attention
         products; biases, norms, activations and pooling are not counted, as is usual."""
         return sum(row.flops for row in self.plan)
@@ -93,14 +93,15 @@ class Network:
         return classifier[0]
 
 
-def weight_entries(name, shape, bias):
+def weight_entries(name: str, shape: tuple, bias: bool) -> tuple[Entry, ...]:
     """Weight, and bias if there is one, of a linear or convolution layer; the last axis is the output."""
     fan_in = math.prod(shape[:-1])
     entries = (Entry(f"{name}.weight", shape, fan_in=fan_in),)
     return entries + ((Entry(f"{name}.bias", shape[-1:], fan_in=fan_in),) if bias else ())
 
 
-def conv_row(arrangement, name, image, kernel, channels, *, stride=1, padding=0):
+def conv_row(arrangement: Arrangement, name: str, image: tuple, kernel: int, channels: int, *, stride: int = 1,
+             padding: int = 0) -> Row:
     """A square convolution on an image (H, W, C)."""
     height, width, c = image
     shape = (*((side + 2 * padding - kernel) // stride + 1 for side in (height, width)), channels)
@@ -112,7 +113,7 @@ def conv_row(arrangement, name, image, kernel, channels, *, stride=1, padding=0)
     return Row(name, "convolve", shape, what, entries, 2 * math.prod(shape) * kernel * kernel * c, stride)
 
 
-def dense_row(arrangement, name, shape, units, *, classifier=False):
+def dense_row(arrangement: Arrangement, name: str, shape: tuple, units: int, *, classifier: bool = False) -> Row:
     """A linear layer on the last axis of an example of that shape."""
     entries = weight_entries(name, (shape[-1], units), arrangement.has_bias(classifier))
     what = "linear" + (", weights of length 1" if classifier and arrangement.head == "cosine" else "")
@@ -120,7 +121,7 @@ def dense_row(arrangement, name, shape, units, *, classifier=False):
                2 * math.prod(shape) * units)
 
 
-def unit_row(arrangement, name, shape, kind):
+def unit_row(arrangement: Arrangement, name: str, shape: tuple, kind: str) -> Row:
     """An activation with the norm of that kind."""
     steps = (arrangement.activation, *(() if kind == "identity" else (kind,)))
     steps = steps if arrangement.position == "after" else steps[::-1]
@@ -128,7 +129,7 @@ def unit_row(arrangement, name, shape, kind):
     return Row(name, "unit", shape, what, arrangement.entries(name, shape[-1], kind), steps=steps)
 
 
-def norm_rows(arrangement, name, shape, kind):
+def norm_rows(arrangement: Arrangement, name: str, shape: tuple, kind: str) -> tuple[Row, ...]:
     """A norm of that kind that stands alone; no row for the identity."""
     if kind == "identity":
         return ()
