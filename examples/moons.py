@@ -1,6 +1,6 @@
 """A data set of one's own: two interleaved half circles, each point drawn as a picture of it; users are its domains.
 
-    python cli.py train --data examples/moons.py:load --setting natural
+    python cli.py train --data examples/moons.py:load --setting natural --norm fn --lr 0.1 --rounds 50
 
 The function returns arrays: images (N, H, W, C), whole numbers from 0 to 255 or real ones from 0 to 1, and labels. Names of
 classes and domains (users, places, ...) may be left out.
@@ -8,7 +8,7 @@ classes and domains (users, places, ...) may be left out.
 
 import numpy as np
 
-SIDE, USERS = 8, 5
+SIDE, USERS = 16, 5
 GRID = np.linspace(-1.5, 2.5, SIDE)
 
 
@@ -21,9 +21,9 @@ def load():
 
 
 def moons(rng, count):
-    """Images (N, 8, 8, 1) in 0..1, labels (N,), and users (N,), of whom each has a part of the arc."""
+    """Images (N, 16, 16, 1) in 0..1, labels (N,), and users (N,), of whom each has a part of the arc."""
     label, angle = rng.integers(0, 2, count), rng.uniform(0, np.pi, count)
     x = np.where(label, 1 - np.cos(angle), np.cos(angle)) + rng.normal(0, 0.1, count)
     y = np.where(label, 0.5 - np.sin(angle), np.sin(angle)) + rng.normal(0, 0.1, count)
     distance = (GRID - x[:, None])[:, None, :] ** 2 + (GRID - y[:, None])[:, :, None] ** 2
-    return np.exp(-4 * distance)[..., None], label, (angle / np.pi * USERS).astype(int)
+    return np.exp(-8 * distance)[..., None], label, (angle / np.pi * USERS).astype(int)

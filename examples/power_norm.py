@@ -1,7 +1,7 @@
 """A norm that is not ours, in a file of its own: x over the p-th root of its mean p-th power, p = 4 (n is p = 2).
 
-    cli.py gradcheck examples/power_norm.py
-    cli.py train --data embedded --norm examples/power_norm.py:power_norm
+    python cli.py gradcheck examples/power_norm.py
+    python cli.py train --data embedded --norm examples/power_norm.py:power_norm
 """
 
 import numpy as np

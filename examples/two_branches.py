@@ -1,7 +1,7 @@
 """A network that is not ours, in a file of its own: two branches over the flattened image, one of them gates the other.
 
-    cli.py gradcheck examples/two_branches.py:TwoBranches
-    cli.py train --data embedded --model examples/two_branches.py:TwoBranches --norm ln
+    python cli.py gradcheck examples/two_branches.py:TwoBranches
+    python cli.py train --data embedded --model examples/two_branches.py:TwoBranches --norm ln
 """
 
 from dataclasses import dataclass, field

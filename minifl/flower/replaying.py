@@ -1,6 +1,8 @@
 """A run done again in this process, from its configuration, and compared with its record bit by bit."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +38,15 @@ def differences(run: str | Path, data_dir: str | Path, workers: int, show: Calla
     ended = record.read_end(run)
     found, last = [], first_state(settings, model, start=initial.of_run(run, settings))
 
+    def rounds_to(rounds, signals):
+        """The rounds from `last` to that one, as a run of so many has them."""
+        yield from federated_rounds(replace(settings, rounds=rounds), model, settings.method(), last, dataset, partition,
+                                    workers=workers, check=signals.check, absent=absences(before))
+
     def rounds_again():
         nonlocal last
         with Signals() as signals:
-            rounds = federated_rounds(settings, model, settings.method(), last, dataset, partition, workers=workers,
-                                      check=signals.check, absent=absences(before))
+            rounds = chain.from_iterable(rounds_to(end, signals) for end in ends_of(config))
             for (state, line), old in zip(rounds, before):      # as far as the record goes
                 line.pop("seconds"), line.pop("diagnostics", None)
                 last = state
@@ -57,3 +63,10 @@ def differences(run: str | Path, data_dir: str | Path, workers: int, show: Calla
         if not np.array_equal(array, again[name]):
             found.append(f"model: {name} differs by up to {np.abs(array - again[name]).max():.3g}")
     return found
+
+
+def ends_of(config: dict) -> list[int]:
+    """The rounds after which the run had reached its end, the present one last: what is last is tested, and a run that
+    went on to more rounds from there keeps that test."""
+    extended = config.get("extended", [])
+    return [*(each["rounds"][0] for each in extended if each["done"] == each["rounds"][0]), config["settings"]["rounds"]]

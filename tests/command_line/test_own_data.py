@@ -1,5 +1,6 @@
 """A data set and a split in files of one's own, in every command; the examples; what is wrong with them."""
 
+import ast
 import json
 import shutil
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from owning import bits  # noqa: E402
+from owning import bits, forget  # noqa: E402
 
 from minifl.data import registry  # noqa: E402
 from minifl.errors import InputError  # noqa: E402
@@ -55,10 +56,21 @@ def test_both_examples_in_every_command(run):
     run("train", "--resume", "run", *named, "--rounds", "4", "--device", "cpu")
     assert "moons" in run("compare", "run") and "label_and_domain" in run("compare", "run")
     described = run("describe", "--data", MOONS, "--model", "mlp")
-    assert "| 2 " in described and "| 64 " in described
+    assert "| 2 " in described and "| 256 " in described
     run("sweep", *chosen, "--lr", "0.1,0.01", "--jobs", "2", "--out", "grid")
     assert len({str(bits(path)) for path in Path("grid").iterdir()}) == 2
     assert "complete" in run("sweep", *chosen, "--lr", "0.1,0.01", "--jobs", "2", "--out", "grid")
+
+
+@pytest.mark.parametrize("command", [line.split("python cli.py ")[1] for file in sorted(EXAMPLES.glob("*.py"))
+                                     for line in ast.get_docstring(ast.parse(file.read_text())).splitlines()
+                                     if "python cli.py " in line])
+def test_what_the_examples_say_runs_as_it_is_said(cli, command, monkeypatch):
+    forget()
+    Path("examples").symlink_to(EXAMPLES)
+    quickly = ("--rounds", "1", "--local-steps", "1") if command.startswith("train") else ()
+    code, _, errors = cli(*command.split(), *quickly)
+    assert code == 0, errors
 
 
 def test_the_same_split_by_seed_and_another_by_another(run, data_dir):

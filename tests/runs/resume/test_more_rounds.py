@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from resuming import KINDS, OFTEN, begin, go_on, interrupted, same_files, to_the_end    # noqa: E402
 
 from minifl.errors import InputError  # noqa: E402
+from minifl.flower.replaying import differences  # noqa: E402
 from minifl.runs import checkpoint, record  # noqa: E402
 from minifl.runs.resuming import resume  # noqa: E402
 from minifl.runs.run import reopen   # noqa: E402
@@ -67,6 +68,7 @@ def test_a_test_that_was_the_last_one_stays_and_it_is_said(tmp_path):
     assert "accuracy" in lines[4] and "accuracy" not in expected[4]
     lines[4] = {name: lines[4][name] for name in expected[4]}
     assert lines == expected
+    assert differences(out, None, 1, lambda again, settings: list(again)) == []     # replay tests there, too
 
 
 def test_a_stopped_run_goes_on_to_more(tmp_path):
