@@ -1,53 +1,30 @@
-"""The federated methods of --algorithm, one file each; fedavg.py says what a method is."""
+"""The federated methods of --algorithm: NAME.py is the method NAME. fedavg.py says what a method is."""
 
+import importlib
 import inspect
+import pkgutil
 from dataclasses import MISSING
 from typing import Any
 
 from minifl import own
 from minifl.declared import Choice, choices_of
 from minifl.errors import InputError
-from minifl.fl.algorithms.ditto import Ditto
-from minifl.fl.algorithms.fedadagrad import FedAdagrad
-from minifl.fl.algorithms.fedadam import FedAdam
 from minifl.fl.algorithms.fedavg import FedAvg
-from minifl.fl.algorithms.fedavgm import FedAvgM
-from minifl.fl.algorithms.fedaws import FedAwS
-from minifl.fl.algorithms.feddecorr import FedDecorr
-from minifl.fl.algorithms.feddyn import FedDyn
-from minifl.fl.algorithms.fedexp import FedExP
-from minifl.fl.algorithms.fedlc import FedLC
-from minifl.fl.algorithms.fednova import FedNova
-from minifl.fl.algorithms.fedper import FedPer
-from minifl.fl.algorithms.fedprox import FedProx
-from minifl.fl.algorithms.fedrs import FedRS
-from minifl.fl.algorithms.fedsam import FedSAM
-from minifl.fl.algorithms.fedyogi import FedYogi
-from minifl.fl.algorithms.localadam import LocalAdam
-from minifl.fl.algorithms.moon import MOON
-from minifl.fl.algorithms.scaffold import Scaffold
 
-ALGORITHMS = {
-    "fedavg": FedAvg,
-    "fedprox": FedProx,
-    "scaffold": Scaffold,
-    "feddecorr": FedDecorr,
-    "fedlc": FedLC,
-    "fedrs": FedRS,
-    "fedyogi": FedYogi,
-    "fedadam": FedAdam,
-    "fedadagrad": FedAdagrad,
-    "fedavgm": FedAvgM,
-    "fednova": FedNova,
-    "fedaws": FedAwS,
-    "fedexp": FedExP,
-    "feddyn": FedDyn,
-    "moon": MOON,
-    "fedsam": FedSAM,
-    "localadam": LocalAdam,
-    "fedper": FedPer,
-    "ditto": Ditto,
-}
+SHARED = ("fedopt",)     # files that hold what several methods have in common
+
+
+def method_in(name: str) -> type[FedAvg]:
+    """The method of the file NAME.py of this folder: its class has that name, too, in capitals and small letters."""
+    found = [thing for thing in vars(importlib.import_module(f"{__name__}.{name}")).values()
+             if isinstance(thing, type) and issubclass(thing, FedAvg) and thing.__name__.lower() == name]
+    if not found:
+        raise ImportError(f"{name}.py of {__name__} has no method whose class is named {name}, in whatever case.")
+    return found[0]
+
+
+NAMES = sorted({file.name for file in pkgutil.iter_modules(__path__)} - {*SHARED, "fedavg"})
+ALGORITHMS = {name: method_in(name) for name in ("fedavg", *NAMES)}
 
 
 def hyperparameters() -> dict[str, dict[str, Choice]]:
