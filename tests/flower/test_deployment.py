@@ -99,10 +99,10 @@ def test_the_app_is_that_of_the_run_wherever_the_folder_is(emitted):
         assert str(folder.parent) not in (folder / name).read_text(), name
 
 
-def test_the_readme_says_that_batch_norms_stay_away(data_dir, tmp_path, capsys):
+def test_the_readme_says_what_stays_away(data_dir, tmp_path, capsys):
     for name, words in (("local", True), ("global", False)):
         assert not called(capsys, *options(data_dir, tmp_path / name), "--norm", "bn", "--bn-stats", name)[0]
-        assert ("batch norms of this run stay" in (tmp_path / name / "README.txt").read_text()) is words
+        assert ("What stays with the clients of this run" in (tmp_path / name / "README.txt").read_text()) is words
 
 
 def test_the_readme_says_what_to_do(emitted):
