@@ -76,6 +76,11 @@ def _text(reference, file, function, mutant):
 def _closure(function):
     """(source of a function and of what it uses of its module, the modules that these import)."""
     tree = ast.parse(Path(inspect.getsourcefile(function)).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):         # types have names, too, which the text has no use for
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
     own, imported = {}, set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
