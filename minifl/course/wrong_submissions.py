@@ -3,6 +3,7 @@ and an assignment's own mistakes."""
 
 import ast
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Wrong(NamedTuple):
     text: str
 
 
-def wrong_submissions(assignment):
+def wrong_submissions(assignment: assignments.Assignment) -> Iterator[Wrong]:
     """All of an assignment, for the published variant."""
     variant = assignments.variant_of(assignment, "")
     for file in assignment.files:
