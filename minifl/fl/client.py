@@ -117,7 +117,7 @@ def _in_order(clients, groups, results):
 
 
 def round_batches(settings: Any, data: Dataset, partition: Partition, state: Any, clients: list[int], steps: Array,
-                  sizes: tuple, dtype: type) -> tuple[Array, Array]:
+                  sizes: tuple, dtype: type) -> tuple[Array, ...]:
     """x (K, E, N, H, W, C) and y (K, E, N), E the most steps of any client; zeros where a client has fewer."""
     xp = get_xp(state.w)
     options = {"augment": settings.augment, "dtype": dtype}
