@@ -12,14 +12,14 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))    # so that the scripts run from a clone
 
-from minifl import atomic  # noqa: E402
-from minifl.commands.streams import Careful  # noqa: E402
-from minifl.data.dataset import shared_images  # noqa: E402
-from minifl.data.download import download, md5_of  # noqa: E402
-from minifl.data.files import read_dataset, write_dataset  # noqa: E402
-from minifl.data.registry import data_folder  # noqa: E402
-from minifl.data.tree import shown  # noqa: E402
-from minifl.errors import InputError  # noqa: E402
+from minifl import atomic
+from minifl.commands.streams import Careful
+from minifl.data.dataset import shared_images
+from minifl.data.download import download, md5_of
+from minifl.data.files import read_dataset, write_dataset
+from minifl.data.registry import data_folder
+from minifl.data.tree import shown
+from minifl.errors import InputError
 
 DATA_DIR = click.option("--data-dir", metavar="FOLDER", help="Where to write. Default: $MINIFL_DATA, else ./data.")
 FORCE = click.option("--force", is_flag=True, help="Replace a file that is there already.")

@@ -9,22 +9,22 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from standin import DeviceArray, StandIn, device   # noqa: E402, F401
+from standin import DeviceArray, StandIn, device   # noqa: F401
 
-from minifl.backend import get_xp, to_host   # noqa: E402
-from minifl.data.augment import AUGMENTATIONS, augment, crop_and_flip   # noqa: E402
-from minifl.data.dataset import make_dataset   # noqa: E402
-from minifl.data.partition import Partition   # noqa: E402
-from minifl.fast import conv2d_backward   # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS   # noqa: E402
-from minifl.fl.batches import local_batches   # noqa: E402
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.fl.statistics import POLICIES   # noqa: E402
-from minifl.gradcheck.cases import CASES   # noqa: E402
-from minifl.gradcheck.networks import draw, networks   # noqa: E402
-from minifl.models import MLP, Arrangement, loss_and_grad   # noqa: E402
-from minifl.runs.run import on_device as on_device_of_run   # noqa: E402
-from minifl.runs.settings import settings_for   # noqa: E402
+from minifl.backend import get_xp, to_host
+from minifl.data.augment import AUGMENTATIONS, augment, crop_and_flip
+from minifl.data.dataset import make_dataset
+from minifl.data.partition import Partition
+from minifl.fast import conv2d_backward
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.batches import local_batches
+from minifl.fl.rounds import federated_rounds, start
+from minifl.fl.statistics import POLICIES
+from minifl.gradcheck.cases import CASES
+from minifl.gradcheck.networks import draw, networks
+from minifl.models import MLP, Arrangement, loss_and_grad
+from minifl.runs.run import on_device as on_device_of_run
+from minifl.runs.settings import settings_for
 
 
 def assert_close(found, expected, tolerance):

@@ -10,6 +10,7 @@ import hashlib
 from importlib import import_module
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import minifl
@@ -53,25 +54,25 @@ class Assignment(NamedTuple):
     patches: tuple = ()    # of every variant
 
 
-def load(name):
+def load(name: str) -> Assignment:
     """The Assignment of that name. Raises InputError for an unknown one."""
     if name not in NAMES:
         raise InputError(f"assignment {name!r} is unknown; valid are {', '.join(NAMES)}.")
     return import_module(f"minifl.course.{name}.assignment").ASSIGNMENT
 
 
-def tests(name):
+def tests(name: str) -> ModuleType:
     """The module of an assignment's public tests."""
     return import_module(f"minifl.course.{name}.tests")
 
 
-def variant_of(assignment, student):
+def variant_of(assignment: Assignment, student: str) -> dict[str, str]:
     """axis -> value for a student, a fixed function of the id; the published one for the empty id."""
     return {axis: list(values)[_number(assignment.name, student, axis) % len(values) if student else 0]
             for axis, values in assignment.choices.items()}
 
 
-def parse_variant(assignment, text):
+def parse_variant(assignment: Assignment, text: str) -> dict[str, str]:
     """axis -> value from "eps=root,scale=one"; axes that are left out are as published. InputError if unknown."""
     variant = variant_of(assignment, "")
     for item in filter(None, text.split(",")):
@@ -83,13 +84,13 @@ def parse_variant(assignment, text):
     return variant
 
 
-def variants(assignment):
+def variants(assignment: Assignment) -> list[dict[str, str]]:
     """All of them, the published one first."""
     axes = assignment.choices
     return [dict(zip(axes, values)) for values in product(*axes.values())]
 
 
-def source(assignment, variant, file):
+def source(assignment: Assignment, variant: dict, file: str) -> str:
     """A file's text, with solutions, as the variant has it. InputError if it is not there, ValueError if a replacement does
     not fit once."""
     try:
@@ -107,7 +108,7 @@ def source(assignment, variant, file):
     return text
 
 
-def sheet(assignment, variant=None):
+def sheet(assignment: Assignment, variant: dict | None = None) -> sheets.Sheet:
     """The Sheet as the variant has it, by default as published. InputError for a name that is in none of the files."""
     at = f"minifl/course/{assignment.name}/sheet.md"
     found = sheets.parse(source(assignment, variant or {}, at), at)
@@ -117,22 +118,22 @@ def sheet(assignment, variant=None):
     return found
 
 
-def tasks(assignment, variant, file):
+def tasks(assignment: Assignment, variant: dict, file: str) -> list[sheets.Task]:
     """The Tasks of a file."""
     return [task for task in sheet(assignment, variant).tasks if _of(task.function, file)]
 
 
-def students(assignment, variant, file):
+def students(assignment: Assignment, variant: dict, file: str) -> str:
     """A file's text as it is handed out: stubs with tasks. InputError, with its name, for a function that is not there."""
     return regions.cut(*_taken(assignment, variant, file))
 
 
-def solutions(assignment, variant, file):
+def solutions(assignment: Assignment, variant: dict, file: str) -> set[tuple]:
     """What of a file may not reach a student, see `regions.solutions`."""
     return regions.solutions(*_taken(assignment, variant, file))
 
 
-def parts(assignment):
+def parts(assignment: Assignment) -> dict[str, int]:
     """part -> points, in the order of the sheet."""
     points = {}
     for task in sheet(assignment).tasks:
@@ -140,7 +141,7 @@ def parts(assignment):
     return points
 
 
-def module(file):
+def module(file: str) -> str:
     """A file's name as a module."""
     return file.removesuffix(".py").replace("/", ".")
 

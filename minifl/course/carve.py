@@ -39,7 +39,8 @@ if __name__ == "__main__":
 '''
 
 
-def carve(assignment, out, *, student="", variant=None, reference=False):
+def carve(assignment: assignments.Assignment, out: str | Path, *, student: str = "", variant: dict | None = None,
+          reference: bool = False) -> None:
     """Write the student's folder of an Assignment.
 
     out      a folder that does not exist or is empty; it appears whole or not at all
@@ -67,7 +68,8 @@ def carve(assignment, out, *, student="", variant=None, reference=False):
             shutil.rmtree(building, ignore_errors=True)
 
 
-def write_tree(assignment, folder, *, student="", variant=None, reference=False):
+def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str = "", variant: dict | None = None,
+               reference: bool = False) -> None:
     """The files of a student's folder in `folder`; reference: with the solutions instead of the stubs."""
     variant = assignments.variant_of(assignment, student) if variant is None else variant
     here = f"minifl/course/{assignment.name}"
@@ -83,7 +85,7 @@ def write_tree(assignment, folder, *, student="", variant=None, reference=False)
     _write(folder / "README.md", readme(assignment, variant))
 
 
-def readme(assignment, variant):
+def readme(assignment: assignments.Assignment, variant: dict) -> str:
     """What a student reads first."""
     tests = running.tests_in(assignments.tests(assignment.name))
     parts = assignments.parts(assignment)

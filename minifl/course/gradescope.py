@@ -11,7 +11,8 @@ from pathlib import Path
 
 from minifl import reading
 from minifl.atomic import replacing
-from minifl.course.assignments import ROOT
+from minifl.course.assignments import ROOT, Assignment
+from minifl.course.judge import Graded
 
 SETUP = """#!/usr/bin/env bash
 # Runs once, when the autograder is built.
@@ -34,7 +35,7 @@ exec "$PYTHON" -B cli.py course grade "$AUTOGRADER/submission" --assignment {nam
 """
 
 
-def results(graded):
+def results(graded: Graded) -> dict:
     """The dict of results.json for a Graded submission."""
     tests = [_test(outcome, "visible", outcome.message) for outcome in graded.public]
     tests += [_test(outcome, "after_published", "" if outcome.passed else "with other shapes and seeds", " (hidden)")
@@ -52,7 +53,7 @@ def _test(outcome, visibility, message, suffix=""):
             "output": output, "visibility": visibility}
 
 
-def student_of(metadata):
+def student_of(metadata: str | Path) -> str:
     """The id in Gradescope's submission_metadata.json: the first submitter's e-mail address, "" without one."""
     try:
         return str(reading.json_file(metadata)["users"][0]["email"])[:200]
@@ -60,7 +61,7 @@ def student_of(metadata):
         return ""
 
 
-def bundle(assignment, out, hidden=None):
+def bundle(assignment: Assignment, out: str | Path, hidden: str | Path | None = None) -> int:
     """Write the autograder zip of an Assignment: setup script, requirements, entry point, this package, hidden tests."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:

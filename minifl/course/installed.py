@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 
-def packages():
+def packages() -> dict[str, Path]:
     """name -> folder of each package."""
     import scipy
     return {package.__name__: Path(package.__file__).resolve().parent for package in (np, scipy)}
 
 
-def files():
+def files() -> tuple[list[Path], list[Path]]:
     """What has to be readable for them: their folders, the libraries that lie beside these, those of the interpreter's
     folder, and those that this process has loaded from anywhere."""
     folders = list(packages().values())
@@ -26,7 +26,7 @@ def files():
     return [*folders, *(folder for folder in beside if folder.exists())], sorted(loaded)
 
 
-def path():
+def path() -> list[str]:
     """sys.path as this process has it, without what depends on its current folder."""
     return [entry for entry in sys.path if os.path.isabs(entry)]
 

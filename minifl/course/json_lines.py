@@ -10,6 +10,8 @@ import base64
 import io
 import json
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +42,7 @@ class Malformed(ValueError):
     """A message that is not of this form."""
 
 
-def dumps(value, keep=None):
+def dumps(value: Any, keep: Callable[[Any], int] | None = None) -> str:
     """value as one line of JSON. keep: object -> its number, for what is no plain data; None: TypeError for that."""
     line = json.dumps(_encode(value, keep), allow_nan=False)
     if len(line) > MOST_BYTES:
@@ -48,7 +50,7 @@ def dumps(value, keep=None):
     return line
 
 
-def loads(line, kept=None):
+def loads(line: str, kept: Callable[[int], Any] | None = None) -> Any:
     """The value of a line. kept: number -> the object that a handle stands for; None: handles stay Handles."""
     if len(line) > MOST_BYTES:
         raise Malformed(f"more than {MOST_BYTES >> 20} MB of data")

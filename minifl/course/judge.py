@@ -37,15 +37,16 @@ class Graded(NamedTuple):
     notes: list        # what the grader has to say besides
 
     @property
-    def earned(self):
+    def earned(self) -> float:
         return sum(outcome.earned for outcome in (*self.public, *self.hidden))
 
     @property
-    def points(self):
+    def points(self) -> float:
         return sum(outcome.points for outcome in (*self.public, *self.hidden))
 
 
-def grade(assignment, submission, *, student=None, variant=None, hidden=None, limits=Limits()):
+def grade(assignment: assignments.Assignment, submission: str | Path, *, student: str | None = None,
+          variant: dict | None = None, hidden: str | Path | None = None, limits: Limits = Limits()) -> Graded:
     """Grade the folder of a submission. Returns Graded, whatever the submission does.
 
     student  the id, which the variant and the public seeds follow from; None: as the submission's settings.json says
@@ -104,7 +105,7 @@ def _run(test, remote, givens, share):
                            seconds=sum(outcome.seconds for outcome in outcomes))
 
 
-def hidden_of(assignment, folder):
+def hidden_of(assignment: assignments.Assignment, folder: str | Path | None) -> tuple[tuple, list]:
     """(seeds, further graded functions) of a hidden folder; nothing without one. InputError if it holds none."""
     if folder is None:
         return (), []

@@ -21,7 +21,8 @@ NOBODY = 65534
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/dev/null")
 
 
-def restrict(readable, listable, secret, megabytes, seconds, user):
+def restrict(readable: list[str], listable: list[str], secret: list[str], megabytes: int, seconds: int,
+             user: int) -> dict[str, int]:
     """Give up what a student's code does not need. Returns {"landlock": ABI or 0, "user": id}.
 
     readable  paths that can be read, with what is in them, besides the system's libraries
@@ -41,12 +42,12 @@ def restrict(readable, listable, secret, megabytes, seconds, user):
     return {"landlock": abi, "user": os.geteuid()}
 
 
-def version():
+def version() -> int:
     """The ABI of the kernel's Landlock, below 1 if there is none."""
     return ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_size_t(0), ctypes.c_uint(1))
 
 
-def become(user):
+def become(user: int) -> None:
     """Be another user and nobody's group, if the kernel has that id; a container may map few of them."""
     for number in (user, NOBODY):
         try:
@@ -58,7 +59,7 @@ def become(user):
             continue
 
 
-def landlock(readable, listable, secret):
+def landlock(readable: list[str], listable: list[str], secret: list[str]) -> int:
     """Let this process read what is readable and do nothing else to files. Returns Landlock's ABI, 0: there is none."""
     libc = ctypes.CDLL(None, use_errno=True)
 

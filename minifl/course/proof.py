@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,7 @@ class Row(NamedTuple):
     detail: str = ""   # what was found
 
 
-def check(name, jobs=1):
+def check(name: str, jobs: int | None = 1) -> Iterator[Row]:
     """Yield the Rows of one assignment; `jobs` processes at a time."""
     assignment = assignments.load(name)
     tests, parts = running.tests_in(assignments.tests(name)), assignments.parts(assignment)
@@ -48,7 +49,7 @@ def check(name, jobs=1):
         yield from wrong()
 
 
-def line(row):
+def line(row: Row) -> str:
     """A Row as a line of the table."""
     detail = f": {row.detail}" if row.detail else ""
     return f"{row.assignment}  {'ok    ' if row.passed else 'FAILED'}  {row.what}{detail}"

@@ -25,7 +25,8 @@ WORDS = {"os.system": "run a program", "os.exec": "run a program", "os.posix_spa
 KEPT = 5    # attempts that are told
 
 
-def install(tree, library, packages, listable, secret, refused):
+def install(tree: str, library: list[str], packages: list[str], listable: list[str], secret: list[str],
+            refused: list[str]) -> None:
     """From here on refuse with PermissionError; `refused` is a list to which each new attempt is added in words.
 
     Readable are the tree, the folders of the library but for the site-packages in them, and the packages, but for what

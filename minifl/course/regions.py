@@ -10,8 +10,10 @@ import io
 import re
 import textwrap
 import tokenize
+from collections.abc import Sequence
 from itertools import groupby
 
+from minifl.course.sheets import Task
 from minifl.errors import InputError
 
 DERIVATION = re.compile(r'(?:^|""")\s*(?=Derivation)', re.MULTILINE)
@@ -20,7 +22,7 @@ EVERYONES = re.compile(r"^(\s*)(?:def .*:|xp = get_xp\(\w+\))$")   # lines that 
 LENGTHS = {"code": 12, "text": 14}   # so many in a row are nobody's by chance
 
 
-def cut(source, module, tasks, withheld=()):
+def cut(source: str, module: str, tasks: list[Task], withheld: Sequence[str] = ()) -> str:
     """The student's text of a module: solutions of the tasks become stubs and tasks, what is withheld is left out.
 
     tasks, withheld  Tasks of the module, and qualified names in it
@@ -45,7 +47,7 @@ def cut(source, module, tasks, withheld=()):
     return f"{text}\n"
 
 
-def solutions(source, module, tasks, withheld=()):
+def solutions(source: str, module: str, tasks: list[Task], withheld: Sequence[str] = ()) -> set[tuple]:
     """The shingles that no student's folder may hold: of the code that is taken out, as code or in a text, and of
     derivations but for what the student's docstring, or that of the function's forward pass, has to state too."""
     lines, tree = source.splitlines(), ast.parse(source)
@@ -67,7 +69,7 @@ def solutions(source, module, tasks, withheld=()):
     return code | derivations
 
 
-def left_over(source, students):
+def left_over(source: str, students: str) -> list[str]:
     """Names that a module defines in a student's text, and that nothing else in it mentions, while the source does: what
     only solutions use."""
     def mentions(name, text):
@@ -78,7 +80,7 @@ def left_over(source, students):
             and mentions(name, students) == 1 < mentions(name, source)]
 
 
-def shingles(text, python=True):
+def shingles(text: str, python: bool = True) -> set[tuple]:
     """Every run of words and signs of a text, however it is laid out: of Python the tokens of its code, and the words and
     signs of its docstrings and comments."""
     if not python:

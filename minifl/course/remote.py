@@ -15,7 +15,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import minifl
 from minifl.course import installed, json_lines, running
@@ -58,7 +58,7 @@ class Remote:
     def __call__(self, module):
         return _Functions(self, module)
 
-    def begin_test(self):
+    def begin_test(self) -> None:
         """A test begins: its time, and nothing that the one before has left."""
         own = time.monotonic() + PER_TEST * self.limits.seconds
         self.test_ends, self.told = min(self.all_ends, own), []
@@ -68,11 +68,11 @@ class Remote:
             with suppress(running.Wrong):
                 self._ask({}, "the submission")
 
-    def left(self):
+    def left(self) -> float:
         """Seconds that the test has left."""
         return max(0.0, self.test_ends - time.monotonic())
 
-    def call(self, module, name, arguments, options):
+    def call(self, module: str, name: str, arguments: tuple, options: dict) -> Any:
         """The result of one call; Wrong, or what the student's function raised as NotImplementedError."""
         if self.slow.get((module, name), 0) >= PATIENCE:
             raise running.Wrong(f"{name} took longer than {self.limits.seconds:g} s before: an infinite loop? "
@@ -87,7 +87,7 @@ class Remote:
             self.slow[module, name] = self.slow.get((module, name), 0) + (time.monotonic() < self.test_ends)
             raise
 
-    def stop(self):
+    def stop(self) -> int | None:
         """End the process and what it started; its exit code."""
         process, self.process = self.process, None
         if process is None:
@@ -142,7 +142,7 @@ class Remote:
         said = f"{name} raised {error}: {message}{more}" + (f" ({where})" if where else "")
         raise EXPECTED.get(error, running.Wrong)(said)
 
-    def start(self):
+    def start(self) -> None:
         """Start the worker. Raises InputError if that fails, which no submission can be the cause of."""
         if time.monotonic() >= self.test_ends:
             raise Late(self.until)

@@ -21,12 +21,16 @@ import textwrap
 import time
 import traceback
 import zlib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
+
+Student = Callable[[str], Any]     # module -> what has its functions
 
 NOT_WRITTEN = "not written yet"   # how the message of a test begins that met a stub
 WIDTH = 100                       # columns of the table
@@ -36,7 +40,7 @@ class Wrong(AssertionError):
     """What a test says of a wrong answer, in words for the student."""
 
 
-def expect(condition, message):
+def expect(condition: object, message: str) -> None:
     """Raise Wrong with the message unless the condition holds."""
     if not condition:
         raise Wrong(message)
@@ -48,12 +52,12 @@ class Given(NamedTuple):
     variant: dict    # axis -> value
     seed: int = 0    # 0 in public tests, others in hidden ones
 
-    def rng(self, *address):
+    def rng(self, *address: object) -> np.random.Generator:
         """A generator for a purpose: whole numbers and words that say which."""
         words = [zlib.crc32(str(word).encode()) for word in (self.student, *address)]
         return np.random.default_rng([self.seed, *words])
 
-    def size(self, name, low, high):
+    def size(self, name: str, low: int, high: int) -> int:
         """A whole number from low to high, the same for the same name: the student's own shapes."""
         return int(self.rng("size", name).integers(low, high + 1))
 
@@ -70,11 +74,11 @@ class Outcome(NamedTuple):
     seconds: float
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return not self.message
 
 
-def graded(part, points, look):
+def graded(part: str, points: float, look: str) -> Callable:
     """Mark a test: its part, its points, and the formula or line to look at when it fails. 0 points: of what is given."""
     def mark(function):
         function.part, function.points, function.look = part, points, look
@@ -82,17 +86,17 @@ def graded(part, points, look):
     return mark
 
 
-def tests_in(module):
+def tests_in(module: ModuleType) -> list[Any]:
     """The graded functions of a module, in the order of their definition."""
     return [value for value in vars(module).values() if hasattr(value, "look") and value.__module__ == module.__name__]
 
 
-def local(module):
+def local(module: str) -> ModuleType:
     """`student` of a plain run: the module itself."""
     return import_module(module)
 
 
-def run(test, student, given):
+def run(test: Any, student: Student, given: Given) -> Outcome:
     """The Outcome of one test."""
     begin = time.perf_counter()
     try:
@@ -109,7 +113,7 @@ def run(test, student, given):
                    time.perf_counter() - begin)
 
 
-def table(outcomes):
+def table(outcomes: list[Outcome]) -> str:
     """Outcomes as text: the points of each part; for each test that failed what is wrong and where to look, for one
     that met a stub which function is to be written."""
     parts = list(dict.fromkeys(outcome.part for outcome in outcomes))
@@ -151,7 +155,7 @@ def _where(error):
     return f" (line {frames[-1][1]} of {frames[-1][0]})" if frames else ""
 
 
-def main(assignment, given, part=None):
+def main(assignment: str, given: Given, part: str | None = None) -> int:
     """Run the public tests of a student's folder, all or those of one part; print the table. Returns the exit code."""
     tests = tests_in(import_module(f"minifl.course.{assignment}.tests"))
     chosen = [test for test in tests if part in (None, test.part, test.__name__)]

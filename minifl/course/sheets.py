@@ -36,7 +36,7 @@ class Sheet(NamedTuple):
     tasks: tuple     # Tasks
 
 
-def parse(text, file):
+def parse(text: str, file: str) -> Sheet:
     """The Sheet of a Markdown text. Raises InputError, naming file and line, for one that does not read as above."""
     head, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
     begin = HEAD.match(head)

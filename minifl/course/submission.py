@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path
 
+from minifl.course.assignments import Assignment
 from minifl.course.carve import SETTINGS
 from minifl.errors import InputError
 
@@ -12,7 +13,7 @@ LARGEST = 1 << 20     # bytes of a file
 MOST_ID = 100         # characters of a student's id
 
 
-def taken(assignment, submission, tree):
+def taken(assignment: Assignment, submission: str | Path, tree: Path) -> list[str]:
     """Copy the assignment's files, and no others, over those of the tree. Returns notes on those that are not as they
     should be."""
     notes = []
@@ -37,7 +38,7 @@ def _coding(error):
             if "codec can't decode" in str(error) or "Non-UTF-8" in str(error) else "")
 
 
-def claimed(submission):
+def claimed(submission: str | Path) -> dict:
     """What the submission's settings.json says of "assignment" and "student", short texts, and "variant", as far as it
     is readable: it may have been edited."""
     try:
@@ -53,7 +54,7 @@ def claimed(submission):
     return found
 
 
-def read(submission, file, largest):
+def read(submission: str | Path, file: str, largest: int) -> bytes | None:
     """The bytes of a file of the submission, None if it is not there. Raises InputError, saying why, if it is refused.
 
     It is looked for at its place, in the one folder that the submission may consist of, and at the top, as uploads of

@@ -13,7 +13,7 @@ import sys
 FOLDER = os.path.abspath(sys.argv[1])
 
 
-def outcomes(submission, assignment, settings):
+def outcomes(submission: dict[str, str], assignment: str, settings: dict) -> list[list]:
     """[name, part, points, earned, message] of every public test on the files as they are."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "minifl"]:
         del sys.modules[name]

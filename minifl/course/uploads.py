@@ -12,6 +12,7 @@ import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -31,7 +32,7 @@ class Broken(Exception):
 
 
 @contextmanager
-def submissions(path):
+def submissions(path: str | Path) -> Iterator[list[tuple]]:
     """[(name, folder)] of what was handed in at `path`, a folder as carved or a zip of one or many; those of a zip last
     as long as the context. InputError for what is neither."""
     if not os.path.isfile(path):

@@ -22,6 +22,7 @@ import json
 import os
 import sys
 import traceback
+from types import ModuleType
 
 PRINTED = 2000    # characters of prints that are kept
 
@@ -30,11 +31,11 @@ class Printed(io.TextIOBase):
     """Standard output and error of the student's code: the beginning is kept."""
     text = ""
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         self.text += str(text)[:max(0, PRINTED - len(self.text))]
         return len(text)
 
-    def take(self):
+    def take(self) -> str:
         text, self.text = self.text, ""
         return text
 
@@ -45,11 +46,11 @@ class Installed:
     def __init__(self, sites):
         self.sites, self.find = sites, importlib.machinery.PathFinder.find_spec
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
         return self.find(name, [self.sites[name]], target) if name in self.sites else None
 
 
-def sibling(name):
+def sibling(name: str) -> ModuleType:
     """A file beside this one, as a module that nothing else can import."""
     spec = importlib.util.spec_from_file_location(f"_{name}", os.path.join(os.path.dirname(__file__), f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
@@ -57,7 +58,7 @@ def sibling(name):
     return module
 
 
-def imported(name, tree):
+def imported(name: str, tree: str) -> ModuleType:
     """A module of the tree, and of no other place."""
     module = importlib.import_module(name)
     base = os.path.join(tree, *name.split("."))
@@ -66,7 +67,7 @@ def imported(name, tree):
     return module
 
 
-def answer(request, tree, kept):
+def answer(request: dict, tree: str, kept: dict) -> object:
     """What a request asks for."""
     if "module" not in request:
         kept.clear()
@@ -79,14 +80,14 @@ def answer(request, tree, kept):
     return found(*request["arguments"], **request["options"])
 
 
-def message(error):
+def message(error: BaseException) -> str:
     try:
         return str(error)[:1000]
     except BaseException:
         return ""
 
 
-def where(error, tree):
+def where(error: BaseException, tree: str) -> str:
     """The last line of the student's files that an exception came through."""
     if isinstance(error, SyntaxError) and str(error.filename).startswith(tree):
         return f"line {error.lineno} of {str(error.filename)[len(tree) + 1:]}"
@@ -97,7 +98,7 @@ def where(error, tree):
     return found
 
 
-def serve(channel, tree, json_lines, refused, first):
+def serve(channel: int, tree: str, json_lines: ModuleType, refused: list[str], first: int) -> None:
     """Answer until the judge hangs up. first: the first handle's number, no number is given twice."""
     kept, numbers, printed, write, missing = {}, itertools.count(first), Printed(), os.write, []
     lines = os.fdopen(channel, "r", encoding="utf-8", closefd=False)
@@ -135,7 +136,7 @@ def serve(channel, tree, json_lines, refused, first):
             send({"id": number, "error": str(kind)[:80], "message": said, "where": where(error, tree)})
 
 
-def main():
+def main() -> None:
     channel = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
     with os.fdopen(channel, "rb", buffering=0, closefd=False) as first:
         config = json.loads(first.readline())

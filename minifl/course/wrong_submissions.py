@@ -3,6 +3,7 @@ and an assignment's own mistakes."""
 
 import ast
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Wrong(NamedTuple):
     text: str
 
 
-def wrong_submissions(assignment):
+def wrong_submissions(assignment: assignments.Assignment) -> Iterator[Wrong]:
     """All of an assignment, for the published variant."""
     variant = assignments.variant_of(assignment, "")
     for file in assignment.files:
@@ -76,6 +77,11 @@ def _text(reference, file, function, mutant):
 def _closure(function):
     """(source of a function and of what it uses of its module, the modules that these import)."""
     tree = ast.parse(Path(inspect.getsourcefile(function)).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):         # types have names, too, which the text has no use for
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
     own, imported = {}, set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):

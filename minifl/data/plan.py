@@ -54,7 +54,7 @@ def assemble(name: str, plan: Plan, decoded: images.Decoded, source: str) -> Dat
     if n in (0, len(kept)):
         raise InputError(f"no {'training' if n == 0 else 'test'} image is left\n{images.bad_images(decoded.bad)}")
     labels = np.array([label for _, label, _ in kept], np.int64)
-    domains = [None, None]
+    domains: list = [None, None]
     if plan.domain_names:
         all_domains = np.array([domain for _, _, domain in kept], np.int64)
         domains = [all_domains[:n], all_domains[n:]]

@@ -6,16 +6,18 @@ simply runs through several passes in it, so it neither hangs nor vanishes. With
 are its epochs, and each of these is one pass: the last batch of a pass has what is left of it.
 """
 
+from typing import Any
+
 import numpy as np
 
-from minifl.backend import get_xp, on_cpu
+from minifl.backend import Array, get_xp, on_cpu
 from minifl.data.augment import augment as augmented
 from minifl.data.augment import to_float
 from minifl.data.noise import add_noise
 from minifl.rng import SHUFFLE, address
 
 
-def stream(examples, seed, client, start, count):
+def stream(examples: Array, seed: int, client: int, start: int, count: int) -> Array:
     """Positions start..start+count-1 of the client's stream: `count` entries of its example indices."""
     n = len(examples)
     passes = range(start // n, (start + count - 1) // n + 1)
@@ -24,14 +26,16 @@ def stream(examples, seed, client, start, count):
     return examples[order[first:first + count]]
 
 
-def local_batches(images, labels, examples, seed, round_, client, **options):
+def local_batches(images: Array, labels: Array, examples: Array, seed: int, round_: int, client: int,
+                  **options: Any) -> tuple[Array, Array]:
     """The batches of one client in a round: x (E, B, H, W, C), y (E, B); see joint_batches."""
     x, y = joint_batches(images, labels, [examples], seed, round_, [client], **options)
     return x[0], y[0]
 
 
-def joint_batches(images, labels, examples, seed, round_, clients, *, augment, steps=None, batch_size=None, sizes=None,
-                  dtype=np.float32, noise=None):
+def joint_batches(images: Array, labels: Array, examples: list, seed: int, round_: int, clients: list[int], *, augment: str,
+                  steps: int | None = None, batch_size: int | None = None, sizes: tuple | None = None,
+                  dtype: type = np.float32, noise: tuple | None = None) -> tuple[Array, Array]:
     """The batches of K clients with as many steps each in one round, all at once: for a GPU few calls are fast.
 
     images    (M, H, W, C) uint8 of the whole training set, on the device or, where they are too many for it, on the

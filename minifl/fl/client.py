@@ -1,23 +1,29 @@
 """What clients do in a round: batches, local steps, message. A client needs nothing of any other."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from minifl.backend import get_xp, on_cpu, to_host
+from minifl.backend import Array, get_xp, on_cpu, to_host
+from minifl.data.dataset import Dataset
 from minifl.data.noise import deviation
+from minifl.data.partition import Partition
 from minifl.fl import statistics
-from minifl.fl.algorithms.fedavg import Work
+from minifl.fl.algorithms.fedavg import FedAvg, Work
 from minifl.fl.batches import joint_batches, local_batches
+from minifl.fl.graph import Graphs
 from minifl.fl.local import clipped, learning_rate, local_sgd, weight_of_steps
 from minifl.fl.participation import batch_sizes
+from minifl.models.network import Network
 
 
 class Diverged(ArithmeticError):
     """A client's loss or parameters are not finite: says which client, round and step."""
 
 
-def local_work(settings, model, algorithm, data, partition, state, clients, graphs=None):
+def local_work(settings: Any, model: Network, algorithm: FedAvg, data: Dataset, partition: Partition, state: Any,
+               clients: list[int], graphs: Graphs | None = None) -> tuple:
     """The local work of K clients in round state.round, together along axis 0.
 
     data     Dataset whose arrays lie on the device of state.w
@@ -110,7 +116,8 @@ def _in_order(clients, groups, results):
                                               for parts in (message, kept)), joined(losses))
 
 
-def round_batches(settings, data, partition, state, clients, steps, sizes, dtype):
+def round_batches(settings: Any, data: Dataset, partition: Partition, state: Any, clients: list[int], steps: Array,
+                  sizes: tuple, dtype: type) -> tuple[Array, ...]:
     """x (K, E, N, H, W, C) and y (K, E, N), E the most steps of any client; zeros where a client has fewer."""
     xp = get_xp(state.w)
     options = {"augment": settings.augment, "dtype": dtype}

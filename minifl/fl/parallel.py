@@ -5,15 +5,17 @@ import signal
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from minifl.backend import keep_freed_memory
 from minifl.blas import one_thread
 
 
 @contextmanager
-def in_order(workers, check=lambda: None):
+def in_order(workers: int, check: Callable[[], Any] = lambda: None) -> Iterator[Callable]:
     """Yield a map(function, items) that runs in `workers` threads and yields results in the order of the items.
 
     The BLAS has one thread for each of them meanwhile (minifl/blas.py), and memory that is freed stays with the process.
@@ -82,7 +84,7 @@ class Signals:
         if first:
             _say("Stopping after the clients at work; the same signal once more ends at once.")
 
-    def check(self):
+    def check(self) -> None:
         if self.signum is not None:
             raise Interrupted(self.signum)
 

@@ -14,14 +14,18 @@ does the number of workers: no client sees another one, and the messages are add
 clients in other processes and on other machines.
 """
 
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minifl.backend import Array, get_xp, to_host
+from minifl.data.dataset import Dataset
+from minifl.data.partition import Partition
 from minifl.fl import statistics
+from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.fl.client import Diverged, local_work
 from minifl.fl.diagnostics import MOST_CLIENTS, Ended, diagnose
 from minifl.fl.evaluate import evaluate, predict
@@ -29,6 +33,7 @@ from minifl.fl.graph import Graphs
 from minifl.fl.local import learning_rate
 from minifl.fl.parallel import in_order
 from minifl.fl.participation import client_weights, failed, looked_at, sample, whose_models
+from minifl.models.network import Network
 
 
 class Reply(NamedTuple):
@@ -49,13 +54,14 @@ class State(NamedTuple):
     statistics: Array = np.zeros(0)   # (S,) the server's running statistics of batch norm
 
 
-def start(algorithm, w, statistics=None):
+def start(algorithm: FedAvg, w: Array, statistics: Array | None = None) -> State:
     """The state before the first round; statistics (S,), None without batch norm."""
     return State(0, w, algorithm.server_state(w), {}, w[:0] if statistics is None else statistics)
 
 
-def federated_rounds(settings, model, algorithm, state, data, partition, *, workers=1, clients_per_call=None,
-                     cuda_graphs=True, check=lambda: None, absent=None):
+def federated_rounds(settings: Any, model: Network, algorithm: FedAvg, state: State, data: Dataset, partition: Partition, *,
+                     workers: int = 1, clients_per_call: int | None = None, cuda_graphs: bool = True,
+                     check: Callable[[], Any] = lambda: None, absent: dict | None = None) -> Iterator[tuple[State, dict]]:
     """Train from `state` to the last of settings.rounds and yield after every round (state, record).
 
     state      array module and dtype of its w are those of the whole run
@@ -119,20 +125,20 @@ def federated_rounds(settings, model, algorithm, state, data, partition, *, work
             yield state, record
 
 
-def trained_on(settings, partition):
+def trained_on(settings: Any, partition: Partition) -> tuple[list[int], Array]:
     """The clients that hold training examples, and what each of all clients counts in means over them (K,)."""
     weights = client_weights(settings, [len(part) for part in partition.train])
     return np.flatnonzero(weights).tolist(), weights
 
 
-def due(settings, round_):
+def due(settings: Any, round_: int) -> tuple[bool, bool]:
     """Whether the global model is tested after a round (from 0), and whether the clients' own models are in it."""
     last = round_ + 1 == settings.rounds
     return (last or _due(round_ + 1, settings.eval_every),
             settings.local_eval_every > 0 and (last or _due(round_ + 1, settings.local_eval_every)))
 
 
-def line_up(settings, trained, round_):
+def line_up(settings: Any, trained: list[int], round_: int) -> tuple[list[int], dict]:
     """The clients that the server asks in a round (from 0), ascending, and the record of the round so far."""
     sampled = sample(settings, trained, round_)
     missing = failed(settings, sampled, round_)
@@ -146,7 +152,8 @@ def line_up(settings, trained, round_):
     return sorted(set(sampled) - set(missing)), record
 
 
-def take(algorithm, model, state, weights, answered, replies, record, absent):
+def take(algorithm: FedAvg, model: Network, state: State, weights: Array, answered: list[int], replies: Iterable[Reply],
+         record: dict, absent: dict) -> tuple[State, list, list]:
     """What the server does with the replies of a round: the State after it, their `tested` and `ended`.
 
     The record is completed but for the tests.
@@ -167,14 +174,14 @@ def take(algorithm, model, state, weights, answered, replies, record, absent):
     return server_step(algorithm, model, state, mean, own, (held / weights.sum()).item()), tested, ended
 
 
-def of_own_models(tested, asked, looked, answered):
+def of_own_models(tested: list, asked: list[int], looked: Collection[int], answered: list[int]) -> dict:
     """The record's entries of the clients' own models: [(accuracy on all test examples, on its own)] of those that were
     to be looked at, of those that were asked, and answered."""
     whose = {"local_clients": [k for k in answered if k in set(looked)]} if len(looked) < len(asked) else {}
     return whose | {"local_accuracy": [both[0] for both in tested], "local_own_accuracy": [both[1] for both in tested]}
 
 
-def collect(clients, replies, weights):
+def collect(clients: list[int], replies: Iterable[Reply], weights: Array) -> tuple[dict, dict, float, list, list]:
     """Add up what the clients sent, one after the other: mean message, what each keeps, mean loss, tests, Ended."""
     mean, own, train_loss, tested, ended = {}, {}, 0.0, [], []
     for k, reply, weight in zip(clients, replies, weights.tolist(), strict=True):
@@ -188,7 +195,7 @@ def collect(clients, replies, weights):
     return mean, own, train_loss, tested, ended
 
 
-def server_step(algorithm, model, state, mean, own, share):
+def server_step(algorithm: FedAvg, model: Network, state: State, mean: dict, own: dict, share: float) -> State:
     """The State after the server took the mean of the messages; Diverged if something in it is not finite."""
     gathered = mean.pop("statistics", state.statistics)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -204,7 +211,8 @@ def _due(round_, every):
     return every > 0 and round_ % every == 0
 
 
-def own_accuracies(settings, model, theta, running, data, own_test):
+def own_accuracies(settings: Any, model: Network, theta: Array, running: Array, data: Dataset,
+                   own_test: Array) -> tuple[float, float | None]:
     """Accuracy of one client's model, before averaging, on all test examples and on its own (None without any)."""
     p = statistics.tested(settings, model, theta, running)
     correct = predict(model, p, data.x_test, data.y_test)[0] == to_host(data.y_test)

@@ -61,7 +61,7 @@ def number_of_nodes(nodes: int, num_clients: int) -> int:
 
 def begin(settings: Settings, dataset: Any, partition: Partition, out: str | Path, *, nodes: int, wait: float,
           timeout: float, clip_update: float, tls: bool, elsewhere: bool = False, force: bool = False,
-          table_file: Any = None, start: Any = None) -> Path:
+          table_file: Any = None, start: Any = None) -> dict:
     """Write what a federation's run directory begins with; elsewhere: its nodes are on other machines.
 
     InputError if `out` cannot be used.

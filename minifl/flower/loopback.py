@@ -133,7 +133,7 @@ class Federation:
         return ""
 
     def _start_superlink(self):
-        tls = ["--insecure"]
+        tls: list = ["--insecure"]
         if self.secure:
             made = certificates.make(self.folder / "certificates", [LOOPBACK])
             tls = ["--ssl-ca-certfile", made.ca, "--ssl-certfile", made.certificate, "--ssl-keyfile", made.key,

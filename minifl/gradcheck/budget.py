@@ -15,7 +15,7 @@ class Clock:
         self.seconds, self._start = seconds, perf_counter()
 
     @property
-    def left(self) -> float:
+    def left(self) -> float | None:
         return None if self.seconds is None else self.seconds - (perf_counter() - self._start)
 
     @property

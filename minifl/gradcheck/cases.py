@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from minifl import fast
-from minifl.gradcheck.modules import Layer
 from minifl.layers import (activations, attention, batchnorm, contrastive, conv, cosine, decorrelation, linear, loss,
                            norm, pool, smoothing, tokens, weights)
 from minifl.models.arrangement import ACTIVATIONS
@@ -35,7 +34,7 @@ class Case:
     fixed: tuple = ()
 
     @property
-    def layer(self) -> Layer:
+    def layer(self) -> str:
         room = "fast." if self.backward.__module__.startswith("minifl.fast.") else ""
         return room + self.backward.__name__.removesuffix("_backward")
 

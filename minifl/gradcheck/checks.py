@@ -41,7 +41,7 @@ class Result:
         return self.error <= self.tolerance
 
 
-def check_case(case: Case, number: int, seed: int) -> Iterator[Result]:
+def check_case(case: Case, number: int, seed: int) -> list[Result]:
     """One case by `check`: by complex step the worst block and the properties, by central differences the worst block.
     The tolerances are the instruments' own, whatever rounding there is, and every number is compared."""
     inputs = case.draw(address(seed, CHECK, number, 0))

@@ -1,6 +1,8 @@
 """Wrong backward passes of attention, of the tokens of a sequence, and of the vision transformer's blocks."""
 
-from minifl.backend import get_xp
+from typing import Any
+
+from minifl.backend import Array, get_xp
 from minifl.layers import attention, tokens
 from minifl.models.blocks import dense_backward, normalize_backward
 
@@ -22,47 +24,47 @@ def _from_dz(do, cache, dz):
             attention.attention_backward(do, cache)[2])
 
 
-def softmax_without_mean(do, cache):
+def softmax_without_mean(do: Array, cache: Any) -> tuple:
     p = cache[3]
     _, dp = _dp(do, cache)
     return _from_dz(do, cache, p * dp)
 
 
-def softmax_along_queries(do, cache):
+def softmax_along_queries(do: Array, cache: Any) -> tuple:
     p = cache[3]
     _, dp = _dp(do, cache)
     return _from_dz(do, cache, p * (dp - (p * dp).sum(axis=3, keepdims=True)))
 
 
-def softmax_unweighted_mean(do, cache):
+def softmax_unweighted_mean(do: Array, cache: Any) -> tuple:
     p = cache[3]
     _, dp = _dp(do, cache)
     return _from_dz(do, cache, p * (dp - dp.mean(axis=4, keepdims=True)))
 
 
-def softmax_forgotten(do, cache):
+def softmax_forgotten(do: Array, cache: Any) -> tuple:
     _, dp = _dp(do, cache)
     return _from_dz(do, cache, dp)
 
 
-def scale_forgotten(do, cache):
+def scale_forgotten(do: Array, cache: Any) -> tuple:
     dq, dk, dv = attention.attention_backward(do, cache)
     scale = attention._scale(cache[0])
     return dq / scale, dk / scale, dv
 
 
-def scale_of_all_heads(do, cache):
+def scale_of_all_heads(do: Array, cache: Any) -> tuple:
     dq, dk, dv = attention.attention_backward(do, cache)
     ratio = cache[0].shape[2] ** -0.5
     return dq * ratio, dk * ratio, dv
 
 
-def query_and_key_exchanged(do, cache):
+def query_and_key_exchanged(do: Array, cache: Any) -> tuple:
     dq, dk, dv = attention.attention_backward(do, cache)
     return dk, dq, dv
 
 
-def key_untransposed(do, cache):
+def key_untransposed(do: Array, cache: Any) -> tuple:
     q, k, v, p = cache
     _, dp = _dp(do, cache)
     dz = attention._scale(q) * p * (dp - (p * dp).sum(axis=4, keepdims=True))
@@ -70,17 +72,17 @@ def key_untransposed(do, cache):
     return dq, attention._join(dz @ q), dv
 
 
-def value_untransposed(do, cache):
+def value_untransposed(do: Array, cache: Any) -> tuple:
     dq, dk, _ = attention.attention_backward(do, cache)
     return dq, dk, attention._join(cache[3] @ attention._split(do, cache[0].shape[2]))
 
 
-def weights_detached(do, cache):
+def weights_detached(do: Array, cache: Any) -> tuple:
     dq, dk, dv = attention.attention_backward(do, cache)
     return dq * 0, dk * 0, dv
 
 
-def heads_interleaved(do, cache):
+def heads_interleaved(do: Array, cache: Any) -> tuple:
     heads = cache[0].shape[2]
     order = [i for h in range(heads) for i in range(h, do.shape[3], heads)]
     return attention.attention_backward(do[..., order], cache)
@@ -88,37 +90,37 @@ def heads_interleaved(do, cache):
 
 # --- tokens ------------------------------------------------------------------------------------------------
 
-def position_mean(dy, cache):
+def position_mean(dy: Array, cache: Any) -> tuple:
     return dy, dy.mean(axis=1)
 
 
-def position_clients_summed(dy, cache):
+def position_clients_summed(dy: Array, cache: Any) -> tuple:
     total = dy.sum(axis=1)
     return dy, total * 0 + total.sum(axis=0)
 
 
-def position_one_place_off(dy, cache):
+def position_one_place_off(dy: Array, cache: Any) -> tuple:
     return dy, get_xp(dy).roll(dy.sum(axis=1), 1, axis=1)
 
 
-def token_first_example(dy, cache):
+def token_first_example(dy: Array, cache: Any) -> tuple:
     return dy[:, :, 1:], dy[:, 0, 0]
 
 
-def token_clients_summed(dy, cache):
+def token_clients_summed(dy: Array, cache: Any) -> tuple:
     dx, dtoken = tokens.prepend_token_backward(dy, cache)
     return dx, dtoken * 0 + dtoken.sum(axis=0)
 
 
-def token_taken_for_the_last(dy, cache):
+def token_taken_for_the_last(dy: Array, cache: Any) -> tuple:
     return dy[:, :, :-1], dy[:, :, -1].sum(axis=1)
 
 
-def first_token_spread(dy, cache):
+def first_token_spread(dy: Array, cache: Any) -> Array:
     return get_xp(dy).broadcast_to(dy[:, :, None] / cache[2], cache)
 
 
-def first_token_last(dy, cache):
+def first_token_last(dy: Array, cache: Any) -> Array:
     return tokens.first_token_backward(dy, cache)[:, :, ::-1]
 
 
@@ -144,7 +146,7 @@ branch_dropped = _block_backward(lambda dy, d_sum, branch: d_sum)
 shortcut_around_the_norm = _block_backward(lambda dy, d_sum, branch: dy + branch)
 
 
-def key_not_added(self, name, dy, cache, g):
+def key_not_added(self: Any, name: str, dy: Array, cache: Any, g: dict) -> Array:
     query, key, value, meet, out = cache
     d = dense_backward(dy, out, g, f"{name}.out")
     dq, dk, dv = (a.reshape(d.shape) for a in

@@ -1,11 +1,13 @@
 """Wrong backward passes of minifl/fast: mistakes that only these forms allow, with the caches that they have."""
 
-from minifl.backend import get_xp
+from typing import Any
+
+from minifl.backend import Array, get_xp
 from minifl.fast import conv, pool
 from minifl.layers import pool as textbook
 
 
-def conv_tile_shared_rows_once(dy, cache):
+def conv_tile_shared_rows_once(dy: Array, cache: Any) -> tuple:
     """Rows of x under two tiles of minimal filtering get the gradient of the upper one alone."""
     dx, dweight, dbias = conv.conv2d_backward(dy, cache)
     tile, kh, padding = cache[6], cache[1].shape[1], cache[5]
@@ -17,7 +19,7 @@ def conv_tile_shared_rows_once(dy, cache):
     return dx, dweight, dbias
 
 
-def conv_point_left_out(dy, cache):
+def conv_point_left_out(dy: Array, cache: Any) -> tuple:
     """dW without the product at the last point of minimal filtering."""
     columns, weight, *rest = cache
     dx, dweight, dbias = conv.conv2d_backward(dy, cache)
@@ -28,7 +30,7 @@ def conv_point_left_out(dy, cache):
     return dx, dweight, dbias
 
 
-def conv_edge_left_out(dy, cache):
+def conv_edge_left_out(dy: Array, cache: Any) -> tuple:
     """dx of the columns at the left edge, which fewer kernel columns met than the others."""
     dx, dweight, dbias = conv.conv2d_backward(dy, cache)
     edge, padding = cache[1].shape[2] - 1, cache[5]
@@ -36,7 +38,7 @@ def conv_edge_left_out(dy, cache):
     return dx, dweight, dbias
 
 
-def max_pool_overwritten(dy, cache):
+def max_pool_overwritten(dy: Array, cache: Any) -> Array:
     for shape, winner, axis, size, stride in reversed(cache):
         dx = get_xp(dy).zeros(shape, dtype=dy.dtype)
         for position, cut in enumerate(pool._slices(shape, axis, size, stride)):
@@ -45,7 +47,7 @@ def max_pool_overwritten(dy, cache):
     return dy
 
 
-def max_pool_row_and_column_exchanged(dy, cache):
+def max_pool_row_and_column_exchanged(dy: Array, cache: Any) -> Array:
     """The winner's row in its window is taken for its column and the other way round."""
     (shape, column, _, size, stride), (rows_shape, row, axis, _, _) = cache
     dx = get_xp(dy).zeros(shape, dtype=dy.dtype)

@@ -65,7 +65,7 @@ def points(study: Study, cells: list[Cell], folder: str | Path, path: str | Path
         return save(figure, path, both=True)
 
 
-def overfitting(study: Study, found: dict, path: str | Path) -> dict:
+def overfitting(study: Study, found: dict, path: str | Path) -> list[Path]:
     """Figure 2: bars of each class before and after the local steps, ours above and the paper's below."""
     colours = {"pre-trained": GREY, "vanilla": VERMILION, "FN": BLUE}
     ours = {label: [100 * a for a in found[label]] for label in study.paper}
@@ -80,7 +80,7 @@ def overfitting(study: Study, found: dict, path: str | Path) -> dict:
         return save(figure, path, both=True)
 
 
-def features(study: Study, found: dict, path: str | Path) -> dict:
+def features(study: Study, found: dict, path: str | Path) -> list[Path]:
     """Figure 3: what the features become while client 1 trains alone, the plain network beside FN."""
     with drawing(2, 2, height=5.4) as (figure, axes):
         (norms, lengths), (spectra, directions) = axes

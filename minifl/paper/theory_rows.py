@@ -84,7 +84,7 @@ def apart(full: Network, reduced: Network, theta: Array, x: Array) -> Array:
 
 
 def living(model: Network, rng: np.random.Generator, count: int, batch: int = 5,
-           adjust: Callable = lambda model, theta: theta) -> tuple[Array, Array, Array]:
+           adjust: Callable = lambda model, theta: theta) -> tuple[Array, ...]:
     """theta (K, P), images, labels of K = count random networks with a gradient in every block that is not lost in
     rounding: networks this small may have only dead ReLUs in a layer, and then there is nothing to compare.
 

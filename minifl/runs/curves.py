@@ -179,7 +179,7 @@ def mean_over_clients(after: Any) -> Array:
     return np.ma.masked_invalid(after).mean(axis=0).filled(np.nan)
 
 
-def log_spectrum(singular_values: Sequence[float]) -> list[float]:
+def log_spectrum(singular_values: Array) -> Array:
     """log10(sigma_i / sigma_1) of singular values, largest first; NaN where sigma_i is 0 but for rounding."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = singular_values / singular_values[:1]

@@ -36,7 +36,7 @@ class Start(NamedTuple):
         return content_hash(*(part for name, block in sorted(self.blocks.items())
                               for part in (np.frombuffer(name.encode(), np.uint8), block)))
 
-    def content(self) -> dict:
+    def content(self) -> bytes:
         """The bytes of an npz of it."""
         out = io.BytesIO()
         np.savez(out, **self.blocks)

@@ -69,7 +69,7 @@ def described(pid: int) -> str:
     return f"process {pid}"
 
 
-def born(pid: int) -> str | None:
+def born(pid: int) -> int | None:
     """When a process began, in the system's ticks since it was started: with the id it names a process for good. None if
     there is no such process, or the system does not say."""
     try:

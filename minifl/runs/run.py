@@ -35,7 +35,7 @@ from minifl.runs.settings import GIVEN, LISTS, Settings
 
 def default_workers() -> int:
     """Threads over clients: the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def split(settings: Settings, dataset: Dataset, given: Any = None) -> Partition:

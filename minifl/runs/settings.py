@@ -29,7 +29,7 @@ from minifl.models.network import Network
 from minifl.models.norms import NORMS
 
 # Choices that belong to a value of another choice, beside a method's hyperparameters: `belongs`.
-BELONGS = {
+BELONGS: dict[str, tuple[str, dict[str, Any]]] = {
     "bn_stats": ("norm", {name: "global" for name, norm in NORMS.items() if any(kind.evaluated for kind in norm.kinds)}),
     "patch_size": ("model", {"vit": ViT.patch}),
     "vit_token": ("model", {"vit": ViT.token}),

@@ -129,7 +129,7 @@ class _Process:
             self.rounds = reading.whole(self.rounds_file).count(b"\n")
         return self.rounds != before
 
-    def error(self) -> str:
+    def error(self) -> str | None:
         """None after success, else the last line that the process wrote."""
         if self.popen.returncode == 0:
             return None

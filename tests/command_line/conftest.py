@@ -11,7 +11,7 @@ from minifl.models.norms import KINDS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from owning import SMALL, forget  # noqa: E402
+from owning import SMALL, forget
 
 
 @pytest.fixture

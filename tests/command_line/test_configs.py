@@ -9,9 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from refusing import refused   # noqa: E402
+from refusing import refused
 
-from minifl.runs.record import read_config, read_rounds   # noqa: E402
+from minifl.runs.record import read_config, read_rounds
 
 
 def test_precedence(cli, small):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from refusing import refused    # noqa: E402
+from refusing import refused
 
-from minifl.runs import record, seals    # noqa: E402
+from minifl.runs import record, seals
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from refusing import refused   # noqa: E402
+from refusing import refused
 
-from minifl.cli import main   # noqa: E402
-from minifl.data.dataset import make_dataset   # noqa: E402
-from minifl.data.files import write_dataset   # noqa: E402
-from minifl.runs import record   # noqa: E402
+from minifl.cli import main
+from minifl.data.dataset import make_dataset
+from minifl.data.files import write_dataset
+from minifl.runs import record
 
 CLI = Path(__file__).resolve().parents[2] / "cli.py"
 LONG = "x" * 256

@@ -6,9 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import pytest   # noqa: E402
+import pytest
 
-from refusing import refused   # noqa: E402
+from refusing import refused
 
 FILE = """
 import numpy as np

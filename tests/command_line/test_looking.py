@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import numpy as np   # noqa: E402
-import pytest   # noqa: E402
+import numpy as np
+import pytest
 
-from refusing import refused   # noqa: E402
+from refusing import refused
 
-import minifl   # noqa: E402
-from minifl.commands.display import show_result   # noqa: E402
+import minifl
+from minifl.commands.display import show_result
 
 
 def test_help_shows_the_defaults_of_the_data_sets(cli):

@@ -11,11 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from owning import bits, forget  # noqa: E402
+from owning import bits, forget
 
-from minifl.data import registry  # noqa: E402
-from minifl.errors import InputError  # noqa: E402
-from minifl.runs.settings import settings_for  # noqa: E402
+from minifl.data import registry
+from minifl.errors import InputError
+from minifl.runs.settings import settings_for
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MOONS, SPLIT = f"{EXAMPLES / 'moons.py'}:load", f"{EXAMPLES / 'label_and_domain.py'}:split"

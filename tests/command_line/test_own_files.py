@@ -10,12 +10,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from owning import SMALL, bits  # noqa: E402
+from owning import SMALL, bits
 
-from minifl import own  # noqa: E402
-from minifl.errors import InputError  # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS  # noqa: E402
-from minifl.runs.settings import Settings, settings_for  # noqa: E402
+from minifl import own
+from minifl.errors import InputError
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.runs.settings import Settings, settings_for
 
 ROOT = Path(__file__).resolve().parents[2]
 FEDDYN = ROOT / "examples/feddyn.py"

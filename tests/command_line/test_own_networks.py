@@ -8,13 +8,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from owning import bits  # noqa: E402
+from owning import bits
 
-from minifl import own  # noqa: E402
-from minifl.errors import InputError  # noqa: E402
-from minifl.models import MODELS, Arrangement, build  # noqa: E402
-from minifl.models.norms import KINDS, NORMS  # noqa: E402
-from minifl.runs.settings import settings_for  # noqa: E402
+from minifl import own
+from minifl.errors import InputError
+from minifl.models import MODELS, Arrangement, build
+from minifl.models.norms import KINDS, NORMS
+from minifl.runs.settings import settings_for
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NORM, MODEL = f"{EXAMPLES / 'power_norm.py'}:power_norm", f"{EXAMPLES / 'two_branches.py'}:TwoBranches"

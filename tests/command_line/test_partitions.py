@@ -9,11 +9,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from refusing import refused   # noqa: E402
+from refusing import refused
 
-from minifl.data.dataset import make_dataset   # noqa: E402
-from minifl.data.files import write_dataset   # noqa: E402
-from minifl.runs.record import read_config, read_rounds   # noqa: E402
+from minifl.data.dataset import make_dataset
+from minifl.data.files import write_dataset
+from minifl.runs.record import read_config, read_rounds
 
 
 @pytest.mark.parametrize("options, texts", [

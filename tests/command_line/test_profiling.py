@@ -5,11 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from refusing import refused   # noqa: E402
+from refusing import refused
 
-import minifl.commands.training   # noqa: E402
-from minifl.runs.profile import AROUND   # noqa: E402
-from minifl.runs.record import read_config, read_rounds   # noqa: E402
+import minifl.commands.training
+from minifl.runs.profile import AROUND
+from minifl.runs.record import read_config, read_rounds
 
 
 def test_the_command_prints_the_table(cli, small):

@@ -8,10 +8,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from refusing import refused   # noqa: E402
+from refusing import refused
 
-from minifl import backend   # noqa: E402
-from minifl.params import Spec   # noqa: E402
+from minifl import backend
+from minifl.params import Spec
 
 
 CHOICES = ("--data", "--model", "--norm", "--norm-position", "--norm-affine", "--bias", "--activation",

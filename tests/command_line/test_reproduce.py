@@ -9,18 +9,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "paper"))
 
-import pytest   # noqa: E402
+import pytest
 
-from handmade import TINY, cell_of, put, small_embedded   # noqa: E402
-from refusing import refused   # noqa: E402
+from handmade import TINY, cell_of, put, small_embedded
+from refusing import refused
 
-from minifl.commands import paper   # noqa: E402
-from minifl.paper import STUDIES, collapse, cost   # noqa: E402
-from minifl.paper.naming import run_name   # noqa: E402
-from minifl.paper.study import cells   # noqa: E402
-from minifl.runs.record import read_config, read_end, read_rounds   # noqa: E402
-from minifl.runs.run import split, train   # noqa: E402
-from minifl.runs.seals import opened, seal   # noqa: E402
+from minifl.commands import paper
+from minifl.paper import STUDIES, collapse, cost
+from minifl.paper.naming import run_name
+from minifl.paper.study import cells
+from minifl.runs.record import read_config, read_end, read_rounds
+from minifl.runs.run import split, train
+from minifl.runs.seals import opened, seal
 
 TWO = TINY._replace(columns={"1 class": {"setting": "oneclass"}}, paper={"plain": (10,), "FN": (30,)})
 ROWS = ("plain", "FN")

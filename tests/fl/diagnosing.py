@@ -7,10 +7,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "algorithms"))
 
-from small_problem import CLASSES, SHAPE, problem, settings_of   # noqa: E402
+from small_problem import CLASSES, SHAPE, problem, settings_of
 
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.models import MLP, Arrangement   # noqa: E402
+from minifl.fl.rounds import federated_rounds, start
+from minifl.models import MLP, Arrangement
 
 KEYS = {"round", "classifier_norms", "feature_norms", "feature_norms_of_class", "singular_values", "effective_rank",
         "direction_singular_values", "direction_effective_rank", "margins", "clients", "local_before", "local_after",

@@ -11,16 +11,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from standin import StandIn, Stream, device   # noqa: E402, F401
+from standin import StandIn, Stream, device   # noqa: F401
 
-from minifl.backend import to_host   # noqa: E402
-from minifl.data.partition import Partition   # noqa: E402
-from minifl.fl import graph   # noqa: E402
-from minifl.fl.client import Diverged   # noqa: E402
-from minifl.fl.graph import Graphs   # noqa: E402
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.models import CNN, MLP, Arrangement   # noqa: E402
-from minifl.runs.settings import settings_for   # noqa: E402
+from minifl.backend import to_host
+from minifl.data.partition import Partition
+from minifl.fl import graph
+from minifl.fl.client import Diverged
+from minifl.fl.graph import Graphs
+from minifl.fl.rounds import federated_rounds, start
+from minifl.models import CNN, MLP, Arrangement
+from minifl.runs.settings import settings_for
 
 SIZES = (20, 7, 8, 3)     # training examples of the clients: with local_epochs they do 10, 4, 4 and 2 steps
 CASES = {

@@ -8,18 +8,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "algorithms"))
 
-from small_problem import CLASSES, SHAPE, problem, settings_of   # noqa: E402
+from small_problem import CLASSES, SHAPE, problem, settings_of
 
-from minifl.errors import InputError   # noqa: E402
-from minifl.fl import statistics   # noqa: E402
-from minifl.fl.batches import local_batches   # noqa: E402
-from minifl.fl.client import local_work   # noqa: E402
-from minifl.fl.evaluate import chunk_size, evaluate, predict   # noqa: E402
-from minifl.fl.local import local_sgd   # noqa: E402
-from minifl.fl.participation import failed, sample   # noqa: E402
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.models import MLP, Arrangement, ResNet, loss_and_grad   # noqa: E402
-from minifl.params import Entry, Spec   # noqa: E402
+from minifl.errors import InputError
+from minifl.fl import statistics
+from minifl.fl.batches import local_batches
+from minifl.fl.client import local_work
+from minifl.fl.evaluate import chunk_size, evaluate, predict
+from minifl.fl.local import local_sgd
+from minifl.fl.participation import failed, sample
+from minifl.fl.rounds import federated_rounds, start
+from minifl.models import MLP, Arrangement, ResNet, loss_and_grad
+from minifl.params import Entry, Spec
 
 MODEL = MLP(CLASSES, SHAPE, (5, 3), Arrangement("bn", "before", learnable=True))
 BN = ("dense1.norm.gain", "dense1.norm.bias", "dense2.norm.gain", "dense2.norm.bias")

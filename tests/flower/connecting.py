@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("flwr", reason="Flower is not installed: pip install -e '.[flower]'")
 
-from minifl.flower.leftovers import of_folder     # noqa: E402
+from minifl.flower.leftovers import of_folder
 
 OPTIONS = ("--data", "cifar10", "--num-clients", "3", "--setting", "disjoint", "--norm", "fn", "--local-steps", "2",
            "--width", "0.1", "--batch-size", "8", "--eval-every", "1", "--local-eval-every", "2")

@@ -10,18 +10,18 @@ import pytest
 
 pytest.importorskip("flwr", reason="Flower is not installed: pip install -e '.[flower]'")
 
-from flwr.app import Array, ArrayRecord, Context, Error, Message, RecordDict   # noqa: E402
-from flwr.proto.node_pb2 import NodeInfo                                       # noqa: E402
-from flwr.serverapp import Grid                                                # noqa: E402
-from flwr.supercore.task_identity import TaskIdentity                          # noqa: E402
+from flwr.app import Array, ArrayRecord, Context, Error, Message, RecordDict
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
 
-from minifl.data.registry import load                  # noqa: E402
-from minifl.data.table import read_csv, write_csv      # noqa: E402
-from minifl.flower import client, federate, server     # noqa: E402
-from minifl.flower.nodes import Terms                  # noqa: E402
-from minifl.runs import record                           # noqa: E402
-from minifl.runs.run import split, train                 # noqa: E402
-from minifl.runs.settings import settings_for            # noqa: E402
+from minifl.data.registry import load
+from minifl.data.table import read_csv, write_csv
+from minifl.flower import client, federate, server
+from minifl.flower.nodes import Terms
+from minifl.runs import record
+from minifl.runs.run import split, train
+from minifl.runs.settings import settings_for
 
 NUMBERS = itertools.count(1)
 SMALL = {"data": "cifar10", "rounds": 3, "num_clients": 3, "setting": "disjoint", "norm": "fn", "local_steps": 2,

@@ -8,13 +8,13 @@ import threading
 import pytest
 
 pytest.importorskip("cryptography")
-from cryptography import x509   # noqa: E402
-from cryptography.hazmat.primitives.asymmetric import ec    # noqa: E402
-from cryptography.hazmat.primitives.serialization import (load_pem_private_key, load_ssh_private_key,   # noqa: E402
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (load_pem_private_key, load_ssh_private_key,
                                                           load_ssh_public_key)
 
-from minifl.errors import InputError    # noqa: E402
-from minifl.flower import certificates  # noqa: E402
+from minifl.errors import InputError
+from minifl.flower import certificates
 
 HOSTS = ["fl.example.org", "192.0.2.7", "2001:db8::7"]
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("flwr", reason="Flower is not installed: pip install -e '.[flower]'")
 
-from minifl.flower import closed    # noqa: E402
+from minifl.flower import closed
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="whose a socket is, is read from /proc/net")
 PATHS = ("/v1/control/start-run", "/v1/control/register-node", "/v1/runtime/acquire-task", "/docs", "/v1/fleet",

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from connecting import OPTIONS, kill_session, log, of_run, processes, run, started, wait_for   # noqa: E402
-from inprocess import federate, load, record, same, settings_for, split     # noqa: E402
+from connecting import OPTIONS, kill_session, log, of_run, processes, run, started, wait_for
+from inprocess import federate, load, record, same, settings_for, split
 
-from minifl.flower import certificates      # noqa: E402
-from minifl.flower.loopback import LOOPBACK, OFF, free_port, node_config, program     # noqa: E402
-from minifl.processes import environment    # noqa: E402
-from minifl.runs.locking import holders       # noqa: E402
+from minifl.flower import certificates
+from minifl.flower.loopback import LOOPBACK, OFF, free_port, node_config, program
+from minifl.processes import environment
+from minifl.runs.locking import holders
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look for processes in /proc")
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("flwr")
-from cryptography import x509   # noqa: E402
+from cryptography import x509
 
-from minifl.cli import main     # noqa: E402
-from minifl.errors import InputError    # noqa: E402
-from minifl.flower import deployment, onsite, scripts    # noqa: E402
-from minifl.runs import record    # noqa: E402
-from minifl.runs.locking import locked    # noqa: E402
+from minifl.cli import main
+from minifl.errors import InputError
+from minifl.flower import deployment, onsite, scripts
+from minifl.runs import record
+from minifl.runs.locking import locked
 
 try:
     import tomllib

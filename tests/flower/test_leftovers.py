@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from inprocess import begun, federate, record     # noqa: E402
+from inprocess import begun, federate, record
 
-from minifl.errors import InputError              # noqa: E402
-from minifl.flower import leftovers               # noqa: E402
-from minifl.runs.locking import born, holders, locked     # noqa: E402
+from minifl.errors import InputError
+from minifl.flower import leftovers
+from minifl.runs.locking import born, holders, locked
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 HOLD = """import fcntl, os, sys, time

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from inprocess import InProcess, begun, federate, record, served, trained     # noqa: E402
+from inprocess import InProcess, begun, federate, record, served, trained
 
-from flwr.common.config import parse_config_args       # noqa: E402
+from flwr.common.config import parse_config_args
 
-from minifl.errors import InputError                   # noqa: E402
-from minifl.flower import loopback                      # noqa: E402
-from minifl.flower.app import write_app, write_connection   # noqa: E402
-from minifl.flower.loopback import Failed, Federation       # noqa: E402
-from minifl.runs import checkpoint                       # noqa: E402
+from minifl.errors import InputError
+from minifl.flower import loopback
+from minifl.flower.app import write_app, write_connection
+from minifl.flower.loopback import Failed, Federation
+from minifl.runs import checkpoint
 
 
 def test_telemetry_updates_and_installations_are_off(tmp_path):

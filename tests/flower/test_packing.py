@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from inprocess import Array, ArrayRecord     # noqa: E402
+from inprocess import Array, ArrayRecord
 
-from minifl.flower import packing                      # noqa: E402
-from minifl.flower.node import Job, Task            # noqa: E402
-from minifl.flower.replies import Refused           # noqa: E402
+from minifl.flower import packing
+from minifl.flower.node import Job, Task
+from minifl.flower.replies import Refused
 
 FORM = {"a": ((2, 3), np.float32)}
 RIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)

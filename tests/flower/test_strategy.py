@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from inprocess import (SMALL, ArrayRecord, Error, InProcess, Message, begun, changed_array, federate,   # noqa: E402
+from inprocess import (SMALL, ArrayRecord, Error, InProcess, Message, begun, changed_array, federate,
                        load, record, same, served, trained)
 
-from minifl.data import lists                    # noqa: E402
-from minifl.data.files import write_dataset     # noqa: E402
-from minifl.errors import InputError            # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS     # noqa: E402
-from minifl.fl.client import Diverged           # noqa: E402
-from minifl.flower.replaying import differences     # noqa: E402
-from minifl.runs import initial                   # noqa: E402
-from minifl.runs.settings import settings_for     # noqa: E402
+from minifl.data import lists
+from minifl.data.files import write_dataset
+from minifl.errors import InputError
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.client import Diverged
+from minifl.flower.replaying import differences
+from minifl.runs import initial
+from minifl.runs.settings import settings_for
 
 CASES = {name: {"algorithm": name} for name in ALGORITHMS} | {
     "scaffold, option I": {"algorithm": "scaffold", "scaffold_option": "I"},

@@ -17,12 +17,12 @@ from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from connecting import OPTIONS, kill_session, log, of_run, run, started, wait_for   # noqa: E402
+from connecting import OPTIONS, kill_session, log, of_run, run, started, wait_for
 
-from minifl.atomic import replacing                     # noqa: E402
-from minifl.data.registry import data_folder            # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS             # noqa: E402
-from minifl.runs import record                            # noqa: E402
+from minifl.atomic import replacing
+from minifl.data.registry import data_folder
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.runs import record
 
 RECORD = Path(__file__).resolve().parents[2] / "results" / "federation" / "trials.json"
 EMBEDDED = ("--data", "embedded", *OPTIONS[2:])

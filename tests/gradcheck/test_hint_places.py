@@ -13,7 +13,7 @@ from minifl.layers.linear import linear, linear_backward
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from public_idioms import attention, buffers, classes, maps, norms, recurrent   # noqa: E402
+from public_idioms import attention, buffers, classes, maps, norms, recurrent
 
 LAYERS = {idiom.name: idiom for file in (attention, buffers, classes, maps, norms, recurrent) for idiom in file.LAYERS}
 LEFT_OUT = "left out of a loop, or overwritten where it should be added?"

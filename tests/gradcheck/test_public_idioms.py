@@ -14,7 +14,7 @@ from minifl.gradcheck.sweeps import ALSO
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from public_idioms import (   # noqa: E402
+from public_idioms import (
     algebra, attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
 
 LAYERS = [idiom for file in (algebra, attention, buffers, classes, elementwise, losses, maps, norms, recurrent)

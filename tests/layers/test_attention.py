@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from naive import attention_naive                                       # noqa: E402
+from naive import attention_naive
 
-from minifl.layers.attention import attention, attention_backward       # noqa: E402
-from minifl.layers.tokens import add_position, first_token, prepend_token   # noqa: E402
+from minifl.layers.attention import attention, attention_backward
+from minifl.layers.tokens import add_position, first_token, prepend_token
 
 SHAPE = (2, 3, 5, 6)
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from naive import conv2d_naive                              # noqa: E402
+from naive import conv2d_naive
 
-from minifl.layers import conv                              # noqa: E402
-from minifl.layers.conv import conv2d, conv2d_backward      # noqa: E402
-from minifl.layers.linear import linear                     # noqa: E402
+from minifl.layers import conv
+from minifl.layers.conv import conv2d, conv2d_backward
+from minifl.layers.linear import linear
 
 SCREEN = 80
 

@@ -10,14 +10,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from comparing import shapes   # noqa: E402
+from comparing import shapes
 
-from minifl.errors import InputError   # noqa: E402
-from minifl.gradcheck.networks import SEQUENTIAL, draw, draw_statistics, networks   # noqa: E402
-from minifl.layers.weights import unit_columns   # noqa: E402
-from minifl.models import CNN, MLP, MODELS, Arrangement, ResNet, build, loss_and_grad   # noqa: E402
-from minifl.models.arrangement import ACTIVATIONS, HEADS, POSITIONS   # noqa: E402
-from minifl.models.norms import NORMS   # noqa: E402
+from minifl.errors import InputError
+from minifl.gradcheck.networks import SEQUENTIAL, draw, draw_statistics, networks
+from minifl.layers.weights import unit_columns
+from minifl.models import CNN, MLP, MODELS, Arrangement, ResNet, build, loss_and_grad
+from minifl.models.arrangement import ACTIVATIONS, HEADS, POSITIONS
+from minifl.models.norms import NORMS
 
 NETWORKS = networks(quick=True)
 every_network = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)

@@ -9,12 +9,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from comparing import difference, logits, shapes   # noqa: E402
+from comparing import difference, logits, shapes
 
-from minifl.errors import InputError   # noqa: E402
-from minifl.gradcheck.networks import draw, train   # noqa: E402
-from minifl.models import Arrangement, ResNet, build, loss_and_grad   # noqa: E402
-from minifl.models.norms import NORMS   # noqa: E402
+from minifl.errors import InputError
+from minifl.gradcheck.networks import draw, train
+from minifl.models import Arrangement, ResNet, build, loss_and_grad
+from minifl.models.norms import NORMS
 
 CIFAR = (10, (32, 32, 3))
 TINY = ResNet(3, (8, 8, 2), (4, 4, 6), (1, 1, 1), 2)   # three blocks

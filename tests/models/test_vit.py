@@ -10,14 +10,14 @@ from scipy.special import erf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from comparing import difference, logits, shapes   # noqa: E402
+from comparing import difference, logits, shapes
 
-from minifl.errors import InputError   # noqa: E402
-from minifl.gradcheck.networks import draw   # noqa: E402
-from minifl.layers.norm import feature_norm, mv_norm   # noqa: E402
-from minifl.models import Arrangement, build, loss_and_grad   # noqa: E402
-from minifl.models.norms import NORMS   # noqa: E402
-from minifl.models.vit import ViT, same_as   # noqa: E402
+from minifl.errors import InputError
+from minifl.gradcheck.networks import draw
+from minifl.layers.norm import feature_norm, mv_norm
+from minifl.models import Arrangement, build, loss_and_grad
+from minifl.models.norms import NORMS
+from minifl.models.vit import ViT, same_as
 
 CIFAR = (10, (32, 32, 3))
 TINY = ViT(4, (6, 4, 2), patch=2, dim=6, depth=2, heads=2)   # 3x2 patches

@@ -7,12 +7,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import pytest   # noqa: E402
+import pytest
 
-from handmade import cell_of, put   # noqa: E402
+from handmade import cell_of, put
 
-from minifl.paper import STUDIES, claims   # noqa: E402
-from minifl.paper.claims import CLAIMS   # noqa: E402
+from minifl.paper import STUDIES, claims
+from minifl.paper.claims import CLAIMS
 
 EVERY = pytest.mark.parametrize("claim", CLAIMS, ids=[claim.text for claim in CLAIMS])
 

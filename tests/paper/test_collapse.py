@@ -7,22 +7,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import numpy as np   # noqa: E402
-import pytest   # noqa: E402
+import numpy as np
+import pytest
 
-from handmade import TINY, cell_of, put, small_embedded   # noqa: E402
+from handmade import TINY, cell_of, put, small_embedded
 
-from minifl.blas import one_thread   # noqa: E402
-from minifl.errors import InputError   # noqa: E402
-from minifl.fl.batches import local_batches   # noqa: E402
-from minifl.fl.diagnostics import probe   # noqa: E402
-from minifl.models import loss_and_grad   # noqa: E402
-from minifl.paper import STUDIES, collapse   # noqa: E402
-from minifl.paper.naming import run_name   # noqa: E402
-from minifl.paper.study import cells   # noqa: E402
-from minifl.runs import provenance   # noqa: E402
-from minifl.runs.run import split, train   # noqa: E402
-from minifl.runs.settings import settings_for   # noqa: E402
+from minifl.blas import one_thread
+from minifl.errors import InputError
+from minifl.fl.batches import local_batches
+from minifl.fl.diagnostics import probe
+from minifl.models import loss_and_grad
+from minifl.paper import STUDIES, collapse
+from minifl.paper.naming import run_name
+from minifl.paper.study import cells
+from minifl.runs import provenance
+from minifl.runs.run import split, train
+from minifl.runs.settings import settings_for
 
 PAPER = {name: STUDIES[name].paper for name in ("figure2", "figure3")}
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import pytest   # noqa: E402
+import pytest
 
-from handmade import cell_of, small_embedded   # noqa: E402
+from handmade import cell_of, small_embedded
 
-from minifl.paper import STUDIES, cost   # noqa: E402
-from minifl.paper.study import cells   # noqa: E402
-from minifl.runs.settings import settings_for   # noqa: E402
+from minifl.paper import STUDIES, cost
+from minifl.paper.study import cells
+from minifl.runs.settings import settings_for
 
 # The released CNN on 32x32 images: 2 for each multiply-add of two convolutions and three dense layers.
 CNN = 2 * (28 * 28 * 64 * 75 + 10 * 10 * 64 * 1600 + 1600 * 384 + 384 * 192 + 192 * 10)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from declared_values import another   # noqa: E402
+from declared_values import another
 
-from minifl.errors import InputError   # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS   # noqa: E402
-from minifl.paper import STUDIES   # noqa: E402
-from minifl.paper.naming import run_name, stem   # noqa: E402
-from minifl.paper.study import cells   # noqa: E402
-from minifl.runs.settings import LOOKING, belongs, choices, settings_for   # noqa: E402
+from minifl.errors import InputError
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.paper import STUDIES
+from minifl.paper.naming import run_name, stem
+from minifl.paper.study import cells
+from minifl.runs.settings import LOOKING, belongs, choices, settings_for
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 POSITIVE = st.sampled_from([1e-5, 0.001, 0.01, 0.05, 0.1, 0.5, 0.9])

@@ -7,15 +7,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import pytest   # noqa: E402
+import pytest
 
 pytest.importorskip("matplotlib")
 
-from handmade import cell_of, put   # noqa: E402
+from handmade import cell_of, put
 
-from minifl.data.splits import label_counts   # noqa: E402
-from minifl.paper import STUDIES, pictures   # noqa: E402
-from minifl.paper.study import cells   # noqa: E402
+from minifl.data.splits import label_counts
+from minifl.paper import STUDIES, pictures
+from minifl.paper.study import cells
 
 
 @pytest.fixture

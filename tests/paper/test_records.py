@@ -6,16 +6,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import pytest   # noqa: E402
+import pytest
 
-from handmade import TINY, cell_of, noise, put   # noqa: E402
+from handmade import TINY, cell_of, noise, put
 
-from minifl.errors import InputError   # noqa: E402
-from minifl.paper import records   # noqa: E402
-from minifl.paper.naming import run_name   # noqa: E402
-from minifl.paper.study import cells   # noqa: E402
-from minifl.runs import provenance, record   # noqa: E402
-from minifl.runs.run import split, train   # noqa: E402
+from minifl.errors import InputError
+from minifl.paper import records
+from minifl.paper.naming import run_name
+from minifl.paper.study import cells
+from minifl.runs import provenance, record
+from minifl.runs.run import split, train
 
 
 def cell(rounds=100, seeds=(0,), **choices):

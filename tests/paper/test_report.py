@@ -6,13 +6,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import pytest   # noqa: E402
+import pytest
 
-from handmade import TINY, cell_of, put   # noqa: E402
+from handmade import TINY, cell_of, put
 
-from minifl.paper import STUDIES, report   # noqa: E402
-from minifl.paper.records import Measured   # noqa: E402
-from minifl.paper.study import cells   # noqa: E402
+from minifl.paper import STUDIES, report
+from minifl.paper.records import Measured
+from minifl.paper.study import cells
 
 RATES = [0.001, 0.01, 0.1, 1.0]
 

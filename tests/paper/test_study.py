@@ -5,16 +5,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import pytest   # noqa: E402
+import pytest
 
-from handmade import TINY, cell_of   # noqa: E402
+from handmade import TINY, cell_of
 
-from minifl.errors import InputError   # noqa: E402
-from minifl.paper import STUDIES   # noqa: E402
-from minifl.paper.figures import CENTRALIZED   # noqa: E402
-from minifl.paper.naming import run_name   # noqa: E402
-from minifl.paper.study import cells   # noqa: E402
-from minifl.runs.settings import Settings   # noqa: E402
+from minifl.errors import InputError
+from minifl.paper import STUDIES
+from minifl.paper.figures import CENTRALIZED
+from minifl.paper.naming import run_name
+from minifl.paper.study import cells
+from minifl.runs.settings import Settings
 
 ALL = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 RUN = [study for study in STUDIES.values() if study.kind in ("table", "points", "curves")]

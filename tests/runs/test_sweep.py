@@ -14,18 +14,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from declared_values import valid   # noqa: E402
+from declared_values import valid
 
-from minifl.cli import main   # noqa: E402
-from minifl.commands import training   # noqa: E402
-from minifl.commands.options import Several   # noqa: E402
-from minifl.data import registry   # noqa: E402
-from minifl.data.files import write_dataset   # noqa: E402
-from minifl.errors import InputError   # noqa: E402
-from minifl.runs.record import read_config, read_end, read_rounds   # noqa: E402
-from minifl.runs.settings import belongs, choices, settings_for   # noqa: E402
-from minifl.runs.sweep import _arguments as sweep_arguments   # noqa: E402
-from minifl.runs.sweep import grid   # noqa: E402
+from minifl.cli import main
+from minifl.commands import training
+from minifl.commands.options import Several
+from minifl.data import registry
+from minifl.data.files import write_dataset
+from minifl.errors import InputError
+from minifl.runs.record import read_config, read_end, read_rounds
+from minifl.runs.settings import belongs, choices, settings_for
+from minifl.runs.sweep import _arguments as sweep_arguments
+from minifl.runs.sweep import grid
 
 CLI = Path(__file__).resolve().parents[2] / "cli.py"
 

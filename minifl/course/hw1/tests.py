@@ -1,13 +1,16 @@
 """Public tests of assignment 1; expected.py says how they find out, for the gradient checker formulas stand here."""
 
 import cmath
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from minifl.backend import Array
 from minifl.course.comparing import compare
 from minifl.course.hw1.expected import (all_mapped, classified, large, losses_by_hand, mapped, problems, reduced,
                                         slopes_by_hand, stored, target, units)
-from minifl.course.running import expect, graded
+from minifl.course.running import Given, Student, expect, graded
 
 LINEAR, LOSS, CHECKER = "linear layer", "softmax cross-entropy", "gradient checker"
 VALUE, GRADIENT = 1e-12, 1e-11       # of the largest entry
@@ -18,7 +21,7 @@ CENTRAL = {"published": 1e-9, "fourth": 5e-12}
 # ---- linear layer
 
 @graded(LINEAR, 1, "the first line of linear's docstring, and the shapes under it: which client has which weight?")
-def linear_values(student, given):
+def linear_values(student: Student, given: Given) -> None:
     """The layer maps each client's examples by that client's weight and bias."""
     linear = student("minifl.layers.linear")
     for words, x, weight, bias, _ in problems(given):
@@ -27,7 +30,7 @@ def linear_values(student, given):
 
 
 @graded(LINEAR, 1, "the docstring of linear: 'or None'; and its task on types")
-def linear_bias_and_types(student, given):
+def linear_bias_and_types(student: Student, given: Given) -> None:
     """The layer works without bias, in float32 and for complex numbers, and leaves its inputs as they are."""
     linear = student("minifl.layers.linear")
     for words, x, weight, bias, dy in problems(given):
@@ -44,7 +47,7 @@ def linear_bias_and_types(student, given):
         expect(all(np.array_equal(*pair) for pair in zip(single, before)), f"an input was written to ({words})")
 
 
-def linear_gradients(student, given):
+def linear_gradients(student: Student, given: Given) -> Iterator[tuple]:
     """(in words, the three gradients as they come, x, weight (K, D, F), bias, dy)."""
     linear = student("minifl.layers.linear")
     for words, x, weight, bias, dy in problems(given):
@@ -54,7 +57,7 @@ def linear_gradients(student, given):
 
 
 @graded(LINEAR, 1, "your answer to the task of linear_backward for one entry of x: which weights does it meet?")
-def linear_input_gradient(student, given):
+def linear_input_gradient(student: Student, given: Given) -> None:
     """dx says how the outputs move with each feature."""
     for words, dx, _, _, x, weight, bias, dy in linear_gradients(student, given):
         right = [[[float(v @ mapped(e, w, 0 * bias[0])) for e in units(x.shape[2])] for v in client]
@@ -63,7 +66,7 @@ def linear_input_gradient(student, given):
 
 
 @graded(LINEAR, 2, "your answer to the task of linear_backward for one weight: which examples does it meet?")
-def linear_weight_gradient(student, given):
+def linear_weight_gradient(student: Student, given: Given) -> None:
     """dweight says how all of a client's outputs move with each weight."""
     for words, _, dweight, _, x, weight, bias, dy in linear_gradients(student, given):
         right = [[sum(float(v @ mapped(example, e, 0 * bias[0])) for v, example in zip(vs, client))
@@ -73,7 +76,7 @@ def linear_weight_gradient(student, given):
 
 
 @graded(LINEAR, 1, "your answer to the task of linear_backward for one bias: which outputs does it reach?")
-def linear_bias_gradient(student, given):
+def linear_bias_gradient(student: Student, given: Given) -> None:
     """dbias says how all of a client's outputs move with each bias."""
     for words, _, _, dbias, x, weight, bias, dy in linear_gradients(student, given):
         right = [[sum(float(v @ mapped(0 * x[0, 0], 0 * weight[0], e)) for v in vs) for e in units(bias.shape[1])]
@@ -84,7 +87,7 @@ def linear_bias_gradient(student, given):
 # ---- softmax cross-entropy
 
 @graded(LOSS, 1, "the equations in softmax_cross_entropy's docstring: what is averaged or summed over, what is not?")
-def loss_values(student, given):
+def loss_values(student: Student, given: Given) -> None:
     """The loss of each client is that of the equations."""
     loss = student("minifl.layers.loss")
     for words, logits, labels, _ in classified(given):
@@ -93,7 +96,7 @@ def loss_values(student, given):
 
 
 @graded(LOSS, 1, "the task of softmax_cross_entropy: the loss has the logits' type")
-def loss_types(student, given):
+def loss_types(student: Student, given: Given) -> None:
     """The loss works in float32 and for complex logits, and leaves its inputs as they are."""
     loss = student("minifl.layers.loss")
     for words, logits, labels, _ in classified(given):
@@ -112,7 +115,7 @@ def loss_types(student, given):
 
 
 @graded(LOSS, 1, "the task of softmax_cross_entropy: which number is subtracted, and is there one for each example?")
-def loss_of_large_logits(student, given):
+def loss_of_large_logits(student: Student, given: Given) -> None:
     """Logits of 1000 and -1000 neither overflow nor lose the loss."""
     loss = student("minifl.layers.loss")
     words, logits, labels, _ = large(given)
@@ -126,7 +129,7 @@ def loss_of_large_logits(student, given):
                    f"the loss of example {n} alone of client {k} ({words}) is off by {value[k] - right[k, n]:.1e}")
 
 
-def check_loss_gradient(loss, words, logits, labels, dloss, given):
+def check_loss_gradient(loss: Any, words: str, logits: Array, labels: Array, dloss: Array, given: Given) -> None:
     """dlogits."""
     value, cache = loss.softmax_cross_entropy(logits, labels)
     weights = dloss * (1 if given.variant["loss"] == "sum" else 1 / labels.shape[1])
@@ -136,14 +139,14 @@ def check_loss_gradient(loss, words, logits, labels, dloss, given):
 
 
 @graded(LOSS, 2, "your derivatives of the two terms of loss_n in the task of softmax_cross_entropy_backward")
-def loss_gradient(student, given):
+def loss_gradient(student: Student, given: Given) -> None:
     """dlogits says how each client's loss moves with each logit."""
     for words, logits, labels, dloss in classified(given):
         check_loss_gradient(student("minifl.layers.loss"), words, logits, labels, np.ones_like(dloss), given)
 
 
 @graded(LOSS, 1, "the chain rule: what is done with the incoming dloss, and whose logits does a client's dloss reach?")
-def loss_gradient_of_each_client(student, given):
+def loss_gradient_of_each_client(student: Student, given: Given) -> None:
     """Each client's dlogits is multiplied by its own dloss; two calls with one cache do not disturb each other."""
     loss = student("minifl.layers.loss")
     for words, logits, labels, dloss in classified(given):
@@ -154,14 +157,14 @@ def loss_gradient_of_each_client(student, given):
 
 
 @graded(LOSS, 1, "your softmax: is it made of what does not overflow?")
-def loss_gradient_of_large_logits(student, given):
+def loss_gradient_of_large_logits(student: Student, given: Given) -> None:
     """Logits of 1000 and -1000 neither overflow nor lose the gradient."""
     check_loss_gradient(student("minifl.layers.loss"), *large(given), given)
 
 
 # ---- gradient checker
 
-def differentiated(student, instrument, function, inputs, v, wanted):
+def differentiated(student: Student, instrument: str, function: str, inputs: dict, v: Array, wanted: list[str]) -> dict:
     """The gradients that an instrument finds, after a look at what came back."""
     gradients, changed = student("minifl.course.hw1.drivers").differentiate(instrument, function, inputs, v, wanted)
     expect(isinstance(gradients, dict), f"{instrument} should return a dict, it returned a {type(gradients).__name__}")
@@ -170,7 +173,7 @@ def differentiated(student, instrument, function, inputs, v, wanted):
     return gradients
 
 
-def check_accuracy(student, given, instrument, tolerance):
+def check_accuracy(student: Student, given: Given, instrument: str, tolerance: float) -> None:
     """Gradients of two smooth functions."""
     rng, n, m = given.rng("accuracy"), given.size("rows", 3, 4), given.size("columns", 4, 6)
     x, frequency = rng.uniform(-2, 2, (n, m)), np.linspace(0.5, 2, n * m).reshape(n, m)
@@ -187,7 +190,7 @@ def check_accuracy(student, given, instrument, tolerance):
             np.array([sum(column * size[:, 0]) for column in v.T]) * np.exp(rate), tolerance)
 
 
-def check_inputs(student, given, instrument, tolerance):
+def check_inputs(student: Student, given: Given, instrument: str, tolerance: float) -> None:
     """Only wanted inputs are differentiated, and y may have another shape than x."""
     rng = given.rng("inputs")
     x, v = rng.uniform(0.5, 1.5, (3, 4)), rng.standard_normal((3, 4))
@@ -200,25 +203,25 @@ def check_inputs(student, given, instrument, tolerance):
 
 
 @graded(CHECKER, 2, "the first line of complex_step's docstring, and its task: how large may h be, and how small?")
-def complex_step_accuracy(student, given):
+def complex_step_accuracy(student: Student, given: Given) -> None:
     """The complex step finds gradients to rounding."""
     check_accuracy(student, given, "complex_step", COMPLEX_STEP)
 
 
 @graded(CHECKER, 1, "the docstring of complex_step: what are inputs, v and wanted? What becomes of the others?")
-def complex_step_inputs(student, given):
+def complex_step_inputs(student: Student, given: Given) -> None:
     """The complex step moves one entry of a copy at a time, and only of what is wanted."""
     check_inputs(student, given, "complex_step", COMPLEX_STEP)
 
 
 @graded(CHECKER, 2, "the task of central_difference: which two errors does h balance?")
-def central_difference_accuracy(student, given):
+def central_difference_accuracy(student: Student, given: Given) -> None:
     """Central differences are as accurate as a good h allows."""
     check_accuracy(student, given, "central_difference", CENTRAL[given.variant["difference"]])
 
 
 @graded(CHECKER, 1, "the docstring of central_difference: which numbers is f called with?")
-def central_difference_inputs(student, given):
+def central_difference_inputs(student: Student, given: Given) -> None:
     """Central differences need no complex numbers, and only move what is wanted, in a copy."""
     tolerance = CENTRAL[given.variant["difference"]]
     check_inputs(student, given, "central_difference", tolerance)
@@ -230,7 +233,7 @@ def central_difference_inputs(student, given):
 
 
 @graded(CHECKER, 1, "'Error of a block' at the top of the file, number by number")
-def block_error_values(student, given):
+def block_error_values(student: Student, given: Given) -> None:
     """The error of a block is the one that is defined at the top of the file."""
     block_error = student("minifl.gradcheck.instruments").block_error
     n = np.array([[1.0, -4.0], [2.0, 0.5]]) * given.rng("block").uniform(1, 3)
@@ -246,7 +249,7 @@ def block_error_values(student, given):
 
 
 @graded(CHECKER, 1, "the docstring of block_error: when is it inf? Is nan larger or smaller than anything?")
-def block_error_rejects(student, given):
+def block_error_rejects(student: Student, given: Given) -> None:
     """What is no gradient at all, or no evidence of one, never passes."""
     block_error = student("minifl.gradcheck.instruments").block_error
     n = given.rng("rejects").uniform(1, 2, (2, 3))
@@ -262,7 +265,7 @@ def block_error_rejects(student, given):
 
 
 @graded(CHECKER, 1, "complex_step and block_error together: is the given v used? Is each entry compared?")
-def verdicts(student, given):
+def verdicts(student: Student, given: Given) -> None:
     """With your checker right backward passes are accepted and wrong ones are not."""
     drivers, rng = student("minifl.course.hw1.drivers"), given.rng("verdicts")
     x = rng.uniform(-1, 1, (4, 4))
@@ -284,7 +287,7 @@ def verdicts(student, given):
 
 
 @graded(CHECKER, 2, "the docstring of jacobian: which of the two axes is y's? What is the gradient of one entry of y?")
-def jacobian_matrix(student, given):
+def jacobian_matrix(student: Student, given: Given) -> None:
     """The Jacobian has a row for each number of y and a column for each of x."""
     drivers, rng = student("minifl.course.hw1.drivers"), given.rng("Jacobian")
     a = rng.standard_normal((given.size("outputs", 4, 5), 3))

@@ -1,23 +1,27 @@
 """Public tests of assignment 2; expected.py says how they find out."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from minifl.backend import Array
 from minifl.course.comparing import compare
 from minifl.course.hw2.expected import (GRADIENT, MAP, VALUE, along_channels, by_hand, each, feature_norm_by_hand,
                                         layer_norm_by_hand, matrix, mv_norm_by_hand, parameters, problems,
                                         problems_near_eps, pulled_back, shift_by_hand)
-from minifl.course.running import expect, graded
+from minifl.course.running import Given, Student, expect, graded
 
 FN, MV, LN, JACOBIANS = "feature norm", "MV norm", "layer norm", "Jacobians"
 SMALL = 1e-5   # the eps of all norms, unless another is given
 
 
-def axes(x):
+def axes(x: Array) -> tuple:
     """What the axes of x are called."""
     return MAP if x.ndim == 5 else ("client", "example", "feature")
 
 
-def check_values(forward, function, given):
+def check_values(forward: Callable, function: Callable, given: Given) -> None:
     """A norm's values: of numbers, of complex numbers, in float32; inputs stay as they are."""
     for words, x in problems(given):
         before = x.copy()
@@ -31,7 +35,7 @@ def check_values(forward, function, given):
         expect(y.dtype == np.float32, f"y of float32 numbers is {y.dtype}, it should be float32 ({words})")
 
 
-def check_gradient(backward, cache, words, x, right, along, given):
+def check_gradient(backward: Callable, cache: Any, words: str, x: Array, right: Callable, along: dict, given: Given) -> None:
     """dx for two gradients from above that meet the same cache; right(dy) is what it should be."""
     for time in ("once", "again"):
         dy = given.rng("dy", words, time).standard_normal(x.shape)
@@ -43,7 +47,7 @@ def check_gradient(backward, cache, words, x, right, along, given):
         expect(np.array_equal(dy, before), f"dy was written to ({words})")
 
 
-def check_gradients(forward, backward, function, given, *, near_eps):
+def check_gradients(forward: Callable, backward: Callable, function: Callable, given: Given, *, near_eps: bool) -> None:
     """The gradient of a norm without parameters."""
     for words, x, eps in problems_near_eps(given, function) if near_eps else (
             (words, x, SMALL) for words, x in problems(given)):
@@ -54,7 +58,7 @@ def check_gradients(forward, backward, function, given, *, near_eps):
         check_gradient(backward, cache, words, x, lambda dy: pulled_back(function, dy, x, given, eps), along, given)
 
 
-def check_equal_numbers(forward, backward, function, number, given):
+def check_equal_numbers(forward: Callable, backward: Callable, function: Callable, number: float, given: Given) -> None:
     """Vectors all of whose entries are the same number, for which y is 0, beside others."""
     for words, x in problems(given):
         x[:, 0] = number
@@ -67,13 +71,13 @@ def check_equal_numbers(forward, backward, function, number, given):
 # ---- feature norm
 
 @graded(FN, 1, "the first line of feature_norm's docstring, and its task on types")
-def feature_norm_values(student, given):
+def feature_norm_values(student: Student, given: Given) -> None:
     """Feature norm has the values of its definition, for vectors and maps, also complex ones and in float32."""
     check_values(student("minifl.layers.norm").feature_norm, feature_norm_by_hand, given)
 
 
 @graded(FN, 1, "the first line of feature_norm's docstring: which vectors are shorter than eps, and what is their y?")
-def feature_norm_eps(student, given):
+def feature_norm_eps(student: Student, given: Given) -> None:
     """eps stands where the definition has it: for short vectors, long ones, and zeros."""
     norm = student("minifl.layers.norm")
     for words, x, eps in problems_near_eps(given, feature_norm_by_hand):
@@ -83,14 +87,14 @@ def feature_norm_eps(student, given):
 
 
 @graded(FN, 2, "your J in the task of feature_norm_backward: which of its terms knows that a longer x has the same y?")
-def feature_norm_gradient(student, given):
+def feature_norm_gradient(student: Student, given: Given) -> None:
     """dx of feature norm is the derivative of its definition."""
     norm = student("minifl.layers.norm")
     check_gradients(norm.feature_norm, norm.feature_norm_backward, feature_norm_by_hand, given, near_eps=False)
 
 
 @graded(FN, 2, "your derivative of what x is divided by: what does eps do to it? Each vector for itself")
-def feature_norm_gradient_near_eps(student, given):
+def feature_norm_gradient_near_eps(student: Student, given: Given) -> None:
     """dx is right where eps matters, too: short vectors beside long ones, and zeros."""
     norm = student("minifl.layers.norm")
     check_gradients(norm.feature_norm, norm.feature_norm_backward, feature_norm_by_hand, given, near_eps=True)
@@ -100,13 +104,13 @@ def feature_norm_gradient_near_eps(student, given):
 # ---- MV norm
 
 @graded(MV, 1, "the docstring of shift: what is the mean taken over?")
-def shift_values(student, given):
+def shift_values(student: Student, given: Given) -> None:
     """The shift takes away each vector's own mean."""
     check_values(student("minifl.layers.norm").shift, shift_by_hand, given)
 
 
 @graded(MV, 1, "your matrix P in the task of shift_backward: what does it do to a dy that is constant?")
-def shift_gradient(student, given):
+def shift_gradient(student: Student, given: Given) -> None:
     """dx of the shift is the derivative of its definition."""
     norm = student("minifl.layers.norm")
     for words, x in problems(given):
@@ -116,20 +120,20 @@ def shift_gradient(student, given):
 
 
 @graded(MV, 1, "the first line of mv_norm's docstring")
-def mv_norm_values(student, given):
+def mv_norm_values(student: Student, given: Given) -> None:
     """MV norm has the values of its definition, for vectors and maps, also complex ones and in float32."""
     check_values(student("minifl.layers.norm").mv_norm, mv_norm_by_hand, given)
 
 
 @graded(MV, 2, "your product of Jacobians in the task of mv_norm_backward: which directions of dy must it remove?")
-def mv_norm_gradient(student, given):
+def mv_norm_gradient(student: Student, given: Given) -> None:
     """dx of MV norm is the derivative of its definition."""
     norm = student("minifl.layers.norm")
     check_gradients(norm.mv_norm, norm.mv_norm_backward, mv_norm_by_hand, given, near_eps=False)
 
 
 @graded(MV, 1, "the definition of n in feature_norm's docstring, applied to x - mean(x): what does eps do?")
-def mv_norm_gradient_near_eps(student, given):
+def mv_norm_gradient_near_eps(student: Student, given: Given) -> None:
     """dx is right where eps matters, too: vectors with little spread beside others, and with none."""
     norm = student("minifl.layers.norm")
     check_gradients(norm.mv_norm, norm.mv_norm_backward, mv_norm_by_hand, given, near_eps=True)
@@ -139,7 +143,7 @@ def mv_norm_gradient_near_eps(student, given):
 # ---- layer norm
 
 @graded(LN, 1, "the docstring of affine: which gain meets which entry of x?")
-def affine_values(student, given):
+def affine_values(student: Student, given: Given) -> None:
     """The affine map scales and shifts each channel by its client's numbers."""
     norm = student("minifl.layers.norm")
     for words, x in problems(given):
@@ -149,7 +153,7 @@ def affine_values(student, given):
 
 
 @graded(LN, 2, "your answer to the task of affine_backward: which entries of y does one gain reach, which one bias?")
-def affine_gradients(student, given):
+def affine_gradients(student: Student, given: Given) -> None:
     """dx, dgain and dbias of the affine map are its derivatives."""
     norm = student("minifl.layers.norm")
     for words, x in problems(given):
@@ -163,7 +167,7 @@ def affine_gradients(student, given):
 
 
 @graded(LN, 1, "the four equations in layer_norm's docstring")
-def layer_norm_values(student, given):
+def layer_norm_values(student: Student, given: Given) -> None:
     """Layer norm has the values of its definition, with small and with large eps, and gains of each channel."""
     norm = student("minifl.layers.norm")
     for words, x, eps in (*((words, x, SMALL) for words, x in problems(given)),
@@ -180,7 +184,7 @@ def layer_norm_values(student, given):
         expect(y.dtype == np.float32, f"y of float32 numbers is {y.dtype}, it should be float32 ({words})")
 
 
-def check_layer_norm_gradient(norm, words, x, eps, given):
+def check_layer_norm_gradient(norm: Any, words: str, x: Array, eps: float, given: Given) -> None:
     """dx of layer norm."""
     gain, bias = parameters(x, given)
     _, cache = norm.layer_norm(x, gain, bias, eps=eps)
@@ -190,14 +194,14 @@ def check_layer_norm_gradient(norm, words, x, eps, given):
 
 
 @graded(LN, 2, "your matrix in the task of layer_norm_backward: where do gain and sigma stand, which terms take away?")
-def layer_norm_gradient(student, given):
+def layer_norm_gradient(student: Student, given: Given) -> None:
     """dx of layer norm is the derivative of its definition."""
     for words, x in problems(given):
         check_layer_norm_gradient(student("minifl.layers.norm"), words, x, SMALL, given)
 
 
 @graded(LN, 1, "your dsigma/dxc_j in the task of layer_norm_backward: is eps in it? And if xc = 0?")
-def layer_norm_gradient_near_eps(student, given):
+def layer_norm_gradient_near_eps(student: Student, given: Given) -> None:
     """dx is right where eps matters, too: vectors with little spread beside others, and with none."""
     norm = student("minifl.layers.norm")
     for words, x, eps in problems_near_eps(given, layer_norm_by_hand):
@@ -207,7 +211,7 @@ def layer_norm_gradient_near_eps(student, given):
 
 
 @graded(LN, 1, "the equation of y in layer_norm's docstring: what is multiplied by gain? Then as in affine_backward")
-def layer_norm_parameter_gradients(student, given):
+def layer_norm_parameter_gradients(student: Student, given: Given) -> None:
     """dgain and dbias of layer norm are its derivatives."""
     norm = student("minifl.layers.norm")
     for words, x in problems(given):
@@ -222,7 +226,7 @@ def layer_norm_parameter_gradients(student, given):
 
 # ---- Jacobians
 
-def check_jacobian(function, by_hand_of_one, given, eps_values):
+def check_jacobian(function: Callable, by_hand_of_one: Callable, given: Given, eps_values: tuple) -> None:
     """A Jacobian (d, d) for vectors of several lengths and sizes, and values of eps."""
     for number, eps in enumerate(eps_values):
         rng, d = given.rng("Jacobian", number), given.size(f"Jacobian {number}", 3, 8)
@@ -235,28 +239,28 @@ def check_jacobian(function, by_hand_of_one, given, eps_values):
 
 
 @graded(JACOBIANS, 1, "the task of shift_jacobian: what is the derivative of mean(x) by x_j?")
-def shift_matrix(student, given):
+def shift_matrix(student: Student, given: Given) -> None:
     """The Jacobian of the shift."""
     jacobians = student("minifl.gradcheck.jacobians")
     check_jacobian(lambda x, eps: jacobians.shift_jacobian(x), shift_by_hand, given, (0, 0, 0))
 
 
 @graded(JACOBIANS, 2, "the task of feature_norm_jacobian: u has length 1, and what if eps is larger than ||x||?")
-def feature_norm_matrix(student, given):
+def feature_norm_matrix(student: Student, given: Given) -> None:
     """The Jacobian of feature norm, with small and with large eps."""
     jacobians = student("minifl.gradcheck.jacobians")
     check_jacobian(jacobians.feature_norm_jacobian, feature_norm_by_hand, given, (SMALL, 0.2, 30.0, SMALL))
 
 
 @graded(JACOBIANS, 2, "the task of mv_norm_jacobian: which Jacobian is taken where, and in which order do they stand?")
-def mv_norm_matrix(student, given):
+def mv_norm_matrix(student: Student, given: Given) -> None:
     """The Jacobian of MV norm, with small and with large eps."""
     jacobians = student("minifl.gradcheck.jacobians")
     check_jacobian(jacobians.mv_norm_jacobian, mv_norm_by_hand, given, (SMALL, 0.2, 30.0, SMALL))
 
 
 @graded(JACOBIANS, 2, "the task of layer_norm_jacobian: gain belongs to y_i, not to x_k; and where is eps?")
-def layer_norm_matrix(student, given):
+def layer_norm_matrix(student: Student, given: Given) -> None:
     """The Jacobian of layer norm, with small and with large eps."""
     jacobians = student("minifl.gradcheck.jacobians")
     gains = iter(given.rng("gains").uniform(0.5, 2, (4, 8)))

@@ -1,16 +1,20 @@
 """Public tests of assignment 3; expected.py says how they find out."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from minifl.backend import Array
 from minifl.course.comparing import compare
 from minifl.course.hw3.expected import (GRADIENT, MAP, STEP, VALUE, along, block_by_hand, block_problems,
                                         conv_problems, correlation, pool_problems, pooled, repeated, stored, units)
-from minifl.course.running import expect, graded
+from minifl.course.running import Given, Student, expect, graded
 
 CONV, POOL, BLOCK = "convolution", "pooling", "residual block"
 
 
-def raises_value_error(function, *arguments, **options):
+def raises_value_error(function: Callable, *arguments: Any, **options: Any) -> bool:
     """Whether the call raises ValueError."""
     try:
         function(*arguments, **options)
@@ -22,7 +26,7 @@ def raises_value_error(function, *arguments, **options):
 # ---- convolution
 
 @graded(CONV, 2, "the sum in the docstring of conv2d: which pixel of x meets which number of the kernel?")
-def conv_values(student, given):
+def conv_values(student: Student, given: Given) -> None:
     """The convolution has the values of scipy.signal, for stride 1, without padding and bias."""
     conv = student("minifl.layers.conv")
     rng = given.rng("plain")
@@ -35,7 +39,7 @@ def conv_values(student, given):
 
 
 @graded(CONV, 1, "the sum in the docstring of conv2d: where do stride and padding stand, and where the bias?")
-def conv_options(student, given):
+def conv_options(student: Student, given: Given) -> None:
     """Stride, padding and bias do what the docstring says."""
     conv = student("minifl.layers.conv")
     for words, x, stored_weight, bias, options, weight in conv_problems(given):
@@ -44,7 +48,7 @@ def conv_options(student, given):
 
 
 @graded(CONV, 1, "'returns' and 'Raises' in the docstring of conv2d, and its task on types")
-def conv_types_and_errors(student, given):
+def conv_types_and_errors(student: Student, given: Given) -> None:
     """float32 in gives float32 out, the inputs stay as they are, and a kernel that does not fit is an error."""
     conv = student("minifl.layers.conv")
     for words, x, weight, bias, options, _ in conv_problems(given):
@@ -62,7 +66,7 @@ def conv_types_and_errors(student, given):
 
 
 @graded(CONV, 2, "your answer to the task of conv2d_backward for one pixel of the padded map")
-def conv_input_gradient(student, given):
+def conv_input_gradient(student: Student, given: Given) -> None:
     """dx is the derivative of your convolution by each pixel."""
     conv = student("minifl.layers.conv")
     for words, x, weight, bias, options, _ in conv_problems(given):
@@ -75,7 +79,7 @@ def conv_input_gradient(student, given):
 
 
 @graded(CONV, 2, "your answer to the task of conv2d_backward for one weight: what is summed over, what is not?")
-def conv_weight_gradient(student, given):
+def conv_weight_gradient(student: Student, given: Given) -> None:
     """dweight is the derivative of your convolution by each number of the kernel."""
     conv = student("minifl.layers.conv")
     for words, x, weight, bias, options, _ in conv_problems(given):
@@ -89,7 +93,7 @@ def conv_weight_gradient(student, given):
 
 
 @graded(CONV, 1, "your answer to the task of conv2d_backward for one b[f]; 'is None' in its docstring")
-def conv_bias_gradient(student, given):
+def conv_bias_gradient(student: Student, given: Given) -> None:
     """dbias is right, it is None without a bias, and dx is None where nobody asked for it."""
     conv = student("minifl.layers.conv")
     for words, x, weight, bias, options, _ in conv_problems(given):
@@ -108,7 +112,7 @@ def conv_bias_gradient(student, given):
 
 
 @graded(CONV, 1, "your answers to the task of conv2d_backward: does anything in your code depend on the sizes?")
-def conv_many_channels(student, given):
+def conv_many_channels(student: Student, given: Given) -> None:
     """With many channels, on maps of many rows, the gradients along random directions are right, too."""
     conv = student("minifl.layers.conv")
     rng, directions = given.rng("many channels"), 4
@@ -136,7 +140,7 @@ def conv_many_channels(student, given):
 
 # ---- pooling
 
-def check_values(forward, function, given):
+def check_values(forward: Callable, function: Callable, given: Given) -> None:
     """Values, types and the error of a pooling."""
     for words, x, options in pool_problems(given):
         y, _ = forward(x, **options)
@@ -150,7 +154,7 @@ def check_values(forward, function, given):
 
 
 @graded(POOL, 2, "the docstring of max_pool2d: what is compared, and what about rows and columns that are left over?")
-def max_values(student, given):
+def max_values(student: Student, given: Given) -> None:
     """Max-pooling has the values of plain loops."""
     pool = student("minifl.layers.pool")
     check_values(pool.max_pool2d, np.max, given)
@@ -161,7 +165,7 @@ def max_values(student, given):
         compare(f"y of complex numbers ({words})", y, winners, VALUE, MAP)
 
 
-def check_max_gradient(student, given, overlapping):
+def check_max_gradient(student: Student, given: Given, overlapping: bool) -> None:
     """dx of max-pooling, without ties: numbers are whole and different, so raising one by 1/2 changes no winner."""
     pool = student("minifl.layers.pool")
     for words, x, options in pool_problems(given):
@@ -176,19 +180,19 @@ def check_max_gradient(student, given, overlapping):
 
 
 @graded(POOL, 1, "the task of max_pool2d_backward: which pixels receive the gradient of one window?")
-def max_gradient(student, given):
+def max_gradient(student: Student, given: Given) -> None:
     """dx of max-pooling is right where windows touch or lie apart."""
     check_max_gradient(student, given, overlapping=False)
 
 
 @graded(POOL, 1, "the task of max_pool2d_backward: which gradients does one pixel receive?")
-def max_gradient_overlapping(student, given):
+def max_gradient_overlapping(student: Student, given: Given) -> None:
     """dx of max-pooling is right where windows overlap."""
     check_max_gradient(student, given, overlapping=True)
 
 
 @graded(POOL, 1, "the sentence on ties in the docstring of max_pool2d")
-def max_ties(student, given):
+def max_ties(student: Student, given: Given) -> None:
     """Where a window has several largest numbers, its gradient goes where the docstring says."""
     pool = student("minifl.layers.pool")
     for words, x, options in pool_problems(given):
@@ -210,7 +214,7 @@ def max_ties(student, given):
                     pool.max_pool2d_backward(dy, cache), GRADIENT, MAP)
 
 
-def check_shares(pool, x, words, *, size, stride=None):
+def check_shares(pool: Any, x: Array, words: str, *, size: int, stride: int | None = None) -> None:
     """The gradient of each window alone, one a client: equal for all its largest numbers, and 0 elsewhere."""
     stride = stride or size
     y, _ = pool.max_pool2d(x[None], size=size, stride=stride)
@@ -226,13 +230,13 @@ def check_shares(pool, x, words, *, size, stride=None):
 
 
 @graded(POOL, 1, "the first line of avg_pool2d")
-def avg_values(student, given):
+def avg_values(student: Student, given: Given) -> None:
     """Average pooling has the values of plain loops."""
     check_values(student("minifl.layers.pool").avg_pool2d, np.mean, given)
 
 
 @graded(POOL, 1, "the task of avg_pool2d_backward: the coefficient, and where windows overlap their number")
-def avg_gradient(student, given):
+def avg_gradient(student: Student, given: Given) -> None:
     """dx of average pooling is the derivative of yours by each pixel."""
     pool = student("minifl.layers.pool")
     for words, x, options in pool_problems(given):
@@ -243,7 +247,7 @@ def avg_gradient(student, given):
 
 
 @graded(POOL, 1, "the task of global_avg_pool_backward: what is the mean divided by?")
-def global_gradient(student, given):
+def global_gradient(student: Student, given: Given) -> None:
     """dx of global average pooling is the derivative of the mean by each pixel."""
     pool = student("minifl.layers.pool")
     for _, x, _ in pool_problems(given):
@@ -256,7 +260,7 @@ def global_gradient(student, given):
 # ---- the residual block
 
 @graded(BLOCK, 1, "the paragraph on conv1, conv2 and the shortcut in the docstring of ResNet._block")
-def block_layers(student, given):
+def block_layers(student: Student, given: Given) -> None:
     """The block has the convolutions that it should have, with their strides and paddings."""
     drivers = student("minifl.course.hw3.drivers")
     for words, x, p, options in block_problems(given):
@@ -274,7 +278,7 @@ def block_layers(student, given):
 
 
 @graded(BLOCK, 1, "the equation in the docstring of ResNet._block: where does the sum stand?")
-def block_values(student, given):
+def block_values(student: Student, given: Given) -> None:
     """The block has the values of its equation."""
     drivers = student("minifl.course.hw3.drivers")
     for words, x, p, options in block_problems(given):
@@ -282,7 +286,7 @@ def block_values(student, given):
         compare(f"y ({words})", y, block_by_hand(x, p, given, **options), VALUE, MAP)
 
 
-def slopes_of_block(drivers, x, p, dy, options, name):
+def slopes_of_block(drivers: Any, x: Array, p: dict, dy: Array, options: dict, name: str) -> Array:
     """d<dy, y>/d(x or a parameter), one client after the other, by the complex step."""
     clients = []
     for k in range(len(x)):
@@ -296,7 +300,7 @@ def slopes_of_block(drivers, x, p, dy, options, name):
 
 
 @graded(BLOCK, 2, "the two questions in the task of ResNet._block_backward: what does x receive, and from where?")
-def block_input_gradient(student, given):
+def block_input_gradient(student: Student, given: Given) -> None:
     """dx of the block is the derivative of yours by each pixel, for shortcuts of both kinds."""
     drivers = student("minifl.course.hw3.drivers")
     for words, x, p, options in block_problems(given):
@@ -307,7 +311,7 @@ def block_input_gradient(student, given):
 
 
 @graded(BLOCK, 2, "the task of ResNet._block_backward: which gradient arrives at each of the layers?")
-def block_parameter_gradients(student, given):
+def block_parameter_gradients(student: Student, given: Given) -> None:
     """The gradients of all the block's weights, gains and biases are the derivatives of your block."""
     drivers = student("minifl.course.hw3.drivers")
     for words, x, p, options in block_problems(given):

@@ -4,7 +4,7 @@ import numpy as np
 
 from minifl.course.hw4.expected import (SMALL, a_problem, a_table, check_apportioned, check_one_taker, length_of,
                                         lowest, near, p, plain_loss, step_weights, way, whole)
-from minifl.course.running import expect, graded
+from minifl.course.running import Given, Student, expect, graded
 from minifl.rng import ASSIGN, address
 
 LOCAL, WEIGHTS, AVERAGE = "local steps", "weights of the steps", "federated averaging"
@@ -14,7 +14,7 @@ COUNTS, DEALING, COLLAPSE = "label counts", "dealing the examples", "collapse"
 # ---- local steps
 
 @graded(LOCAL, 1, "the equations of local_sgd with momentum and weight_decay 0, and its 'returns'")
-def plain_steps(student, given):
+def plain_steps(student: Student, given: Given) -> None:
     """Steps of plain SGD from the server's parameters end where they should, with the loss before each step."""
     w, x, y = a_problem(given)
     found = student("minifl.course.hw4.drivers").local_steps(w.copy(), x, y, lr=0.3)
@@ -27,7 +27,7 @@ def plain_steps(student, given):
 
 
 @graded(LOCAL, 1, "the line of v: what does it start from, what enters it, and what moves theta?")
-def momentum_and_decay(student, given):
+def momentum_and_decay(student: Student, given: Given) -> None:
     """Momentum and weight decay, each alone and both."""
     w, x, y = a_problem(given)
     for momentum, decay in ((0.6, 0.0), (0.0, 0.4), (0.7, 0.3)):
@@ -38,7 +38,7 @@ def momentum_and_decay(student, given):
 
 
 @graded(LOCAL, 2, "`active` in the docstring of local_sgd: what of a client may change in such a step?")
-def stragglers(student, given):
+def stragglers(student: Student, given: Given) -> None:
     """A client does only the steps in which it is active."""
     w, x, y = a_problem(given)
     rng, rule = given.rng("stragglers"), given.variant["momentum"]
@@ -55,7 +55,7 @@ def stragglers(student, given):
 
 
 @graded(LOCAL, 1, "`w` and `running` in the docstring of local_sgd")
-def begins_and_statistics(student, given):
+def begins_and_statistics(student: Student, given: Given) -> None:
     """Clients may begin at parameters of their own; w stays as it is; running statistics follow the batches."""
     w, x, y = a_problem(given)
     rng = given.rng("begins")
@@ -71,7 +71,7 @@ def begins_and_statistics(student, given):
 
 
 @graded(WEIGHTS, 1, "your weight_s: how often does a single gradient come back? Try E = 1, 2 and 3 by hand")
-def weights_of_few_steps(student, given):
+def weights_of_few_steps(student: Student, given: Given) -> None:
     """Right for one to three steps and without momentum."""
     local = student("minifl.fl.local")
     near("weight_of_steps(7, 0.0)", local.weight_of_steps(7, 0.0), 7)
@@ -82,7 +82,7 @@ def weights_of_few_steps(student, given):
 
 
 @graded(WEIGHTS, 2, "the two geometric sums: over the steps t >= s, then over s = 1 .. E")
-def weights_of_many_steps(student, given):
+def weights_of_many_steps(student: Student, given: Given) -> None:
     """Right for many steps, and for an array of numbers of steps."""
     local = student("minifl.fl.local")
     rng = given.rng("many steps")
@@ -95,7 +95,7 @@ def weights_of_many_steps(student, given):
 # ---- federated averaging
 
 @graded(AVERAGE, 1, "the server's line at the top of fedavg.py: what of a client stands in the sum?")
-def what_a_client_sends(student, given):
+def what_a_client_sends(student: Student, given: Given) -> None:
     """FedAvg's message holds what the server adds up, and a client keeps nothing."""
     rng = given.rng("message")
     w, theta = rng.standard_normal((2, given.size("clients", 3, 5), given.size("d", 2, 5)))
@@ -106,7 +106,7 @@ def what_a_client_sends(student, given):
 
 
 @graded(AVERAGE, 1, "the server's line at the top of fedavg.py, and `mean` in the docstring of FedAvg.server")
-def the_servers_step(student, given):
+def the_servers_step(student: Student, given: Given) -> None:
     """The server's step starts from w, takes the whole mean, and leaves the state alone."""
     rng = given.rng("server")
     w, update, kept = rng.standard_normal((3, given.size("d", 2, 5)))
@@ -117,7 +117,7 @@ def the_servers_step(student, given):
 
 
 @graded(AVERAGE, 2, "p_k at the top of averaging.py: over whom does j run?")
-def mean_of_messages(student, given):
+def mean_of_messages(student: Student, given: Given) -> None:
     """The mean has the weights p_k, for every name and shape, and the messages stay as they are."""
     rng = given.rng("messages")
     for clients in (1, given.size("clients", 3, 5)):
@@ -137,7 +137,7 @@ def mean_of_messages(student, given):
 
 
 @graded(AVERAGE, 1, "if only some answer: their p_k add up to 1, and the step starts from w")
-def rounds_with_missing_clients(student, given):
+def rounds_with_missing_clients(student: Student, given: Given) -> None:
     """Rounds on a quadratic, in which some clients do not answer, go where the equations say."""
     rng = given.rng("rounds")
     clients, d, lr, steps = given.size("clients", 3, 5), given.size("d", 2, 5), 0.2, given.size("steps", 4, 6)
@@ -156,7 +156,7 @@ def rounds_with_missing_clients(student, given):
 # ---- label counts
 
 @graded(COUNTS, 2, "first line of apportion's docstring: the whole parts, then the largest remainders")
-def largest_remainders(student, given):
+def largest_remainders(student: Student, given: Given) -> None:
     """apportion gives whole numbers that sum to the totals, the rounded ones going to the largest remainders."""
     counts, rng = student("minifl.data.counts"), given.rng("apportion")
     whole("6 by 3:1:1, and 11 by 1:3:1, as you can do by hand,",
@@ -168,7 +168,7 @@ def largest_remainders(student, given):
 
 
 @graded(COUNTS, 2, "the docstring of apportion on equal remainders: where does the line of a class begin?")
-def equal_remainders(student, given):
+def equal_remainders(student: Student, given: Given) -> None:
     """Equal remainders are served in the order that the docstring gives, with huge shares too."""
     counts, rng = student("minifl.data.counts"), given.rng("ties")
     shape = given.size("holders", 4, 7), given.size("classes", 3, 6) + 3
@@ -178,7 +178,7 @@ def equal_remainders(student, given):
 
 
 @graded(COUNTS, 2, "the docstring of oneclass")
-def one_class_each(student, given):
+def one_class_each(student: Student, given: Given) -> None:
     """Each client holds the one class that the docstring says, and a class is shared by its holders."""
     splits = student("minifl.data.splits")
     classes = given.size("classes", 3, 6)
@@ -195,7 +195,7 @@ def one_class_each(student, given):
 
 
 @graded(COUNTS, 1, "'returns' in the docstring of top_up")
-def smallest_clients(student, given):
+def smallest_clients(student: Student, given: Given) -> None:
     """Dirichlet partitions keep the minimum size and all examples; nobody gets or gives more than has to be."""
     splits = student("minifl.data.splits")
     classes, clients = given.size("classes", 3, 6), given.size("holders", 4, 7)
@@ -215,7 +215,7 @@ def smallest_clients(student, given):
 
 
 @graded(COUNTS, 1, "the docstring of top_up: from which cell does who lacks something take, and how much?")
-def largest_cells_first(student, given):
+def largest_cells_first(student: Student, given: Given) -> None:
     """A client that lacks something takes from the largest cells that can spare it, as much as they can."""
     rng, drivers = given.rng("largest cells"), student("minifl.course.hw4.drivers")
     for top in (4, 9, 9):
@@ -230,7 +230,7 @@ def largest_cells_first(student, given):
 
 
 @graded(COUNTS, 1, "the docstring of top_up: who takes first, and what is left for the next one?")
-def one_after_the_other(student, given):
+def one_after_the_other(student: Student, given: Given) -> None:
     """Those below the minimum take in their order: who comes last finds what the others left."""
     drivers = student("minifl.course.hw4.drivers")
     table = np.array([[10, 0], [1, 7], [0, 0], [0, 1]])
@@ -250,7 +250,7 @@ def one_after_the_other(student, given):
 # ---- dealing
 
 @graded(DEALING, 1, "the first two sentences of assign's docstring, on disjoint and complete")
-def fills_the_table(student, given):
+def fills_the_table(student: Student, given: Given) -> None:
     """Every client gets as many examples of each class as its row says, none of them twice, in ascending order."""
     partition = student("minifl.data.partition")
     table, labels = a_table(given)
@@ -266,7 +266,7 @@ def fills_the_table(student, given):
 
 
 @graded(DEALING, 2, "assign's docstring: which generator shuffles the examples of class c, and who is dealt first?")
-def deals_by_address(student, given):
+def deals_by_address(student: Student, given: Given) -> None:
     """The examples of a class are shuffled at its address and dealt to clients 0, 1, ... in turn."""
     partition = student("minifl.data.partition")
     table, labels = a_table(given)
@@ -286,7 +286,7 @@ def deals_by_address(student, given):
 # ---- collapse
 
 @graded(COLLAPSE, 2, "effective_rank at the top of diagnostics.py: the entropy of which shares?")
-def effective_rank(student, given):
+def effective_rank(student: Student, given: Given) -> None:
     """Singular values and the effective rank: 1 on a line, all directions alike, and in between."""
     diagnostics = student("minifl.fl.diagnostics")
     rng = given.rng("rank")
@@ -304,7 +304,7 @@ def effective_rank(student, given):
 
 
 @graded(COLLAPSE, 1, "the task of spectrum, and effective_rank at the top of diagnostics.py")
-def no_rank(student, given):
+def no_rank(student: Student, given: Given) -> None:
     """Features that are all 0 have the rank 0; numbers that are not finite have none."""
     diagnostics = student("minifl.fl.diagnostics")
     n, d = given.size("images", 6, 9), given.size("features", 3, 5)
@@ -320,7 +320,7 @@ def no_rank(student, given):
 
 
 @graded(COLLAPSE, 1, "the docstring of class_means: over which images, and what of a class without any?")
-def accuracy_of_each_class(student, given):
+def accuracy_of_each_class(student: Student, given: Given) -> None:
     """Means over each class, of numbers, of rows, and of what a collapsed model says right."""
     diagnostics = student("minifl.fl.diagnostics")
     rng, classes = given.rng("means"), given.size("classes", 3, 6) + 1
@@ -337,7 +337,7 @@ def accuracy_of_each_class(student, given):
 
 
 @graded(COLLAPSE, 2, "your inequality for a margin: how many weight vectors stand in it, and how long is a feature?")
-def the_floor(student, given):
+def the_floor(student: Student, given: Given) -> None:
     """A search among the weights and features that there are comes down to lowest_loss, and no further."""
     collapse, rng = student("minifl.course.hw4.collapse"), given.rng("floor")
     mine = given.size("classes", 3, 6), given.size("features", 3, 5)
@@ -351,7 +351,7 @@ def the_floor(student, given):
 
 
 @graded(COLLAPSE, 1, "your inequalities of lowest_loss: when are both equalities?")
-def reaching_the_floor(student, given):
+def reaching_the_floor(student: Student, given: Given) -> None:
     """at_the_floor has the lengths that it may have, and the lowest loss of class k, tiny ones too."""
     collapse = student("minifl.course.hw4.collapse")
     classes, d = given.size("classes", 3, 6), given.size("features", 3, 5)
@@ -368,7 +368,7 @@ def reaching_the_floor(student, given):
 
 
 @graded(COLLAPSE, 1, "what keeps the features of the plain network from growing?")
-def a_client_with_one_class(student, given):
+def a_client_with_one_class(student: Student, given: Given) -> None:
     """Trained on one class, the plain network falls through your floor; feature norm comes down to it and stays."""
     rng = given.rng("one class")
     classes, hidden = given.size("classes", 3, 6), given.size("hidden", 14, 19)

@@ -1,16 +1,19 @@
 """Public tests of assignment 5; expected.py has softmax regression by plain loops, drivers.py calls what you write."""
 
+from collections.abc import Callable
+
 import numpy as np
 
+from minifl.backend import Array
 from minifl.course.hw5.expected import SMALL, a_batch, derivative, minimum, near, slope, some_clients
-from minifl.course.running import expect, graded
+from minifl.course.running import Given, Student, expect, graded
 
 PROX, SCAFFOLD, SERVER, YOGI = "FedProx", "SCAFFOLD", "server optimizers", "FedYogi"
 
 
 # ---- FedProx
 
-def penalty_of(mu, given):
+def penalty_of(mu: float, given: Given) -> Callable:
     """The term of your variant, as a function of the list theta - w; of complex numbers, too."""
     if given.variant["prox"] == "absolute":
         return lambda gap: mu * sum((u * u) ** 0.5 for u in gap)
@@ -19,7 +22,7 @@ def penalty_of(mu, given):
 
 
 @graded(PROX, 2, "the objective at the top of fedprox.py: where does theta stand in it?")
-def proximal_gradient(student, given):
+def proximal_gradient(student: Student, given: Given) -> None:
     """The gradient is the derivative of the objective with the term; the loss that is recorded leaves the term out."""
     drivers = student("minifl.course.hw5.drivers")
     classes, w, theta, x, y = a_batch(given, "prox")
@@ -31,7 +34,7 @@ def proximal_gradient(student, given):
 
 
 @graded(PROX, 1, "the term: what are its value and its slope at theta = w, and at mu = 0?")
-def prox_and_fedavg(student, given):
+def prox_and_fedavg(student: Student, given: Given) -> None:
     """Without the term, and where it has its minimum, FedProx is FedAvg, bit for bit."""
     drivers = student("minifl.course.hw5.drivers")
     classes, w, theta, x, y = a_batch(given, "prox and avg")
@@ -47,18 +50,18 @@ def prox_and_fedavg(student, given):
 
 # ---- SCAFFOLD
 
-def sign(given):
+def sign(given: Given) -> int:
     """Of a control, against the gradient that it stands for."""
     return -1 if given.variant["control"] == "negative" else 1
 
 
-def renewed(old, found, given):
+def renewed(old: Array, found: Array, given: Given) -> Array:
     """The control after one that was `old` found a gradient."""
     return (old + found) / 2 if given.variant["control"] == "half" else sign(given) * found
 
 
 @graded(SCAFFOLD, 2, "the client's line at the top of scaffold.py")
-def corrected_gradient(student, given):
+def corrected_gradient(student: Student, given: Given) -> None:
     """A step's gradient is corrected by the client's control and the server's, each with its sign."""
     classes, w, theta, x, y = a_batch(given, "corrected")
     rng = given.rng("controls")
@@ -70,7 +73,7 @@ def corrected_gradient(student, given):
     near("the loss", loss, [value for value, _ in found])
 
 
-def a_way(w, own, common, x, y, classes, lr, momentum):
+def a_way(w: Array, own: Array, common: Array, x: Array, y: Array, classes: int, lr: float, momentum: float) -> tuple:
     """Of one client's corrected steps: theta, the mean gradient on the way, and what the steps' weights add up to."""
     theta, velocity, slopes = w.copy(), 0, []
     for batch, labels in zip(x, y):
@@ -82,7 +85,7 @@ def a_way(w, own, common, x, y, classes, lr, momentum):
 
 
 @graded(SCAFFOLD, 3, "your line for theta after E steps: which signs, and what is the whole way divided by?")
-def the_mean_gradient_on_the_way(student, given):
+def the_mean_gradient_on_the_way(student: Student, given: Given) -> None:
     """Option II finds the mean gradient that a client met on its way, with momentum too; what is sent is the change."""
     drivers = student("minifl.course.hw5.drivers")
     classes, w, _, _, _ = a_batch(given, "way")
@@ -105,7 +108,7 @@ def the_mean_gradient_on_the_way(student, given):
 
 
 @graded(SCAFFOLD, 2, "option I at the top of scaffold.py: whose gradient, where, and over which batches?")
-def the_gradient_at_the_server(student, given):
+def the_gradient_at_the_server(student: Student, given: Given) -> None:
     """Option I is the mean gradient at the server's parameters, over the batches of the steps that a client does."""
     classes, w, theta, _, _ = a_batch(given, "at the server")
     rng, most, n, d = given.rng("batches"), given.size("steps", 2, 4), given.size("batch", 3, 5), given.size("d", 2, 4)
@@ -122,7 +125,7 @@ def the_gradient_at_the_server(student, given):
 
 
 @graded(SCAFFOLD, 2, "the task of Scaffold.server: by how much does the sum change?")
-def the_servers_control(student, given):
+def the_servers_control(student: Student, given: Given) -> None:
     """The server moves by server_lr times the mean, and its control by as much as the clients' weighted sum."""
     rng = given.rng("server")
     w, control, update, change = rng.standard_normal((4, given.size("d", 2, 4) * 3))
@@ -136,7 +139,7 @@ def the_servers_control(student, given):
 
 
 @graded(SCAFFOLD, 1, "c = sum_k (n_k/n) c_k, at the top of scaffold.py: over whom, and with which weights?")
-def controls_add_up(student, given):
+def controls_add_up(student: Student, given: Given) -> None:
     """However few clients answer, the server's control is the weighted sum of all clients'; N c = sum c_k if equal."""
     classes, w, x, y = some_clients(given, "adding up")
     for equal in (False, True):
@@ -155,7 +158,7 @@ def controls_add_up(student, given):
 
 
 @graded(SCAFFOLD, 1, "the client's line: what is grad F_k - c_k + c at the minimum, when c_k = grad F_k there?")
-def the_minimum_is_a_fixed_point(student, given):
+def the_minimum_is_a_fixed_point(student: Student, given: Given) -> None:
     """With exact controls nobody leaves the minimum of all, where FedAvg's clients walk away."""
     classes, _, x, y = some_clients(given, "minimum")
     best, slopes = minimum(x, y, classes)
@@ -173,7 +176,7 @@ def the_minimum_is_a_fixed_point(student, given):
 
 # ---- server optimizers
 
-def numbers(given, purpose):
+def numbers(given: Given, purpose: str) -> tuple:
     """w and some updates (T, P), one of whose numbers is always 0, and options of a server optimizer."""
     rng = given.rng(purpose)
     w, *updates = rng.standard_normal((given.size("rounds", 3, 5) + 1, given.size("p", 4, 7)))
@@ -182,13 +185,13 @@ def numbers(given, purpose):
     return w, updates, {"server_lr": 0.2, "beta1": float(rng.uniform(0.3, 0.9)), "server_tau": 0.3, "server_v0": 0.04}
 
 
-def divided(m, v, tau, given):
+def divided(m: float, v: float, tau: float, given: Given) -> float:
     """m over the root, of one number, as in your variant."""
     return m / (v + tau * tau) ** 0.5 if given.variant["server"] == "inside" else m / (v**0.5 + tau)
 
 
 @graded(SERVER, 1, "'from ...' in the equations at the top of fedopt.py")
-def starting_moments(student, given):
+def starting_moments(student: Student, given: Given) -> None:
     """The server starts from the moments that the equations name."""
     w, _, options = numbers(given, "start")
     state = student("minifl.course.hw5.drivers").start("squares", options, w)
@@ -199,7 +202,7 @@ def starting_moments(student, given):
 
 
 @graded(SERVER, 2, "the server's lines at the top of fedopt.py: what is averaged with what, and where does tau stand?")
-def moments_and_steps(student, given):
+def moments_and_steps(student: Student, given: Given) -> None:
     """Some rounds with v <- D^2, number by number."""
     w, updates, options = numbers(given, "steps")
     state = {name: np.full_like(w, value) for name, value in (("m", 0.1), ("v", 0.04), ("ones", 0.0))}
@@ -219,7 +222,7 @@ def moments_and_steps(student, given):
 
 
 @graded(SERVER, 1, "m with the same D in every round, from its start: what part of D is it after t rounds?")
-def the_same_update_again(student, given):
+def the_same_update_again(student: Student, given: Given) -> None:
     """With the same update in every round the server goes its way, by steps whose lengths you can sum up by hand."""
     drivers = student("minifl.course.hw5.drivers")
     w, updates, options = numbers(given, "again")
@@ -234,13 +237,13 @@ def the_same_update_again(student, given):
 
 # ---- FedYogi
 
-def stops(given):
+def stops(given: Given) -> bool:
     """Whether your v stops at D^2."""
     return given.variant["yogi"] == "stop"
 
 
 @graded(YOGI, 1, "the sentence on v at the top of fedyogi.py: which way, and how far?")
-def one_step_of_v(student, given):
+def one_step_of_v(student: Student, given: Given) -> None:
     """v moves towards the square of the update, down and up, by a step of the right size."""
     drivers = student("minifl.course.hw5.drivers")
     rng, beta = given.rng("v"), float(given.rng("beta").uniform(0.5, 0.95))
@@ -254,7 +257,7 @@ def one_step_of_v(student, given):
 
 
 @graded(YOGI, 1, "the sentence on v at the top of fedyogi.py, with Adam's v <- beta2 v + (1 - beta2) D^2 beside it")
-def against_adam(student, given):
+def against_adam(student: Student, given: Given) -> None:
     """v grows from 0 as fast as Adam's, falls more slowly, and for it the sign of the update does not matter."""
     drivers, rng = student("minifl.course.hw5.drivers"), given.rng("adam")
     update, beta = rng.uniform(0.5, 2, given.size("p", 4, 7)), 0.99
@@ -270,7 +273,7 @@ def against_adam(student, given):
 
 
 @graded(YOGI, 1, "the sentence on v at the top of fedyogi.py: what happens when less than a step is left?")
-def close_to_the_square(student, given):
+def close_to_the_square(student: Student, given: Given) -> None:
     """With the same update again and again v comes to its square and stays about there, on the side that it should."""
     drivers, rng = student("minifl.course.hw5.drivers"), given.rng("close")
     update, beta = rng.uniform(0.5, 2, given.size("p", 4, 7)), float(rng.uniform(0.6, 0.9))

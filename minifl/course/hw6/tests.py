@@ -1,6 +1,8 @@
 """Public tests of assignment 6; expected.py says how they find out."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from minifl.course.comparing import compare
 from minifl.course.hw6.expected import (GELU, LEAKY, SHORTEST, a_client, a_network, after_steps, apart, inside, length,
                                         loss_of, margins_of, more_examples, near, network, no_biases, number,
                                         pair, radius, slopes, total, unshifted, vectors)
-from minifl.course.running import expect, graded
+from minifl.course.running import Given, Student, expect, graded
 
 FN, MV, THEOREM, FLOOR = "proposition 1", "proposition 2", "theorem 1", "floor"
 EQUIVALENCE, ONE_CLASS = "minifl.paper.equivalence", "minifl.paper.one_class"
@@ -22,7 +24,7 @@ ROWS = ("example", "class")
 # ---- proposition 1
 
 @graded(FN, 2, "the lines a_i = ... at the top of equivalence.py: at which layers does which network have n?")
-def fn_networks(student, given):
+def fn_networks(student: Student, given: Given) -> None:
     """fn_network computes both networks, with biases and without, with leaky ReLU and GELU, each example on its own."""
     x, _, weights, biases = a_network(given, "networks")
     for bias, words in ((no_biases(biases), "no biases"), (biases, "with biases")):
@@ -34,7 +36,7 @@ def fn_networks(student, given):
 
 
 @graded(FN, 2, "fn_factor's docstring: what does each n inside multiply an example's vector by?")
-def fn_factors(student, given):
+def fn_factors(student: Student, given: Given) -> None:
     """fn_factor is what the n's inside have done to each example's vector when the last n is reached."""
     x, _, weights, biases = a_network(given, "factors")
     found = student(EQUIVALENCE).fn_factor(x, weights)
@@ -44,7 +46,7 @@ def fn_factors(student, given):
     compare("c", found, right, OUTPUT, ("example",))
 
 
-def measured(student, given, purpose, steps, cases):
+def measured(student: Student, given: Given, purpose: str, steps: int, cases: tuple) -> Iterator[tuple]:
     """For where the proposition holds and where it does not: (in words, what fn_compare says, the pair of networks)."""
     x, labels, weights, biases = a_network(given, purpose)
     first, none = [biases[0], *no_biases(biases[1:])], no_biases(biases)
@@ -62,7 +64,7 @@ def measured(student, given, purpose, steps, cases):
         yield words, found, nets
 
 
-def judge(what, found, right, same, tolerance):
+def judge(what: str, found: Any, right: float, same: bool, tolerance: float) -> None:
     """A difference is rounding where the networks are the same, and elsewhere what the tests measure."""
     found = number(what, found)
     if same:
@@ -72,7 +74,7 @@ def judge(what, found, right, same, tolerance):
 
 
 @graded(FN, 1, "fn_compare's docstring, its `output` and `gradient`: differences of what, relative to what?")
-def fn_differences(student, given):
+def fn_differences(student: Student, given: Given) -> None:
     """fn_compare measures how far logits and gradients of the two are apart: not at all, or (control) by this much."""
     for words, found, nets in measured(student, given, "differences", 1, (*HOLD, *CONTROLS)):
         same = words in HOLD
@@ -83,7 +85,7 @@ def fn_differences(student, given):
 
 
 @graded(FN, 1, "fn_compare's docstring, its `trained`: which network takes which gradient, and from where?")
-def fn_training(student, given):
+def fn_training(student: Student, given: Given) -> None:
     """fn_compare trains each network on its own for 50 steps and measures how far their matrices are apart then."""
     for words, found, nets in measured(student, given, "training", 50, ("b_1 alone", "all biases")):
         ends = [after_steps(given, *net, 50, 0.01) for net in nets]
@@ -93,7 +95,7 @@ def fn_training(student, given):
 
 
 @graded(FN, 2, "the definition of n in chains.py for short vectors, and fn_least_scale's task: which example is first?")
-def fn_scale_that_is_needed(student, given):
+def fn_scale_that_is_needed(student: Student, given: Given) -> None:
     """fn_least_scale is where Proposition 1 ends: above it the networks agree, below it they do not."""
     x, _, weights, biases = a_network(given, "least scale")
     found = number("t", student(EQUIVALENCE).fn_least_scale(x, weights))
@@ -114,7 +116,7 @@ def fn_scale_that_is_needed(student, given):
 # ---- proposition 2
 
 @graded(MV, 2, "mv_network's docstring: what is n_MV made of, and which part does the last one undo?")
-def mv_networks(student, given):
+def mv_networks(student: Student, given: Given) -> None:
     """mv_network computes both networks, and they are the same."""
     x, _, weights, biases = a_network(given, "mv")
     right, got = network(given, x, weights, no_biases(biases), inside(biases, "mv", "mv"))
@@ -132,7 +134,7 @@ def mv_networks(student, given):
 
 
 @graded(MV, 3, "absorb_shift's task: s as a matrix, and the order of the factors where rows are examples")
-def mv_shift_absorbed(student, given):
+def mv_shift_absorbed(student: Student, given: Given) -> None:
     """absorb_shift's matrices do without s what the given ones do with it, for any examples."""
     for purpose in ("absorb", "again"):
         x, _, weights, biases = a_network(given, purpose)
@@ -149,7 +151,7 @@ def mv_shift_absorbed(student, given):
 
 
 @graded(MV, 2, "length_ratio's task: how long is y as a function of v? Of v far above eps, and far below?")
-def mv_eps_in_the_root(student, given):
+def mv_eps_in_the_root(student: Student, given: Given) -> None:
     """length_ratio is the ratio of the lengths of what layer norm makes of two vectors."""
     rng, d = given.rng("ratio"), given.size("width 1", 4, 6)
     for eps in (1e-5, 1e-3):
@@ -169,7 +171,7 @@ def mv_eps_in_the_root(student, given):
 # ---- theorem 1
 
 @graded(THEOREM, 2, "f_k at the top of one_class.py, and one_class_loss' task on small and large margins")
-def loss_of_one_class(student, given):
+def loss_of_one_class(student: Student, given: Given) -> None:
     """one_class_loss is f_k, also where it is 1e-100, and where a margin is in the thousands."""
     for size in (0.1, 1, 3, 300):
         w, g = a_client(given, f"loss {size}", size)
@@ -181,7 +183,7 @@ def loss_of_one_class(student, given):
 
 
 @graded(THEOREM, 1, "bounds' docstring on `floor`, and (1) in its task")
-def loss_is_at_least(student, given):
+def loss_is_at_least(student: Student, given: Given) -> None:
     """The first of bounds is what lengths alone say of the loss: never above it, and equal to it in some directions."""
     for size in (0.1, 1, 3):
         w, g = a_client(given, f"bounds {size}", size)
@@ -197,7 +199,7 @@ def loss_is_at_least(student, given):
 
 
 @graded(THEOREM, 2, "bounds' docstring on `grown` and `needed`, and (2) in its task: one example, one class, solve")
-def lengths_are_at_least(student, given):
+def lengths_are_at_least(student: Student, given: Given) -> None:
     """The other two of bounds are the product of lengths, and what the loss says that it is at least."""
     for size in (0.1, 0.5, 1, 3, 5):
         w, g = a_client(given, f"needed {size}", size)
@@ -213,7 +215,7 @@ def lengths_are_at_least(student, given):
 
 
 @graded(THEOREM, 3, "escape's docstring: which lengths are t, which at most 1; and its task on directions")
-def ways_of_escape(student, given):
+def ways_of_escape(student: Student, given: Given) -> None:
     """Each of the three grows alone, and the loss falls to 0 as fast as it should."""
     names = "the w_c, c != k", "w_k", "the g_i"
     c, m, d = given.size("C", 4, 7), given.size("m", 2, 5), given.size("d", 3, 6)
@@ -234,7 +236,7 @@ def ways_of_escape(student, given):
 
 
 @graded(THEOREM, 2, "one_margin's task: what may the other margins be, and which constant remains?")
-def constant_of_the_proof(student, given):
+def constant_of_the_proof(student: Student, given: Given) -> None:
     """one_margin is an example with one margin 0 and the least loss that is possible then."""
     for classes in (3, given.size("C", 4, 7), 10):
         w, g = pair("one_margin", student(ONE_CLASS).one_margin(classes))
@@ -250,7 +252,7 @@ def constant_of_the_proof(student, given):
 # ---- floor
 
 @graded(FLOOR, 2, "floor_with_fn's task: the smallest margin, and how often it is there")
-def floor_of_fn(student, given):
+def floor_of_fn(student: Student, given: Given) -> None:
     """floor_with_fn is the least loss that FN leaves possible with weights of bounded length."""
     rng = given.rng("floor")
     for classes in (2, given.size("C", 4, 7), 100):
@@ -262,7 +264,7 @@ def floor_of_fn(student, given):
 
 
 @graded(FLOOR, 3, "at_the_floor's task: equality in Cauchy-Schwarz, for all classes at once")
-def floor_is_reached(student, given):
+def floor_is_reached(student: Student, given: Given) -> None:
     """at_the_floor's w and g are allowed, and have the least loss."""
     rng, classes = given.rng("reached"), given.size("C", 4, 7)
     for size in (0.1, 0.7, 2):

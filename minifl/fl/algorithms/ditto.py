@@ -16,8 +16,9 @@ local_own_accuracy), are the v_k after their steps, not the theta_k. They are in
 
 from dataclasses import dataclass
 
+from minifl.backend import Array
 from minifl.declared import hyperparameter
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.algorithms.fedavg import FedAvg, Work
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Ditto(FedAvg):
     kept = ("personal", "personal_statistics")
     working = 1      # theta waits while v_k makes its steps
 
-    def client_state(self, w, running):
+    def client_state(self, w: Array, running: Array) -> dict[str, Array]:
         return {"personal": w, "personal_statistics": running}
 
-    def keep(self, work, theta):
+    def keep(self, work: Work, theta: Array) -> dict[str, Array]:
         """The clients' own models after this round's steps.
 
         Derivation. v_k is to minimize F_k(v) + ditto_lambda/2 ||v - w||^2, whose gradient is grad F_k(v) + ditto_lambda
@@ -46,5 +47,5 @@ class Ditto(FedAvg):
         personal, _, statistics = work.descend(gradient, own["personal"], own["personal_statistics"])
         return {"personal": personal, "personal_statistics": statistics}
 
-    def own_model(self, theta, running, kept):
+    def own_model(self, theta: Array, running: Array, kept: dict) -> tuple[Array, Array]:
         return kept["personal"], kept["personal_statistics"]

@@ -8,6 +8,7 @@ their experiments with FedAdagrad.
 
 from dataclasses import dataclass
 
+from minifl.backend import Array
 from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedopt import BETA1, FedOpt
 
@@ -16,5 +17,5 @@ from minifl.fl.algorithms.fedopt import BETA1, FedOpt
 class FedAdagrad(FedOpt):
     beta1: float = hyperparameter(0.0, **BETA1, source="Reddi et al., experiments")
 
-    def second_moment(self, v, update):
+    def second_moment(self, v: Array, update: Array) -> Array:
         return v + update * update

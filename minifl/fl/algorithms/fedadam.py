@@ -7,6 +7,7 @@ The paper does not run it; the defaults are those of its FedYogi.
 
 from dataclasses import dataclass
 
+from minifl.backend import Array
 from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedopt import BETA2, FedOpt
 
@@ -15,5 +16,5 @@ from minifl.fl.algorithms.fedopt import BETA2, FedOpt
 class FedAdam(FedOpt):
     beta2: float = hyperparameter(0.99, **BETA2, source="the paper's FedYogi")
 
-    def second_moment(self, v, update):
+    def second_moment(self, v: Array, update: Array) -> Array:
         return self.beta2 * v + (1 - self.beta2) * update * update

@@ -15,13 +15,15 @@ does not run it.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.declared import hyperparameter
 from minifl.errors import InputError
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.algorithms.fedavg import FedAvg, Work
 from minifl.layers.cosine import positive_hinge, positive_hinge_backward, spreadout, spreadout_backward
 from minifl.models import flat_gradient
+from minifl.models.network import Network
 
 EMBEDDINGS = "classifier.weight"
 
@@ -34,7 +36,7 @@ class FedAwS(FedAvg):
                                              help="Cosine distance that embeddings are pushed to.")
     spreadout_lr: float = hyperparameter(0.1, at_least=0, help="Step of the server's spreadout.", source="ours")
 
-    def refuse(self, settings):
+    def refuse(self, settings: Any) -> None:
         if settings.bias == "all":
             raise InputError("--bias all with --algorithm fedaws: its classifier has no bias, since it compares "
                              "directions; choose none or hidden.")
@@ -42,7 +44,7 @@ class FedAwS(FedAvg):
             raise InputError(f"--label-smoothing {settings.label_smoothing:g} with --algorithm fedaws: its loss is about "
                              f"one class of each example, so there are no labels to spread; leave it out.")
 
-    def gradient(self, work, theta, x, y):
+    def gradient(self, work: Work, theta: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
         p = work.model.spec.views(theta)
         logits, cache = work.model.forward(p, x)
         loss, loss_cache = positive_hinge(work.model.feature(cache), p[EMBEDDINGS], y, margin=self.hinge_margin)
@@ -50,13 +52,13 @@ class FedAwS(FedAvg):
         grads = work.model.backward(logits * 0, cache, dfeature=dfeature)
         return loss, *flat_gradient(work.model, grads | {EMBEDDINGS: dembeddings}, theta)
 
-    def message(self, work, theta):
+    def message(self, work: Work, theta: Array) -> tuple[dict, dict]:
         update = theta - work.w
         share = work.counts / work.counts.sum(axis=1, keepdims=True)      # (K, C): n_kc / n_k
         embeddings = work.model.spec.views(update)[EMBEDDINGS] * share[:, None]
         return {"update": update, "embeddings": embeddings, "share": share}, {}
 
-    def server(self, model, w, mean, state, share):
+    def server(self, model: Network, w: Array, mean: dict, state: dict, share: float) -> tuple[Array, dict]:
         xp = get_xp(w)
         before = model.spec.views(w[None])[EMBEDDINGS]
         w = w + mean["update"]

@@ -13,10 +13,13 @@ A feature that barely varies within a batch is divided by a tiny deviation, so r
 the parameters within 20 rounds: between machines compare accuracies of this method, not parameters.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from minifl.backend import Array
 from minifl.declared import hyperparameter
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.algorithms.fedavg import FedAvg, Work
 from minifl.layers.decorrelation import (decorrelation, decorrelation_backward, decorrelation_released,
                                          decorrelation_released_backward)
 from minifl.layers.smoothing import smoothed_cross_entropy, smoothed_cross_entropy_backward
@@ -33,15 +36,15 @@ class FedDecorr(FedAvg):
              "off-diagonal entries over N, about N times as large (30.19 for 32 examples and 192 features): its 0.5 is "
              "15.1 of the formula.")
 
-    def advice(self, settings, counts):
+    def advice(self, settings: Any, counts: Array) -> Iterator[str]:
         if settings.batch_size < 3:
             yield (f"FedDecorr with batches of {settings.batch_size}: standardized over so few examples all features are "
                    f"+1, -1 or 0, so their correlations say nothing.")
 
-    def is_fedavg(self, settings, counts):
+    def is_fedavg(self, settings: Any, counts: Array) -> dict[str, bool]:
         return {"--decorr-weight 0: there is no penalty": self.decorr_weight == 0}
 
-    def gradient(self, work, theta, x, y):
+    def gradient(self, work: Work, theta: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
         logits, cache = work.model.forward(work.model.spec.views(theta), x)
         loss, loss_cache = smoothed_cross_entropy(logits, y, smoothing=work.smoothing)
         one, feature = loss * 0 + 1, work.model.feature(cache)

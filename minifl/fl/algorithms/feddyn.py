@@ -16,9 +16,10 @@ has to be above 0: as it goes to 0 the clients become FedAvg's, and the server's
 
 from dataclasses import dataclass
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.declared import hyperparameter
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.algorithms.fedavg import FedAvg, Work
+from minifl.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class FedDyn(FedAvg):
 
     kept = ("linear",)       # g_k
 
-    def server_state(self, w):
+    def server_state(self, w: Array) -> dict[str, Array]:
         return {"sum": get_xp(w).zeros_like(w)}
 
-    def gradient(self, work, theta, x, y):
+    def gradient(self, work: Work, theta: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """As FedAvg's, but the gradient is that of the client's objective.
 
         Derivation. The linear term's gradient is -g_k, the proximal one's alpha (theta - w). At the minimum
@@ -41,10 +42,10 @@ class FedDyn(FedAvg):
         loss, g, seen = super().gradient(work, theta, x, y)
         return loss, g - work.own["linear"] + self.feddyn_alpha * (theta - work.w), seen
 
-    def message(self, work, theta):
+    def message(self, work: Work, theta: Array) -> tuple[dict, dict]:
         message, _ = super().message(work, theta)
         return message, {"linear": work.own["linear"] - self.feddyn_alpha * message["update"]}
 
-    def server(self, model, w, mean, state, share):
+    def server(self, model: Network, w: Array, mean: dict, state: dict, share: float) -> tuple[Array, dict]:
         total = state["sum"] + share * mean["update"]
         return w + mean["update"] + total, {"sum": total}

@@ -10,12 +10,14 @@ other classes only, as FedLC derives it from pairwise margins, would be another 
 moves by the same amount, which softmax does not see: FedAvg. The paper's tau is 1.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.declared import hyperparameter
 from minifl.errors import InputError
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.algorithms.fedavg import FedAvg, Work
 from minifl.layers.loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from minifl.models import flat_gradient
 
@@ -25,12 +27,12 @@ class FedLC(FedAvg):
     fedlc_tau: float = hyperparameter(1.0, at_least=0, help="Size of the margins.",
                                       source="the paper's experimental set-up")
 
-    def refuse(self, settings):
+    def refuse(self, settings: Any) -> None:
         if settings.label_smoothing:
             raise InputError(f"--label-smoothing {settings.label_smoothing:g} with --algorithm fedlc: absent classes are "
                              f"not in its softmax, and a part of a label for them costs infinitely much; leave it out.")
 
-    def advice(self, settings, counts):
+    def advice(self, settings: Any, counts: Array) -> Iterator[str]:
         single = int(((counts > 0).sum(axis=1) == 1).sum())
         everybody = single == len(counts)
         if single:
@@ -39,19 +41,19 @@ class FedLC(FedAvg):
                    f"identically 0" + (": nothing will be learned, accuracy stays at chance." if everybody else
                                        " and they learn nothing."))
 
-    def is_fedavg(self, settings, counts):
+    def is_fedavg(self, settings: Any, counts: Array) -> dict[str, bool]:
         return {"--fedlc-tau 0: there are no margins, and no class is absent":
                     self.fedlc_tau == 0 and bool((counts > 0).all()),
                 "each client holds as many examples of every class: the margins are equal, and softmax does not see a "
                 "constant": bool((counts == counts[:, :1]).all())}
 
-    def gradient(self, work, theta, x, y):
+    def gradient(self, work: Work, theta: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
         logits, cache = work.model.forward(work.model.spec.views(theta), x)
         loss, loss_cache = softmax_cross_entropy(logits - self.margins(work.counts)[:, None], y)
         grads = work.model.backward(softmax_cross_entropy_backward(loss * 0 + 1, loss_cache), cache)
         return loss, *flat_gradient(work.model, grads, theta)
 
-    def margins(self, counts):
+    def margins(self, counts: Array) -> Array:
         """(K, C) counts of the training examples -> what is subtracted from the logits."""
         xp = get_xp(counts)
         held = counts > 0

@@ -9,24 +9,27 @@ sum_k p_k F_k; here everyone's direction counts by p_k. With equal steps it is F
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.backend import Array
+from minifl.fl.algorithms.fedavg import FedAvg, Work
 from minifl.fl.participation import ONE_A_ROUND, clients_per_round, steps_of
+from minifl.models.network import Network
 
 
 @dataclass(frozen=True)
 class FedNova(FedAvg):
 
-    def is_fedavg(self, settings, counts):
+    def is_fedavg(self, settings: Any, counts: Array) -> dict[str, bool]:
         return {"all clients do the same number of steps, so normalizing by it changes nothing; see --local-epochs":
                     len({steps_of(settings, n) for n in counts.sum(axis=1).tolist()}) == 1,
                 ONE_A_ROUND: clients_per_round(settings, len(counts)) == 1}
 
-    def message(self, work, theta):
+    def message(self, work: Work, theta: Array) -> tuple[dict, dict]:
         return {"direction": (theta - work.w) / work.steps, "steps": work.steps[:, 0]}, {}
 
-    def moved(self, message):
+    def moved(self, message: dict) -> Array:
         return message["direction"] * message["steps"][..., None]
 
-    def server(self, model, w, mean, state, share):
+    def server(self, model: Network, w: Array, mean: dict, state: dict, share: float) -> tuple[Array, dict]:
         return w + mean["steps"] * mean["direction"], state

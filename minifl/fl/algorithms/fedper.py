@@ -16,9 +16,12 @@ norms, those of own layers too, are where --bn-stats has them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+from minifl.backend import Array
 from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,13 @@ class FedPer(FedAvg):
                                           source="Arivazhagan et al., section 4, where 1 is enough")
 
     @property
-    def personal(self):
+    def personal(self) -> bool:
         return self.personal_layers > 0
 
-    def is_fedavg(self, settings, counts):
+    def is_fedavg(self, settings: Any, counts: Array) -> dict[str, bool]:
         return {"--personal-layers 0: no layer stays with its client": self.personal_layers == 0}
 
-    def personal_blocks(self, model):
+    def personal_blocks(self, model: Network) -> tuple[str, ...]:
         """The blocks from the personal_layers-th last layer with weights on."""
         names = [entry.name for entry in model.spec.entries]
         layers = [i for i, name in enumerate(names) if name.endswith(".weight")]

@@ -10,10 +10,11 @@ theta, not of theta + e. Both papers tune rho for each data set and network; the
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.declared import hyperparameter
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.algorithms.fedavg import FedAvg, Work
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class FedSAM(FedAvg):
 
     working = 2      # e and theta + e
 
-    def is_fedavg(self, settings, counts):
+    def is_fedavg(self, settings: Any, counts: Array) -> dict[str, bool]:
         return {"--sam-rho 0: the gradient is taken where the parameters are": self.sam_rho == 0}
 
-    def gradient(self, work, theta, x, y):
+    def gradient(self, work: Work, theta: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """FedAvg's loss at theta, and its gradient at theta + e.
 
         Derivation. To first order F(theta + e) = F(theta) + <g, e>, which over the ball ||e|| <= rho is largest at

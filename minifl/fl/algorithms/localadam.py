@@ -16,9 +16,11 @@ counts only where lengths differ within a round. --weight-decay and --momentum c
 momentum, of these steps; b1 already is one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from minifl.backend import get_xp
+from minifl.backend import Array, get_xp
 from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
 
@@ -34,12 +36,12 @@ class LocalAdam(FedAvg):
 
     working = 7      # m and v, before and after, their means, a step
 
-    def advice(self, settings, counts):
+    def advice(self, settings: Any, counts: Array) -> Iterator[str]:
         if settings.momentum:
             yield (f"--momentum {settings.momentum:g} with --algorithm localadam is momentum of Adam's steps, besides "
                    f"Adam's own, --adam-beta1 {self.adam_beta1:g}.")
 
-    def direction(self, g, memory):
+    def direction(self, g: Array, memory: tuple | None) -> tuple[Array, tuple]:
         """Adam's direction from the gradient g (K, P); memory: how many steps were done, m and v.
 
         Derivation of the corrections. From m = 0, m = (1 - b1) sum_s b1^(t-s) g_s, whose weights add up to 1 - b1^t: divided

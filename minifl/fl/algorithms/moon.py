@@ -12,9 +12,11 @@ moon_weight (their mu) was tuned in 0.1, 1, 5, 10: 5 for CIFAR-10, 1 for CIFAR-1
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+from minifl.backend import Array
 from minifl.declared import hyperparameter
-from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.algorithms.fedavg import FedAvg, Work
 from minifl.layers.contrastive import model_contrastive, model_contrastive_backward
 from minifl.layers.smoothing import smoothed_cross_entropy, smoothed_cross_entropy_backward
 from minifl.models import flat_gradient
@@ -29,13 +31,13 @@ class MOON(FedAvg):
 
     kept = ("previous",)
 
-    def is_fedavg(self, settings, counts):
+    def is_fedavg(self, settings: Any, counts: Array) -> dict[str, bool]:
         return {"--moon-weight 0: there is no contrastive term": self.moon_weight == 0}
 
-    def client_state(self, w, running):
+    def client_state(self, w: Array, running: Array) -> dict[str, Array]:
         return {"previous": w}
 
-    def gradient(self, work, theta, x, y):
+    def gradient(self, work: Work, theta: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """Loss and gradient of the objective.
 
         Derivation. z+ and z- come of parameters that do not move, so the term's gradient comes through z alone: it is added,
@@ -50,7 +52,7 @@ class MOON(FedAvg):
         grads = work.model.backward(smoothed_cross_entropy_backward(one, loss_cache), cache, dfeature=dfeature)
         return loss + self.moon_weight * term, *flat_gradient(work.model, grads, theta)
 
-    def keep(self, work, theta):
+    def keep(self, work: Work, theta: Array) -> dict[str, Array]:
         return {"previous": theta}
 
 

@@ -20,8 +20,8 @@ from minifl.data.files import read_dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import NAMES, SCRIPTS, archive, fails, flipped, genuine, listing  # noqa: E402
-from scripting import md5, members, put, records, run  # noqa: E402
+from scripting import NAMES, SCRIPTS, archive, fails, flipped, genuine, listing
+from scripting import md5, members, put, records, run
 
 cifar10 = functools.partial(run, "cifar10")
 PART = "cifar-10-binary.tar.gz.part"

@@ -14,7 +14,7 @@ from minifl.data.files import read_dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import fails, listing, md5, put, run, targz  # noqa: E402
+from scripting import fails, listing, md5, put, run, targz
 
 cifar100 = functools.partial(run, "cifar100")
 FOLDER = "cifar-100-binary/"

@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import COUNTS, NAMES, archive, fails, listing, md5, members, put, records, run, targz  # noqa: E402
+from scripting import COUNTS, NAMES, archive, fails, listing, md5, members, put, records, run, targz
 
 from minifl.data import cifar, cifar_python, registry
 from minifl.errors import InputError

@@ -12,7 +12,7 @@ from minifl.data.files import read_dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import fails, flipped, genuine, listing, md5, run  # noqa: E402
+from scripting import fails, flipped, genuine, listing, md5, run
 
 cifar10 = functools.partial(run, "cifar10")
 PART = "cifar-10-binary.tar.gz.part"

@@ -13,7 +13,7 @@ from minifl.data import registry
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import color, fails, listing, picture, put, run, zipped  # noqa: E402
+from scripting import color, fails, listing, picture, put, run, zipped
 
 folder = functools.partial(run, "folder")
 CLASSES = ("Ameise", "cat", "dog")

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import fails, listing, put, run  # noqa: E402
+from scripting import fails, listing, put, run
 
 from minifl.data import registry
 from minifl.data.partition import make_partition

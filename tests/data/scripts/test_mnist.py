@@ -15,7 +15,7 @@ from minifl.data.known import DATASETS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import fails, flipped, listing, md5, put, run  # noqa: E402
+from scripting import fails, flipped, listing, md5, put, run
 
 COUNTS = (23, 11)
 

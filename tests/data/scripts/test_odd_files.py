@@ -19,7 +19,7 @@ from minifl.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import color, fails, listing, picture, put, run, zipped  # noqa: E402
+from scripting import color, fails, listing, picture, put, run, zipped
 
 COMPOSED, APART = (unicodedata.normalize(form, "éclair") for form in ("NFC", "NFD"))
 

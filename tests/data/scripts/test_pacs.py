@@ -14,7 +14,7 @@ from minifl.data.partition import make_partition
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import color, fails, listing, md5, picture, put, run, zipped  # noqa: E402
+from scripting import color, fails, listing, md5, picture, put, run, zipped
 
 pacs = functools.partial(run, "pacs")
 

@@ -16,7 +16,7 @@ from minifl.data.known import DATASETS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from scripting import color, fails, listing, md5, picture, put, run, zipped  # noqa: E402
+from scripting import color, fails, listing, md5, picture, put, run, zipped
 
 tiny = functools.partial(run, "tinyimagenet")
 TOP = "tiny-imagenet-200/"

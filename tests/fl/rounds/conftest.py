@@ -8,10 +8,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from looping import SHAPE, UNEQUAL, consecutive, partition_of   # noqa: E402
+from looping import SHAPE, UNEQUAL, consecutive, partition_of
 
-from minifl.data.dataset import make_dataset   # noqa: E402
-from minifl.models import MLP, Arrangement   # noqa: E402
+from minifl.data.dataset import make_dataset
+from minifl.models import MLP, Arrangement
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from looping import arrays, rounds, settings    # noqa: E402
+from looping import arrays, rounds, settings
 
-from minifl.fl.rounds import start              # noqa: E402
+from minifl.fl.rounds import start
 
 OPTIONS = {"algorithm": "scaffold", "rounds": 3, "eval_every": 1}
 

@@ -11,11 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from looping import NONE, arrays, assert_same_bits, partition_of, rounds, run, settings   # noqa: E402
+from looping import NONE, arrays, assert_same_bits, partition_of, rounds, run, settings
 
-from minifl.fl.algorithms import ALGORITHMS   # noqa: E402
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.models import Arrangement, build   # noqa: E402
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.rounds import federated_rounds, start
+from minifl.models import Arrangement, build
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -9,14 +9,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from looping import NONE, partition_of, rounds, run, settings   # noqa: E402
+from looping import NONE, partition_of, rounds, run, settings
 
-from minifl.fl import client as client_module   # noqa: E402
-from minifl.fl.algorithms import ALGORITHMS   # noqa: E402
-from minifl.fl.batches import local_batches   # noqa: E402
-from minifl.fl.client import Diverged   # noqa: E402
-from minifl.fl.local import local_sgd   # noqa: E402
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
+from minifl.fl import client as client_module
+from minifl.fl.algorithms import ALGORITHMS
+from minifl.fl.batches import local_batches
+from minifl.fl.client import Diverged
+from minifl.fl.local import local_sgd
+from minifl.fl.rounds import federated_rounds, start
 
 
 def break_client(monkeypatch, broken, round_, how):

@@ -8,18 +8,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from looping import assert_same_bits, rounds, run, settings   # noqa: E402
+from looping import assert_same_bits, rounds, run, settings
 
-import minifl.fl.rounds   # noqa: E402
-from minifl.data.registry import load   # noqa: E402
-from minifl.fl import statistics   # noqa: E402
-from minifl.fl.evaluate import evaluate, predict   # noqa: E402
-from minifl.fl.participation import looked_at   # noqa: E402
-from minifl.fl.rounds import start   # noqa: E402
-from minifl.models import MLP, Arrangement   # noqa: E402
-from minifl.runs.advice import advice   # noqa: E402
-from minifl.runs.run import reevaluate, split, train   # noqa: E402
-from minifl.runs.settings import settings_for   # noqa: E402
+import minifl.fl.rounds
+from minifl.data.registry import load
+from minifl.fl import statistics
+from minifl.fl.evaluate import evaluate, predict
+from minifl.fl.participation import looked_at
+from minifl.fl.rounds import start
+from minifl.models import MLP, Arrangement
+from minifl.runs.advice import advice
+from minifl.runs.run import reevaluate, split, train
+from minifl.runs.settings import settings_for
 
 
 def chosen(clients=1000, **options):

@@ -10,14 +10,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from looping import NONE, UNEQUAL, partition_of, run, settings   # noqa: E402
+from looping import NONE, UNEQUAL, partition_of, run, settings
 
-from minifl.fl.algorithms.fedavg import FedAvg   # noqa: E402
-from minifl.fl.batches import local_batches   # noqa: E402
-from minifl.fl.client import local_work   # noqa: E402
-from minifl.fl.local import local_sgd   # noqa: E402
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.models import loss_and_grad   # noqa: E402
+from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.batches import local_batches
+from minifl.fl.client import local_work
+from minifl.fl.local import local_sgd
+from minifl.fl.rounds import federated_rounds, start
+from minifl.models import loss_and_grad
 
 
 def plain_fedavg(model, w, data, clients, *, rounds, steps, batch_size, lr, seed):

@@ -9,11 +9,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from looping import NONE, partition_of, rounds, run, settings   # noqa: E402
+from looping import NONE, partition_of, rounds, run, settings
 
-from minifl.fl.algorithms.fedavg import FedAvg   # noqa: E402
-from minifl.fl.rounds import start   # noqa: E402
-from minifl.params import Entry, Spec   # noqa: E402
+from minifl.fl.algorithms.fedavg import FedAvg
+from minifl.fl.rounds import start
+from minifl.params import Entry, Spec
 
 
 def test_evaluates_every_so_often_and_at_the_end(model, w, data, partition):

@@ -15,14 +15,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from resuming import CLI, OFTEN, SMALL   # noqa: E402
-from resuming import assert_readable, begin, go_on, interrupted, same_files, times_of, to_the_end   # noqa: E402
+from resuming import CLI, OFTEN, SMALL
+from resuming import assert_readable, begin, go_on, interrupted, same_files, times_of, to_the_end
 
-from minifl.data.dataset import make_dataset  # noqa: E402
-from minifl.data.files import write_dataset  # noqa: E402
-from minifl.fl.client import Diverged  # noqa: E402
-from minifl.runs import record  # noqa: E402
-from minifl.runs.run import Placement   # noqa: E402
+from minifl.data.dataset import make_dataset
+from minifl.data.files import write_dataset
+from minifl.fl.client import Diverged
+from minifl.runs import record
+from minifl.runs.run import Placement
 
 
 # ---- what is said and kept

@@ -9,13 +9,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from resuming import KINDS, OFTEN, begin, go_on, interrupted, same_files, to_the_end    # noqa: E402
+from resuming import KINDS, OFTEN, begin, go_on, interrupted, same_files, to_the_end
 
-from minifl.errors import InputError  # noqa: E402
-from minifl.flower.replaying import differences  # noqa: E402
-from minifl.runs import checkpoint, record  # noqa: E402
-from minifl.runs.resuming import resume  # noqa: E402
-from minifl.runs.run import reopen   # noqa: E402
+from minifl.errors import InputError
+from minifl.flower.replaying import differences
+from minifl.runs import checkpoint, record
+from minifl.runs.resuming import resume
+from minifl.runs.run import reopen
 
 WITH_COSINE = {name for name, chosen in KINDS.items() if chosen.get("lr_schedule") == "cosine"}
 

@@ -14,12 +14,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from resuming import FILES, KINDS, OFTEN, SMALL   # noqa: E402
-from resuming import assert_readable, begin, go_on, in_child, interrupted    # noqa: E402
-from resuming import same_files, times_of, to_the_end                         # noqa: E402
+from resuming import FILES, KINDS, OFTEN, SMALL
+from resuming import assert_readable, begin, go_on, in_child, interrupted
+from resuming import same_files, times_of, to_the_end
 
-from minifl.runs import record  # noqa: E402
-from minifl.runs.run import Placement   # noqa: E402
+from minifl.runs import record
+from minifl.runs.run import Placement
 
 
 # ---- any time
