@@ -1,7 +1,7 @@
 """A method of one's own: FedDyn, as a file that is no part of minifl.
 
     python cli.py check --algorithm examples/feddyn.py:FedDyn
-    python cli.py train --algorithm examples/feddyn.py:FedDyn --alpha 0.1
+    python cli.py train --data embedded --algorithm examples/feddyn.py:FedDyn --alpha 0.1
 
 minifl has it, too, with its derivation: minifl/fl/algorithms/feddyn.py; this one gives the same bits. What a method
 consists of is said in minifl/fl/algorithms/fedavg.py. Its hyperparameters are options wherever the file is named.

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from minifl import own
 from minifl.commands import checking, course, federating, looking, paper, training
 from minifl.commands.streams import Careful
 from minifl.errors import InputError
@@ -14,7 +15,7 @@ from minifl.runs.provenance import versions
 class Commands(Careful, click.Group):
     """A group in which bad input ends with its message and exit code 2, without a traceback.
 
-    A network or batch that does not fit into memory is bad input, too.
+    A network or batch that does not fit into memory is bad input, too, and so is what a file of one's own raises.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -25,6 +26,11 @@ class Commands(Careful, click.Group):
         except MemoryError as error:
             click.echo(f"Error: not enough memory ({error}); make --width, --batch-size, --local-steps or "
                        "--local-epochs smaller.", err=True)
+        except (Exception, SystemExit) as error:
+            told = own.blamed(error)
+            if told is None:
+                raise
+            click.echo(f"Error: {told}", err=True)
         ctx.exit(2)
 
 

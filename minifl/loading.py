@@ -1,5 +1,6 @@
 """Python files that a user names, FILE.py or FILE.py:name. Their code runs because somebody named them, and then only."""
 
+import ast
 import sys
 import traceback
 from pathlib import Path
@@ -9,6 +10,7 @@ from minifl import reading
 from minifl.errors import InputError
 
 ENDING = ".py"
+FOLDERS: set[str] = set()      # of the files that were loaded
 
 
 def split(text: str) -> tuple[Path, str]:
@@ -33,6 +35,12 @@ def load(path: str | Path) -> ModuleType:
     module.__file__ = str(path)
     if str(path.resolve().parent) not in sys.path:
         sys.path.insert(0, str(path.resolve().parent))
+    for helper in helpers(path):
+        other = Path(getattr(sys.modules.get(helper.stem), "__file__", None) or helper).resolve()
+        if other != helper and str(other.parent) in FOLDERS:
+            raise InputError(f"{path} imports {helper.name}, and another file of that name is loaded: {other}. Python knows "
+                             f"one module of a name; give one of the two another.")
+    FOLDERS.add(str(path.resolve().parent))
     sys.modules[module.__name__] = module
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
@@ -40,6 +48,26 @@ def load(path: str | Path) -> ModuleType:
         del sys.modules[module.__name__]
         raise InputError(f"{path} cannot be run: it raises {told(path, error)}.") from error
     return module
+
+
+def helpers(path: str | Path) -> list[Path]:
+    """The files beside a Python file that it imports, and those that these import, in order of their names."""
+    found, todo = set(), [Path(path).resolve()]
+    while todo:
+        file = todo.pop()
+        try:
+            tree = ast.parse(reading.whole(file))
+        except (OSError, SyntaxError, ValueError):      # whoever runs it says so
+            continue
+        for node in ast.walk(tree):
+            names = ([alias.name for alias in node.names] if isinstance(node, ast.Import)
+                     else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            for name in names:
+                helper = file.parent / f"{name.partition('.')[0]}{ENDING}"
+                if helper.is_file() and helper not in found and helper != Path(path).resolve():
+                    found.add(helper)
+                    todo.append(helper)
+    return sorted(found)
 
 
 def told(path: str | Path, error: BaseException) -> str:

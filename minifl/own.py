@@ -135,6 +135,15 @@ def running(kind_: str, text: str) -> Iterator[None]:
         raise _raised(kind_, text, LOADED[kind_, text], error) from error
 
 
+def blamed(error: BaseException) -> InputError | None:
+    """What an exception says where code of one's own raised it; None where it was ours."""
+    for (kind_, text), own in LOADED.items():
+        told = _raised(kind_, text, own, error)
+        if loading.line(loading.split(text)[0] if is_file(text) else own.file, error):
+            return told
+    return None
+
+
 def installed(group: str, name: str) -> bool:
     """Whether an installed package has an entry point of that group and name."""
     return bool(metadata.entry_points(group=group, name=name))
@@ -155,8 +164,10 @@ def _in_file(thing):
 
 
 def _hash(path):
+    """The sha256 of a file; where it imports files beside it, of their sha256s, its own first."""
     try:
-        return hashlib.sha256(reading.whole(path)).hexdigest()
+        found = [hashlib.sha256(reading.whole(file)).hexdigest() for file in (path, *loading.helpers(path))]
+        return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); it should be a Python file.") from error
 
@@ -238,8 +249,8 @@ def recognize(where: Any, config: dict) -> None:
             KINDS[name].registry[text] = same[-1].thing
             LOADED[name, text] = same[-1]
         elif named_:
-            raise InputError(f"{named_[-1].file} is not what {where} was made with: its sha256 was {entry['sha256'][:16]}, "
-                             f"and is {named_[-1].sha256[:16]}; bring back what it was, or begin a new run.")
+            raise InputError(f"{named_[-1].file} is not what {where} was made with, or a file that it imports: the sha256 "
+                             f"was {entry['sha256'][:16]}, is {named_[-1].sha256[:16]}; bring that back, or begin anew.")
         else:
             raise unnamed(name, text)
 

@@ -6,10 +6,15 @@ from typing import Any
 import click
 
 from minifl import own
+from minifl.commands import training
 from minifl.commands.options import Named, group
 from minifl.errors import InputError, unknown
+from minifl.data import registry
+from minifl.fl.rounds import federated_rounds
 from minifl.loading import load, split
 from minifl.models import MODELS, Arrangement
+from minifl.runs import run
+from minifl.runs.settings import settings_for
 
 MOST_MOVED = 10_000     # parameters of a user's network, each of which is moved
 
@@ -104,8 +109,25 @@ def check_command(**named: Any) -> None:
     if not given:
         raise InputError(f"nothing was named; give {' or '.join(map(own.option, own.KINDS))} FILE.py:NAME.")
     for kind, text in given.items():
+        if text not in own.KINDS[kind].registry:
+            raise InputError(f"{own.option(kind)} {text} is no file of yours; give FILE.py:NAME.")
+        if kind == "algorithm":
+            _try_round(text)
         declared = ", ".join(f"{choice.option} {choice.default} ({choice.valid})" for choice in own.choices(kind, text))
         click.echo(f"{own.option(kind)} {text} has what it needs" + (f"; its own options: {declared}." if declared else "."))
+
+
+def _try_round(algorithm):
+    """InputError if a method's options are taken, or a small round of it raises something."""
+    training.train_command.get_params(click.Context(training.train_command))
+    settings = settings_for("embedded", {"algorithm": algorithm, "model": "mlp", "width": 0.01, "rounds": 2, "batch_size": 4,
+                                         "local_steps": 2, "local_eval_every": 1, "participation": 0.5})
+    dataset = registry.load("embedded")
+    partition = run.split(settings, dataset)
+    with own.running("algorithm", algorithm):
+        model, method = settings.network(dataset.num_classes, dataset.image_shape), settings.method()
+        for _ in federated_rounds(settings, model, method, run.first_state(settings, model), dataset, partition):
+            pass
 
 
 @click.command("theory")

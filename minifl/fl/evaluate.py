@@ -7,14 +7,14 @@
     class_accuracy        one number for each class (None without test examples)
     test_loss             mean cross-entropy over all test examples
 
-Where batch norms stay with their clients (`--bn-stats local`) there is a model for each client. Then client_accuracy is
+Where blocks stay with their clients (`--bn-stats local`, FedPer) there is a model for each client. Then client_accuracy is
 that of the client's model on its own part, and the others are means over the clients' models of what these have on the
 whole test set. The two can be far apart: with one class per client, local gains and biases can learn which class it is,
 and client_accuracy be 100 % where accuracy is at chance.
 
     tested_clients        whose models these are, where they are too many to test each (--local-eval-clients)
 
-And of the clients' own models, after their local steps and before averaging (rounds.py):
+And of the clients' own models, after their local steps and before averaging, or those that the method keeps (Ditto):
 
     local_clients         whose, where they are too many to test each one's
     local_accuracy        for each client of the round its model on the whole test set
@@ -61,8 +61,9 @@ def predict(model, p, images, labels, *, pool_map=map, chunk=None):
 
     def run(first):
         x, y = xp.asarray(images[first::chunks])[None], labels[None, first::chunks]
-        logits, _ = model.forward(p, to_float(x, dtype))
-        loss, _ = softmax_cross_entropy(logits, y)
+        with np.errstate(over="ignore", invalid="ignore"):      # a loss that is not finite is said by who asked for it
+            logits, _ = model.forward(p, to_float(x, dtype))
+            loss, _ = softmax_cross_entropy(logits, y)
         return logits[0].argmax(axis=1), loss
 
     predicted, total = np.empty(len(images), dtype=np.int64), 0.0

@@ -116,7 +116,8 @@ def federated_rounds(settings: Any, model: Network, algorithm: FedAvg, state: St
             if test:
                 clients = len(partition.test)
                 models = statistics.global_models(settings, model, state, clients, looked_at(settings, range(clients)))
-                record |= evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map)
+                record |= finite(evaluate(model, models, data.x_test, data.y_test, partition.test, pool_map=pool_map),
+                                 state.round)
                 record |= whose_models(settings, clients)
                 if settings.diagnose:
                     record["diagnostics"] = diagnose(settings, model, before, state, data, ended, pool_map=pool_map)
@@ -196,7 +197,10 @@ def collect(clients: list[int], replies: Iterable[Reply], weights: Array) -> tup
 
 
 def server_step(algorithm: FedAvg, model: Network, state: State, mean: dict, own: dict, share: float) -> State:
-    """The State after the server took the mean of the messages; Diverged if something in it is not finite."""
+    """The State after the server took the mean of the messages; Diverged if something in it is not finite.
+
+    own   client -> what it keeps: name -> array
+    """
     gathered = mean.pop("statistics", state.statistics)
     with np.errstate(over="ignore", invalid="ignore"):
         w, server = algorithm.server(model, state.w, mean, state.server, share)
@@ -204,7 +208,21 @@ def server_step(algorithm: FedAvg, model: Network, state: State, mean: dict, own
     if not xp.stack([xp.isfinite(array).all() for array in (w, gathered, *server.values())]).all().item():
         raise Diverged(f"the server's state is not finite after round {state.round + 1}; a smaller --server-lr or "
                        f"--lr may help")
+    kept = [(k, name, array) for k, arrays in own.items() for name, array in arrays.items()]
+    if kept and not xp.stack([xp.isfinite(array).all() for _, _, array in kept]).all().item():
+        k, name = next((k, name) for k, name, array in kept if not xp.isfinite(array).all())
+        raise Diverged(f"what client {k} keeps, {name}, is not finite after round {state.round + 1}; a smaller --lr or "
+                       f"weight of the method's term may help")
     return State(state.round + 1, w, server, {**state.own, **own}, gathered)
+
+
+def finite(tested: dict, round_: int) -> dict:
+    """The entries of `evaluate` after round round_ (from 1), if its loss is a number. Raises Diverged if it is not: finite
+    parameters may be so large that logits are not."""
+    if not np.isfinite(tested["test_loss"]):
+        raise Diverged(f"the loss on the test images is {tested['test_loss']} after round {round_}: the parameters are too "
+                       f"large; a smaller --lr may help")
+    return tested
 
 
 def _due(round_, every):

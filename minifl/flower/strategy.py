@@ -23,7 +23,7 @@ from minifl.fl import statistics
 from minifl.fl.client import Diverged
 from minifl.fl.evaluate import evaluate, test_record
 from minifl.fl.participation import looked_at, own_models, whose_models
-from minifl.fl.rounds import Reply, due, line_up, of_own_models, take, trained_on
+from minifl.fl.rounds import Reply, due, finite, line_up, of_own_models, take, trained_on
 from minifl.flower import replies as rules
 from minifl.flower import packing
 from minifl.flower.node import Job, clients_of
@@ -132,13 +132,13 @@ class Rounds(Strategy):
         if test and own_models(self.settings):
             if self.tests:
                 clients = len(self.partition.test)
-                self.record |= test_record([self.tests.get(k) for k in range(clients)], self.dataset.y_test,
-                                           self.partition.test, self.dataset.num_classes)
+                self.record |= finite(test_record([self.tests.get(k) for k in range(clients)], self.dataset.y_test,
+                                                  self.partition.test, self.dataset.num_classes), self.state.round)
                 self.record |= whose_models(self.settings, clients)
         elif test:
             models = statistics.global_models(self.settings, self.model, self.state, len(self.partition.test))
-            self.record |= evaluate(self.model, models, self.dataset.x_test, self.dataset.y_test, self.partition.test,
-                                    pool_map=self.pool_map)
+            self.record |= finite(evaluate(self.model, models, self.dataset.x_test, self.dataset.y_test,
+                                           self.partition.test, pool_map=self.pool_map), self.state.round)
         if test_own:
             self.record |= of_own_models(self.tested, self.asked, self.looked, self.answered)
         self.keep(self.state, self.record)

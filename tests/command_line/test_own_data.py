@@ -97,7 +97,7 @@ def test_nothing_is_run_that_is_not_named_and_a_changed_file_is_refused(run, dat
         Path("x.py").write_text(text + "\n# changed\n")
         for command in (("eval", kind), ("replay", kind), ("train", "--resume", kind, "--rounds", "4")):
             said = run(*command, f"--{kind}", f"x.py:{name}", "--data-dir", data_dir, code=2)
-            assert f"x.py is not what {kind} was made with: its sha256 was" in said
+            assert f"x.py is not what {kind} was made with, or a file that it imports: the sha256 was" in said
 
 
 def test_another_path_to_the_same_file(run):

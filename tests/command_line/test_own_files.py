@@ -102,7 +102,7 @@ def test_a_changed_file_is_refused_with_the_reason(run, data_dir):
     Path("mine.py").write_text(METHOD.replace("(1 - self.pull)", "self.pull"))
     for command in (("train", "--resume", "mine", "--rounds", "4"), ("eval", "mine"), ("replay", "mine")):
         said = run(*command, "--algorithm", "mine.py:Mine", "--data-dir", data_dir, code=2)
-        assert "mine.py is not what mine was made with: its sha256 was " in said and "bring back what it was" in said
+        assert "mine.py is not what mine was made with, or a file that it imports: the sha256 was " in said and "bring that back" in said
     assert "is not what grid/" in run("sweep", "--algorithm", "mine.py:Mine", "--out", "grid", code=2)
     Path("mine.py").write_text(METHOD)
     run("train", "--resume", "mine", "--rounds", "4", "--algorithm", "mine.py:Mine", "--data-dir", data_dir, "--device", "cpu")
@@ -171,6 +171,43 @@ def test_what_is_wrong_is_said_in_one_sentence(text, run):
     Path("x.py").write_text(text)
     said = run("train", "--algorithm", "x.py:Mine", code=2)
     assert WRONG[text] in said and said.startswith("Error: ") and said.count("\n") == 1
+
+
+BROKEN = {      # in the place of a server's last line -> what is said of a round
+    "1 / 0": "x.py:Mine: raises ZeroDivisionError (division by zero), line 10: 1 / 0",
+    "raise SystemExit(0)": "x.py:Mine: raises SystemExit (0), line 10: raise SystemExit(0)",
+    "return w": "x.py:Mine: raises ValueError",
+    "return w[:3], state": "x.py:Mine: raises ValueError (cannot reshape",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_check_tries_a_round(line, run):
+    Path("x.py").write_text(METHOD.replace('return w + (1 - self.pull) * mean["update"], state', line))
+    said = run("check", "--algorithm", "x.py:Mine", code=2)
+    assert BROKEN[line] in said and said.startswith("Error: ") and said.count("\n") == 1
+    if "line 10" in BROKEN[line]:       # and a run says whose fault it was
+        assert BROKEN[line] in run("train", "--algorithm", "x.py:Mine", code=2)
+
+
+def test_check_says_what_train_refuses(run):
+    for name in ("rounds", "workers", "help"):
+        Path("x.py").write_text(METHOD.replace("pull", name))
+        assert f"its hyperparameter {name} has the name of" in run("check", "--algorithm", "x.py:Mine", code=2)
+    assert "--data nonsense is no file of yours" in run("check", "--data", "nonsense", code=2)
+
+
+def test_what_a_file_imports_is_a_part_of_it(run):
+    """One's helper: its change is one of the file; of two folders' helpers of one name Python would take the first."""
+    for folder, pull in (("a", "0.5"), ("b", "0.25")):
+        Path(folder).mkdir()
+        Path(folder, "consts_of_mine.py").write_text(f"PULL = {pull}\n")
+        Path(folder, f"{folder}.py").write_text("from consts_of_mine import PULL\n" + METHOD.replace("0.5,", "PULL,"))
+    run("train", "--algorithm", "a/a.py:Mine", "--out", "run")
+    Path("a/consts_of_mine.py").write_text("PULL = 0.125\n")
+    for command in (("eval", "run"), ("train", "--resume", "run", "--rounds", "5")):
+        assert "or a file that it imports" in run(*command, "--algorithm", "a/a.py:Mine", code=2)
+    assert "another file of that name is loaded" in run("check", "--algorithm", "b/b.py:Mine", code=2)
 
 
 @pytest.mark.parametrize("named, said", [

@@ -47,12 +47,20 @@ def train(partition, **options):
     return first.w, last.w
 
 
-@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"fednova"}))
+@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"fednova", "ditto"}))
 def test_an_ordinary_run_needs_no_advice(algorithm):
-    assert said([[0, 40, 0, 10], [40, 0, 40, 30]], algorithm=algorithm) == ""
+    ordinary = {"algorithm": algorithm, "lr": 0.001 if algorithm == "localadam" else 0.01}
+    assert said([[0, 40, 0, 10], [40, 0, 40, 30]], **ordinary) == ""
     if algorithm not in ("fedlc", "fedrs"):       # what is said of these is below
         for partition in ("iid", "oneclass", "nclass"):
-            assert said(partition, algorithm=algorithm) == ""
+            assert said(partition, **ordinary) == ""
+
+
+def test_ditto_and_local_adam():
+    always = said("iid", algorithm="ditto")
+    assert always.startswith("Ditto's global model is FedAvg's") and "overshoot" not in always
+    assert "overshoot" in said("iid", algorithm="ditto", ditto_lambda=1, lr=2.1)
+    assert "Adam's usual rate is 0.001" in said("iid", algorithm="localadam")
 
 
 @pytest.mark.parametrize("options", [

@@ -14,7 +14,9 @@ What is tested. The global model is w. The clients' own models, of the local eva
 local_own_accuracy), are the v_k after their steps, not the theta_k. They are in the run's last checkpoint, own/personal.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from minifl.backend import Array
 from minifl.declared import hyperparameter
@@ -24,11 +26,18 @@ from minifl.fl.algorithms.fedavg import FedAvg, Work
 @dataclass(frozen=True)
 class Ditto(FedAvg):
     ditto_lambda: float = hyperparameter(
-        0.1, at_least=0, source="ours, of the size that Li et al. choose from",
+        0.1, at_least=0, source="ours: Li et al. choose for each client among values from 0.05 to 2",
         help="How strongly a client's own model is held to the server's; 0: not at all.")
 
     kept = ("personal", "personal_statistics")
     working = 1      # theta waits while v_k makes its steps
+
+    def advice(self, settings: Any, counts: Array) -> Iterator[str]:
+        yield ("Ditto's global model is FedAvg's; what it is for are the clients' own models, in the record as "
+               "local_accuracy and local_own_accuracy.")
+        if settings.lr * self.ditto_lambda > 2:
+            yield (f"--lr {settings.lr:g} times --ditto-lambda {self.ditto_lambda:g} is above 2: the own models overshoot "
+                   f"the server's in each step, further each time.")
 
     def client_state(self, w: Array, running: Array) -> dict[str, Array]:
         return {"personal": w, "personal_statistics": running}

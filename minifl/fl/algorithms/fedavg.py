@@ -26,7 +26,7 @@ SERVER_LR = {"above": 0, "help": "Learning rate of the server."}     # of every 
 class Work(NamedTuple):
     """What K clients have at hand in one round."""
     model: Network
-    w: Array         # (K, P) where their steps begin: the server's parameters (but for batch norms that stay local)
+    w: Array         # (K, P) where their steps begin: the server's parameters (but for what stays with the client)
     server: dict     # name -> (P,): what the server sends along of its state, `broadcast`
     own: dict        # name -> (K, P): what the clients keep between rounds
     counts: Array    # (K, C) their training examples of each class

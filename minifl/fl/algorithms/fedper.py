@@ -27,7 +27,7 @@ from minifl.models.network import Network
 @dataclass(frozen=True)
 class FedPer(FedAvg):
     personal_layers: int = hyperparameter(1, at_least=0, help="How many of the last layers stay with their client.",
-                                          source="Arivazhagan et al., section 4, where 1 is enough")
+                                          source="ours: the classifier")
 
     @property
     def personal(self) -> bool:

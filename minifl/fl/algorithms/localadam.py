@@ -25,6 +25,9 @@ from minifl.declared import hyperparameter
 from minifl.fl.algorithms.fedavg import FedAvg
 
 
+LARGE = 0.005     # lr of SGD, mostly: said before the run
+
+
 @dataclass(frozen=True)
 class LocalAdam(FedAvg):
     adam_beta1: float = hyperparameter(0.9, at_least=0, below=1, source="Kingma and Ba, Algorithm 1",
@@ -37,6 +40,9 @@ class LocalAdam(FedAvg):
     working = 7      # m and v, before and after, their means, a step
 
     def advice(self, settings: Any, counts: Array) -> Iterator[str]:
+        if settings.lr > LARGE:
+            yield (f"--lr {settings.lr:g} with --algorithm localadam: each parameter moves by about that much in a step, "
+                   f"whatever its gradient; Adam's usual rate is 0.001.")
         if settings.momentum:
             yield (f"--momentum {settings.momentum:g} with --algorithm localadam is momentum of Adam's steps, besides "
                    f"Adam's own, --adam-beta1 {self.adam_beta1:g}.")

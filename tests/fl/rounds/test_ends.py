@@ -94,6 +94,20 @@ def test_a_server_that_diverges_ends_the_rounds(model, w, data, partition):
 
 
 @pytest.mark.filterwarnings("error")
+def test_what_a_client_keeps_is_finite_or_the_rounds_end(model, w, data, partition):
+    """Ditto's own models overshoot, lr lambda being far above 2; the server's never sees them."""
+    with pytest.raises(Diverged, match="what client 0 keeps, personal, is not finite after round 1; a smaller --lr"):
+        run(model, w.astype(np.float32), data, partition, algorithm="ditto", ditto_lambda=1e38, lr=1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_parameters_too_large_for_a_loss_end_the_rounds(model, w, data, partition):
+    """They are finite, and stay as they are; the logits are not."""
+    with pytest.raises(Diverged, match="the loss on the test images is (nan|inf) after round 2"):
+        run(model, (1e20 * np.ones_like(w)).astype(np.float32), data, partition, dropout_rate=1.0)
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("method", ALGORITHMS)
 def test_steps_that_a_client_does_not_do_warn_of_nothing(model, w, data, partition, method):
     """Their batches are zeros of class 0: FedLC's loss of a class that is not held is infinite there."""
