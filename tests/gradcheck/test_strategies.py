@@ -86,7 +86,7 @@ def test_values_of_another_shape_are_refused():
 
 
 def test_without_hypothesis_the_message_says_what_to_install_and_the_rest_works():
-    code = ("import sys; sys.modules['hypothesis'] = None\nimport minifl.gradcheck\n"
+    code = ("import sys; sys.modules['hypothesis'] = None\nimport minifl.gradcheck.report\n"
             "try: import minifl.gradcheck.strategies\nexcept ImportError as error: print(error)")
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "pip install 'minifl[test]'" in said
