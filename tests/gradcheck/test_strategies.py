@@ -262,15 +262,7 @@ def test_other_kinds_than_there_are_are_refused():
         sweep(sigmoid, lambda dy, c: dy, inputs(x="K"), also=("odd",))
 
 
-def test_a_budget_for_all_examples(monkeypatch):
-    from minifl.gradcheck import budget
-    now = [0]
-
-    def tick():
-        now[0] += 1
-        return now[0]
-
-    monkeypatch.setattr(budget, "perf_counter", tick)
+def test_a_budget_for_all_examples(seconds):
     found = sweep(scale, scale_backward, inputs(SHAPES), budget=1500)
     assert 0 < len(found.reports) < 42 and found.passed
     assert found.budget == f"the budget of 1500 s was spent after {len(found.reports)} examples"
