@@ -9,7 +9,7 @@ from minifl.course import judge
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import toy   # noqa: E402
+import toy
 
 
 @pytest.fixture
