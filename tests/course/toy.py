@@ -7,7 +7,7 @@ import sys
 import types
 from pathlib import Path
 
-from minifl.course import assignments, carve, regions, sheets
+from minifl.course import assignments, regions, sheets
 from minifl.course.assignments import Assignment, Choice, Mistake, Patch
 from minifl.course.judge import Limits
 
@@ -122,7 +122,6 @@ def install(monkeypatch, folder, *, source=SOURCE, sheet=SHEET, tests=TESTS, ass
     exec(compile(tests, "toy_tests", "exec"), vars(module))
     monkeypatch.setitem(sys.modules, "toy_tests", module)
     monkeypatch.setattr(assignments, "ROOT", root)
-    monkeypatch.setattr(carve.assignments, "ROOT", root)
     monkeypatch.setattr(assignments, "NAMES", ("hw1",))
     monkeypatch.setattr(assignments, "load", lambda name: assignment)
     monkeypatch.setattr(assignments, "tests", lambda name: module)
