@@ -178,7 +178,7 @@ def test_the_walk_sees_what_opens_files():
 # ---- what the source speaks of: the mathematics and the paper itself, not the course, no paper that its readers do not have
 
 ROOT = PACKAGE.parent
-OURS = [*FILES, *(file for room in ("tests", "benchmarks", "data_scripts") for file in (ROOT / room).rglob("*.py"))]
+OURS = [ROOT / "cli.py", *FILES, *(file for room in ("tests", "benchmarks", "data_scripts") for file in (ROOT / room).rglob("*.py"))]
 NOT_TO_CITE = re.compile("# (course|task)" + ":|PAPER" + ",? section|PAPER" + r"\.md|PAPER" + "'s")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from minifl.gradcheck import noise
 from minifl.gradcheck.findings import Property
-from minifl.gradcheck.pairs import Point, call
+from minifl.gradcheck.pairs import Point, call, copies
 
 BITS = "same bits twice, inputs untouched"
 CACHE = "backward twice on one cache"
@@ -24,7 +24,7 @@ LAYOUTS = {   # what an array is -> the same numbers, elsewhere in memory
 
 def same_bits(point: Point) -> Property:
     """Two calls give the same bits, and leave inputs and cotangent as they were."""
-    given = [{name: array.copy() for name, array in point.inputs.items()} for _ in range(2)]
+    given = [copies(point.inputs) for _ in range(2)]
     dy, hints = point.v.copy(), []
     (once, cache), (again, _) = (call(point.forward, inputs) for inputs in given)
     gradient = point.gradient(dy, cache)
@@ -49,7 +49,7 @@ def linear(point: Point) -> Property:
 def cache_kept(point: Point) -> Property:
     """A second call of backward on one cache gives the same bits: whoever sums gradients, or takes a row of the Jacobian
     after another, calls it more than once."""
-    _, cache = call(point.forward, _copies(point.inputs))
+    _, cache = call(point.forward, copies(point.inputs))
     first = point.gradient(point.v.copy(), cache)
     first = {name: None if g is None else g.copy() for name, g in first.items()}     # it may be a buffer in the cache
     try:
@@ -95,10 +95,6 @@ def _off(point, inputs, dy, right):
                    for name, array in right.items())
     except Exception:   # whatever code does that takes for granted where numbers lie
         return np.inf
-
-
-def _copies(inputs):
-    return {name: array.copy() for name, array in inputs.items()}
 
 
 def _bits(a, b):

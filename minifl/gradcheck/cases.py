@@ -44,6 +44,11 @@ def normal(**shapes: Any) -> Callable:
     return lambda rng: {name: rng.standard_normal(shape) for name, shape in shapes.items()}
 
 
+def _of(room, name, what, draw, *, fixed=(), **options):
+    """The Case of room.name, room being the module that has the pair."""
+    return Case(getattr(room, f"{name}_backward"), what, partial(getattr(room, name), **options), draw, fixed)
+
+
 def _affine_inputs(shape):
     """x, and gain and bias that are far from their start at 1 and 0."""
     k, c = shape[0], shape[-1]
@@ -70,22 +75,15 @@ def _logits(k, n, c, scale):
     return lambda rng: {"logits": scale * rng.standard_normal((k, n, c)), "labels": rng.integers(0, c, (k, n))}
 
 
-def _smoothed(what, k, n, c, scale, part):
-    return Case(smoothing.smoothed_cross_entropy_backward, what,
-                lambda *inputs: smoothing.smoothed_cross_entropy(*inputs, smoothing=part), _logits(k, n, c, scale),
-                fixed=("labels",))
-
-
-def _contrastive(what, shape, *, scale=1.0, **options):
-    """scale: of the feature."""
+def _vectors(shape, scale=1.0):
+    """draw: features and what they are compared with; scale: of the feature."""
     vectors = normal(feature=shape, positive=shape, negative=shape)
 
     def draw(rng):
         inputs = vectors(rng)
         return inputs | {"feature": scale * inputs["feature"]}
 
-    return Case(contrastive.model_contrastive_backward, what,
-                lambda *inputs: contrastive.model_contrastive(*inputs, **options), draw, fixed=("positive", "negative"))
+    return draw
 
 
 # What textbook and fast pair are both checked on.
@@ -111,16 +109,12 @@ MAX_POOLS = (       # what, x, options
 def convolution(room: ModuleType, what: str, x: Any, kernel: Any, options: dict) -> Case:
     """The Case of room.conv2d, room being a module that has the pair."""
     shapes = {"x": x, "weight": (x[0], *kernel)} | ({"bias": (x[0], kernel[-1])} if "bias" in what else {})
-    return Case(room.conv2d_backward, what, lambda *inputs: room.conv2d(*inputs, **options), normal(**shapes))
+    return _of(room, "conv2d", what, normal(**shapes), **options)
 
 
 def max_pool(room: ModuleType, what: str, shape: tuple, options: dict) -> Case:
     """The Case of room.max_pool2d."""
-    return Case(room.max_pool2d_backward, what, lambda x: room.max_pool2d(x, **options), normal(x=shape))
-
-
-def _avg_pool(what, shape, **options):
-    return Case(pool.avg_pool2d_backward, what, lambda x: pool.avg_pool2d(x, **options), normal(x=shape))
+    return _of(room, "max_pool2d", what, normal(x=shape), **options)
 
 
 def _norms(kind):
@@ -132,37 +126,11 @@ def _norms(kind):
             for what, shape, options in kind.cases]
 
 
-def _batch_norm_fixed(what, shape, scale, **options):
-    return Case(batchnorm.batch_norm_fixed_backward, what,
-                lambda *inputs: batchnorm.batch_norm_fixed(*inputs, **options), _statistics(shape, scale),
-                fixed=("mean", "variance"))
-
-
-def _standardize(what, shape, **options):
-    return Case(weights.standardize_backward, what, lambda weight: weights.standardize(weight, **options),
-                normal(weight=shape))
-
-
-def _unit_columns(what, shape, **options):
-    return Case(weights.unit_columns_backward, what, lambda weight: weights.unit_columns(weight, **options),
-                normal(weight=shape))
-
-
 def _smooth(forward, backward):
     """An activation around 0, below 0 alone, and where it saturates."""
     return (Case(backward, "map", forward, normal(x=(2, 2, 3, 3, 2))),
             Case(backward, "below 0", forward, _below_zero((3, 2, 5))),
             Case(backward, "large |x|", forward, _scaled((2, 3, 7), 10.0)))
-
-
-def _decorrelation(what, shape, **options):
-    return Case(decorrelation.decorrelation_backward, what,
-                lambda z: decorrelation.decorrelation(z, **options), normal(z=shape))
-
-
-def _decorrelation_released(what, shape, **options):
-    return Case(decorrelation.decorrelation_released_backward, what,
-                lambda z: decorrelation.decorrelation_released(z, **options), normal(z=shape))
 
 
 def _labelled(k, n, d, c):
@@ -171,104 +139,92 @@ def _labelled(k, n, d, c):
     return lambda rng: vectors(rng) | {"labels": rng.integers(0, c, (k, n))}
 
 
-def _positive_hinge(what, k, n, d, c, **options):
-    return Case(cosine.positive_hinge_backward, what,
-                lambda *inputs: cosine.positive_hinge(*inputs, **options), _labelled(k, n, d, c),
-                fixed=("labels",))
-
-
-def _spreadout(what, shape, **options):
-    return Case(cosine.spreadout_backward, what, lambda weight: cosine.spreadout(weight, **options),
-                normal(weight=shape))
-
-
-def _attention(what, shape, *, heads, scale=1.0):
-    """scale: of the queries, and so of the scores."""
+def _queries(shape, scale=1.0):
+    """draw: queries, keys and values; scale: of the queries, and so of the scores."""
     def draw(rng):
         q, k, v = rng.standard_normal((3, *shape))
         return {"q": scale * q, "k": k, "v": v}
 
-    return Case(attention.attention_backward, what, lambda *inputs: attention.attention(*inputs, heads=heads), draw)
+    return draw
 
 
 CASES = (
-    Case(linear.linear_backward, "bias", linear.linear, normal(x=(2, 3, 5), weight=(2, 5, 4), bias=(2, 4))),
-    Case(linear.linear_backward, "no bias, square", linear.linear, normal(x=(3, 4, 5), weight=(3, 5, 5))),
-    Case(linear.linear_backward, "one of each", linear.linear, normal(x=(1, 1, 1), weight=(1, 1, 1), bias=(1, 1))),
-    Case(linear.flatten_backward, "map", linear.flatten, normal(x=(2, 3, 2, 3, 4))),
+    _of(linear, "linear", "bias", normal(x=(2, 3, 5), weight=(2, 5, 4), bias=(2, 4))),
+    _of(linear, "linear", "no bias, square", normal(x=(3, 4, 5), weight=(3, 5, 5))),
+    _of(linear, "linear", "one of each", normal(x=(1, 1, 1), weight=(1, 1, 1), bias=(1, 1))),
+    _of(linear, "flatten", "map", normal(x=(2, 3, 2, 3, 4))),
     *(convolution(conv, *each) for each in CONVOLUTIONS),
     *(max_pool(pool, *each) for each in MAX_POOLS),
-    _avg_pool("2", (2, 2, 4, 6, 3)),
-    _avg_pool("3, stride 2", (2, 2, 7, 6, 2), size=3, stride=2),
-    Case(pool.global_avg_pool_backward, "map", pool.global_avg_pool, normal(x=(2, 3, 3, 4, 2))),
-    Case(activations.relu_backward, "vector", activations.relu, normal(x=(2, 3, 7))),
-    Case(activations.relu_backward, "map", activations.relu, normal(x=(2, 2, 3, 3, 2))),
-    Case(activations.leaky_relu_backward, "slope 0.01", activations.leaky_relu, normal(x=(2, 3, 7))),
-    Case(activations.leaky_relu_backward, "slope 0.3, map", lambda x: activations.leaky_relu(x, slope=0.3),
-         normal(x=(2, 2, 3, 3, 2))),
+    _of(pool, "avg_pool2d", "2", normal(x=(2, 2, 4, 6, 3))),
+    _of(pool, "avg_pool2d", "3, stride 2", normal(x=(2, 2, 7, 6, 2)), size=3, stride=2),
+    _of(pool, "global_avg_pool", "map", normal(x=(2, 3, 3, 4, 2))),
+    _of(activations, "relu", "vector", normal(x=(2, 3, 7))),
+    _of(activations, "relu", "map", normal(x=(2, 2, 3, 3, 2))),
+    _of(activations, "leaky_relu", "slope 0.01", normal(x=(2, 3, 7))),
+    _of(activations, "leaky_relu", "slope 0.3, map", normal(x=(2, 2, 3, 3, 2)), slope=0.3),
     *(case for entry in ACTIVATIONS.values() if not entry.linear for case in _smooth(entry.forward, entry.backward)),
-    Case(activations.elu_backward, "alpha 0.7", lambda x: activations.elu(x, alpha=0.7), normal(x=(2, 3, 7))),
-    Case(loss.softmax_cross_entropy_backward, "10 classes", loss.softmax_cross_entropy, _logits(2, 4, 10, 1.0),
-         fixed=("labels",)),
-    Case(loss.softmax_cross_entropy_backward, "large logits", loss.softmax_cross_entropy, _logits(3, 5, 3, 8.0),
-         fixed=("labels",)),
-    Case(loss.softmax_cross_entropy_backward, "2 classes, 1 example", loss.softmax_cross_entropy,
-         _logits(1, 1, 2, 1.0), fixed=("labels",)),
-    _smoothed("10 classes, 0.1", 2, 4, 10, 1.0, 0.1),
-    _smoothed("large logits, 0.3", 3, 5, 3, 8.0, 0.3),
-    _smoothed("2 classes, 1 example, 0.9", 1, 1, 2, 1.0, 0.9),
+    _of(activations, "elu", "alpha 0.7", normal(x=(2, 3, 7)), alpha=0.7),
+    _of(loss, "softmax_cross_entropy", "10 classes", _logits(2, 4, 10, 1.0), fixed=("labels",)),
+    _of(loss, "softmax_cross_entropy", "large logits", _logits(3, 5, 3, 8.0), fixed=("labels",)),
+    _of(loss, "softmax_cross_entropy", "2 classes, 1 example", _logits(1, 1, 2, 1.0), fixed=("labels",)),
+    _of(smoothing, "smoothed_cross_entropy", "10 classes, 0.1", _logits(2, 4, 10, 1.0), fixed=("labels",), smoothing=0.1),
+    _of(smoothing, "smoothed_cross_entropy", "large logits, 0.3", _logits(3, 5, 3, 8.0), fixed=("labels",), smoothing=0.3),
+    _of(smoothing, "smoothed_cross_entropy", "2 classes, 1 example, 0.9", _logits(1, 1, 2, 1.0),
+        fixed=("labels",), smoothing=0.9),
     *(case for kind in KINDS.values() for case in _norms(kind)),
-    Case(norm.layer_norm_backward, "vector", norm.layer_norm, _affine_inputs((2, 3, 7))),
-    Case(norm.layer_norm_backward, "map", norm.layer_norm, _affine_inputs((2, 2, 3, 4, 3))),
-    Case(norm.layer_norm_backward, "large eps", lambda *inputs: norm.layer_norm(*inputs, eps=0.5),
-         _affine_inputs((3, 2, 5))),
-    Case(norm.affine_backward, "vector", norm.affine, _affine_inputs((2, 3, 7))),
-    Case(norm.affine_backward, "map", norm.affine, _affine_inputs((3, 2, 3, 2, 4))),
-    _batch_norm_fixed("vector", (2, 5, 4), 1.0),
-    _batch_norm_fixed("map", (3, 2, 3, 2, 2), 1.0),
-    _batch_norm_fixed("small variance, 1 example", (2, 1, 3), 1e-3),
-    _batch_norm_fixed("large eps", (2, 3, 5), 1.0, eps=0.5),
-    _standardize("3x3 convolution", (2, 3, 3, 2, 4)),
-    _standardize("1x1 convolution, 1 output", (3, 1, 1, 5, 1)),
-    _standardize("linear", (2, 6, 3)),
-    _standardize("2 weights, large eps", (2, 2, 3), eps=0.5),
-    _unit_columns("fewer classes than features", (2, 6, 4)),
-    _unit_columns("more classes than features", (3, 3, 7)),
-    _unit_columns("1 class", (1, 5, 1)),
-    Case(weights.unit_columns_backward, "below the clamp", lambda weight: weights.unit_columns(weight, eps=1.0),
-         _scaled((2, 4, 3), 0.1, "weight")),
-    _unit_columns("partly below the clamp", (2, 5, 6), eps=2.0),
+    _of(norm, "layer_norm", "vector", _affine_inputs((2, 3, 7))),
+    _of(norm, "layer_norm", "map", _affine_inputs((2, 2, 3, 4, 3))),
+    _of(norm, "layer_norm", "large eps", _affine_inputs((3, 2, 5)), eps=0.5),
+    _of(norm, "affine", "vector", _affine_inputs((2, 3, 7))),
+    _of(norm, "affine", "map", _affine_inputs((3, 2, 3, 2, 4))),
+    _of(batchnorm, "batch_norm_fixed", "vector", _statistics((2, 5, 4), 1.0), fixed=("mean", "variance")),
+    _of(batchnorm, "batch_norm_fixed", "map", _statistics((3, 2, 3, 2, 2), 1.0), fixed=("mean", "variance")),
+    _of(batchnorm, "batch_norm_fixed", "small variance, 1 example", _statistics((2, 1, 3), 1e-3),
+        fixed=("mean", "variance")),
+    _of(batchnorm, "batch_norm_fixed", "large eps", _statistics((2, 3, 5), 1.0), fixed=("mean", "variance"), eps=0.5),
+    _of(weights, "standardize", "3x3 convolution", normal(weight=(2, 3, 3, 2, 4))),
+    _of(weights, "standardize", "1x1 convolution, 1 output", normal(weight=(3, 1, 1, 5, 1))),
+    _of(weights, "standardize", "linear", normal(weight=(2, 6, 3))),
+    _of(weights, "standardize", "2 weights, large eps", normal(weight=(2, 2, 3)), eps=0.5),
+    _of(weights, "unit_columns", "fewer classes than features", normal(weight=(2, 6, 4))),
+    _of(weights, "unit_columns", "more classes than features", normal(weight=(3, 3, 7))),
+    _of(weights, "unit_columns", "1 class", normal(weight=(1, 5, 1))),
+    _of(weights, "unit_columns", "below the clamp", _scaled((2, 4, 3), 0.1, "weight"), eps=1.0),
+    _of(weights, "unit_columns", "partly below the clamp", normal(weight=(2, 5, 6)), eps=2.0),
     # without eps the loss of two examples, or of one feature, is 1 whatever they are
-    _decorrelation("fewer examples than features", (2, 4, 7)),
-    _decorrelation("more examples than features", (3, 9, 4)),
-    _decorrelation("as many, 1 client", (1, 5, 5)),
-    _decorrelation("2 examples, large eps", (2, 2, 5), eps=0.5),
-    _decorrelation("1 feature, large eps", (3, 5, 1), eps=0.5),
-    _decorrelation_released("fewer examples than features", (2, 4, 7)),
-    _decorrelation_released("more examples than features", (3, 9, 4)),
-    _decorrelation_released("2 examples, 2 features, large eps", (1, 2, 2), eps=0.5),
-    _contrastive("tau 0.5", (2, 4, 7)),
-    _contrastive("tau 0.1, long features", (3, 2, 5), scale=20.0, tau=0.1),
-    _contrastive("1 example, 2 features, tau 2", (1, 1, 2), tau=2.0),
-    _contrastive("below the clamp", (2, 3, 5), scale=0.1, eps=1.0),
-    _positive_hinge("margin 0.9", 2, 4, 5, 3),
-    _positive_hinge("margin 0, half beyond it", 2, 9, 6, 3, margin=0.0),
-    _positive_hinge("classes that do not occur", 3, 3, 4, 7),
-    _positive_hinge("1 example, 1 class", 1, 1, 3, 1, margin=1.5),
-    _positive_hinge("partly below the clamp", 2, 6, 5, 4, eps=2.0),
-    _spreadout("margin 1, half beyond it", (2, 6, 5)),
-    _spreadout("more classes than features, margin 1.7", (3, 2, 6), margin=1.7),
-    _spreadout("2 classes, margin 2.5", (1, 3, 2), margin=2.5),
-    _spreadout("partly below the clamp", (2, 5, 6), eps=2.0),
-    _attention("2 heads", (2, 3, 4, 6), heads=2),
-    _attention("1 head, large scores", (3, 2, 5, 3), heads=1, scale=3.0),
-    _attention("heads of 1 feature, 2 tokens", (2, 2, 2, 3), heads=3),
-    _attention("7 tokens of one example", (1, 1, 7, 4), heads=2),
-    Case(tokens.add_position_backward, "4 places", tokens.add_position, normal(x=(2, 3, 4, 5), position=(2, 4, 5))),
-    Case(tokens.add_position_backward, "1 place", tokens.add_position, normal(x=(3, 2, 1, 2), position=(3, 1, 2))),
-    Case(tokens.prepend_token_backward, "before 4", tokens.prepend_token, normal(x=(2, 3, 4, 5), token=(2, 5))),
-    Case(tokens.prepend_token_backward, "before 1", tokens.prepend_token, normal(x=(3, 2, 1, 2), token=(3, 2))),
-    Case(tokens.first_token_backward, "of 4", tokens.first_token, normal(x=(2, 3, 4, 5))),
+    _of(decorrelation, "decorrelation", "fewer examples than features", normal(z=(2, 4, 7))),
+    _of(decorrelation, "decorrelation", "more examples than features", normal(z=(3, 9, 4))),
+    _of(decorrelation, "decorrelation", "as many, 1 client", normal(z=(1, 5, 5))),
+    _of(decorrelation, "decorrelation", "2 examples, large eps", normal(z=(2, 2, 5)), eps=0.5),
+    _of(decorrelation, "decorrelation", "1 feature, large eps", normal(z=(3, 5, 1)), eps=0.5),
+    _of(decorrelation, "decorrelation_released", "fewer examples than features", normal(z=(2, 4, 7))),
+    _of(decorrelation, "decorrelation_released", "more examples than features", normal(z=(3, 9, 4))),
+    _of(decorrelation, "decorrelation_released", "2 examples, 2 features, large eps", normal(z=(1, 2, 2)), eps=0.5),
+    _of(contrastive, "model_contrastive", "tau 0.5", _vectors((2, 4, 7)), fixed=("positive", "negative")),
+    _of(contrastive, "model_contrastive", "tau 0.1, long features", _vectors((3, 2, 5), scale=20.0),
+        fixed=("positive", "negative"), tau=0.1),
+    _of(contrastive, "model_contrastive", "1 example, 2 features, tau 2", _vectors((1, 1, 2)),
+        fixed=("positive", "negative"), tau=2.0),
+    _of(contrastive, "model_contrastive", "below the clamp", _vectors((2, 3, 5), scale=0.1),
+        fixed=("positive", "negative"), eps=1.0),
+    _of(cosine, "positive_hinge", "margin 0.9", _labelled(2, 4, 5, 3), fixed=("labels",)),
+    _of(cosine, "positive_hinge", "margin 0, half beyond it", _labelled(2, 9, 6, 3), fixed=("labels",), margin=0.0),
+    _of(cosine, "positive_hinge", "classes that do not occur", _labelled(3, 3, 4, 7), fixed=("labels",)),
+    _of(cosine, "positive_hinge", "1 example, 1 class", _labelled(1, 1, 3, 1), fixed=("labels",), margin=1.5),
+    _of(cosine, "positive_hinge", "partly below the clamp", _labelled(2, 6, 5, 4), fixed=("labels",), eps=2.0),
+    _of(cosine, "spreadout", "margin 1, half beyond it", normal(weight=(2, 6, 5))),
+    _of(cosine, "spreadout", "more classes than features, margin 1.7", normal(weight=(3, 2, 6)), margin=1.7),
+    _of(cosine, "spreadout", "2 classes, margin 2.5", normal(weight=(1, 3, 2)), margin=2.5),
+    _of(cosine, "spreadout", "partly below the clamp", normal(weight=(2, 5, 6)), eps=2.0),
+    _of(attention, "attention", "2 heads", _queries((2, 3, 4, 6)), heads=2),
+    _of(attention, "attention", "1 head, large scores", _queries((3, 2, 5, 3), scale=3.0), heads=1),
+    _of(attention, "attention", "heads of 1 feature, 2 tokens", _queries((2, 2, 2, 3)), heads=3),
+    _of(attention, "attention", "7 tokens of one example", _queries((1, 1, 7, 4)), heads=2),
+    _of(tokens, "add_position", "4 places", normal(x=(2, 3, 4, 5), position=(2, 4, 5))),
+    _of(tokens, "add_position", "1 place", normal(x=(3, 2, 1, 2), position=(3, 1, 2))),
+    _of(tokens, "prepend_token", "before 4", normal(x=(2, 3, 4, 5), token=(2, 5))),
+    _of(tokens, "prepend_token", "before 1", normal(x=(3, 2, 1, 2), token=(3, 2))),
+    _of(tokens, "first_token", "of 4", normal(x=(2, 3, 4, 5))),
     *(convolution(fast, *each) for each in (*CONVOLUTIONS, *FILTERED)),
     *(max_pool(fast, *each) for each in MAX_POOLS),
 )

@@ -32,7 +32,6 @@ LOCATED = 64       # numbers of a very large block to which halving leads, and t
 
 class Found(NamedTuple):
     """What directions say of a block."""
-    agrees: bool           # wherever backward and the instrument can be compared along directions
     located: np.ndarray    # flat indices to which halving led: to be compared number by number
     unknown: np.ndarray    # of what was not looked at any more; all others agree
     error: float           # largest mismatch where they agree, absolute
@@ -56,7 +55,7 @@ def look(at: Point, name: str, instrument: str, gradient: Any, allowed: float, n
             try:
                 analytic, numeric, inexact = _along(at, name, instrument, gradient, part, noises, rng, step)
             except Spent:
-                return Found(agrees, _joined(left), _joined([*parts, part] if number == 0 else parts), error, values)
+                return Found(_joined(left), _joined([*parts, part] if number == 0 else parts), error, values)
             off = abs(analytic - numeric)
             if inexact <= BLUNT * allowed and off <= allowed:      # nan is not
                 if off > error:
@@ -64,13 +63,13 @@ def look(at: Point, name: str, instrument: str, gradient: Any, allowed: float, n
                 continue
             agrees = agrees and not (inexact <= BLUNT * allowed and off > allowed + inexact)
             if not agrees and not halve:
-                return Found(False, np.arange(gradient.size), np.arange(0), error, values)
+                return Found(np.arange(gradient.size), np.arange(0), error, values)
             if part.size <= LEAF:
                 left.append(part)
             else:
                 parts += [part[part.size // 2:], part[:part.size // 2]]
             break
-    return Found(agrees, _joined(left), _joined(parts), error, values)
+    return Found(_joined(left), _joined(parts), error, values)
 
 
 def _along(at, name, instrument, gradient, part, noises, rng, step):

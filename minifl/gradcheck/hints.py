@@ -67,8 +67,8 @@ def factor_name(factor: float, sizes: dict) -> str:
     return ""
 
 
-def _same(a, b, same, of=None):
-    return a.shape == b.shape and np.abs(a - b).max(initial=0) <= same * np.abs(b if of is None else of).max(initial=0)
+def _same(a, b, same):
+    return a.shape == b.shape and np.abs(a - b).max(initial=0) <= same * np.abs(b).max(initial=0)
 
 
 def _sizes(inputs, output_shape):

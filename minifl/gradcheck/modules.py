@@ -46,11 +46,6 @@ def layer(shapes: Any, *, fixed: Iterable[str] = (), sizes: dict | None = None, 
     return Layer(shapes, tuple(fixed), _given(drawn), _given(checked), keywords)
 
 
-def title(module: Any) -> str:
-    """What a module, or a dictionary of pairs, is called."""
-    return getattr(module, "__name__", "layers")
-
-
 def pairs(module: Any, named: Iterable[str] = ()) -> dict[str, tuple]:
     """name -> (forward, backward) of a module's layers, None for what is not there. module: or a dictionary of pairs.
 

@@ -48,7 +48,7 @@ def point(forward: Callable, backward: Callable, inputs: dict[str, np.ndarray], 
     for name in wanted:
         _require_finite(name, inputs[name])
     gradient = gradients(backward, inputs, wanted)
-    y, cache = call(forward, _copies(inputs))
+    y, cache = call(forward, copies(inputs))
     if y.dtype.kind == "c":
         raise InputError(f"forward's y has dtype {y.dtype} at real inputs; a gradient is that of real numbers.")
     v = rng.standard_normal(y.shape).astype(y.dtype)
@@ -86,7 +86,7 @@ def _require_finite(name, array):
 
 def _computes_in_float64(forward, wide, inputs):
     try:
-        return call(forward, _copies(wide))[0].dtype == np.float64
+        return call(forward, copies(wide))[0].dtype == np.float64
     except Exception:
         if all(wide[name].dtype == array.dtype for name, array in inputs.items()):
             raise
@@ -175,6 +175,6 @@ def along(forward: Callable, inputs: dict[str, np.ndarray], direction: Any) -> C
     return on_line
 
 
-def _copies(inputs):
+def copies(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A function that writes into its arguments shall not change the point."""
     return {name: array.copy() for name, array in inputs.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minifl.gradcheck.pairs import Point, along, call
+from minifl.gradcheck.pairs import Point, along, call, copies
 
 FEW = 2            # places along an axis that are worth naming
 NEARLY_ALL = 0.8   # of the entries: where so many are wrong the others are right by chance
@@ -68,7 +68,7 @@ def _parts(at, name, axis):
     """What backward says to dy at each place along an axis of the output, dy being 0 at the others."""
     found = []
     for i in range(at.v.shape[axis]):
-        cache = call(at.forward, {each: array.copy() for each, array in at.inputs.items()})[1]
+        cache = call(at.forward, copies(at.inputs))[1]
         found.append(at.gradient(_only(at.v, axis, [i]), cache)[name])
     return found
 

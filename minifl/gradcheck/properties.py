@@ -132,10 +132,9 @@ def symmetric(point: Point, one: Any, other: Any, analytic: Any, rng: np.random.
 
 def _bends(point, one, other, mismatch):
     """Whether the gradient has a kink there that explains this mismatch, as that of |x|x has at 0."""
-    gaps = []
+    gaps, step = [], np.finfo(float).eps ** 0.4
     for g in (_contracted(point, one, other), _contracted(point, other, one)):
-        here, h = g(np.array(0.0)), np.finfo(float).eps ** 0.4
-        left, right = ((-3 * here + 4 * g(np.array(step)) - g(np.array(2 * step))) / (2 * step) for step in (-h, h))
+        left, right = kinks.sides(lambda t: (g(t), None), {"t": np.zeros(())}, 1.0, "t", np.ones(()), step)
         gaps.append(float(np.abs(left - right).sum()))
     return max(gaps) > mismatch / 2
 

@@ -32,7 +32,7 @@ def gradient_cases(module: Any, /, *, examples: int = EXAMPLES, sizes: dict | No
     A case fails, with the report of the smallest wrong example, if backward is not the derivative of forward; if the
     module has a *_backward without shapes here or without its forward; if shapes are given for what the module lacks.
     """
-    found, title = modules.pairs(module, layers), modules.title(module)
+    found, title = modules.pairs(module, layers), getattr(module, "__name__", "layers")
 
     @pytest.mark.parametrize("name", [*found] or [title])
     def test(name):

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from minifl.errors import InputError
-from minifl.gradcheck.special import SPECIAL
-from minifl.gradcheck.sweeps import EXAMPLES, Sweep, st, sweep
+from minifl.gradcheck.sweeps import EXAMPLES, SPECIAL, Sweep, st, sweep
 
 __all__ = ["EXAMPLES", "SPECIAL", "Drawn", "Sweep", "inputs", "st", "sweep"]
 

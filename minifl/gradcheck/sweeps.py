@@ -13,7 +13,6 @@ from minifl.gradcheck.budget import Clock
 from minifl.gradcheck.check import check
 from minifl.gradcheck.findings import Report
 from minifl.gradcheck.hints import ours
-from minifl.gradcheck.special import FLOAT32, SPECIAL
 
 try:
     import hypothesis
@@ -22,6 +21,15 @@ except ImportError as error:
     raise ImportError("minifl.gradcheck.strategies and minifl.gradcheck.pytest draw shapes by hypothesis, which is not "
                       "installed: pip install 'minifl[test]'") from error
 
+SPECIAL = {   # numbers that random ones never hit: kind -> (rng, standard normal array) -> array
+    "zeros": lambda rng, x: x * (rng.random(x.shape) < 0.7),     # kinks at 0
+    "ties": lambda rng, x: np.round(2 * x) / 2,                  # equal numbers, zeros among them
+    "large": lambda rng, x: 1e3 * x,
+    "small": lambda rng, x: 1e-3 * x,
+    "saturation": lambda rng, x: np.where(rng.random(x.shape) < 0.5, x, 20 * np.sign(x)),     # exp(-20) is 2e-9
+    "rows of zeros": lambda rng, x: x * (rng.random((*x.shape[:-1], *(1 for _ in x.shape[-1:]))) < 0.6),
+}
+FLOAT32 = "float32"     # numbers in another precision are special, too
 EXAMPLES = 30
 ALSO = ("ties", "saturation", "rows of zeros", FLOAT32)   # what a sweep tries besides what it was asked for
 ALSO_EXAMPLES, ALSO_ATTEMPTS = 3, 6                       # of each

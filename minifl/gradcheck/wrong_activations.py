@@ -23,10 +23,6 @@ def leaky_slope_on_both_sides(dy: Array, cache: Any) -> Array:
     return dy * cache[1]
 
 
-def elu_slope_1_below_0(dy: Array, cache: Any) -> Array:
-    return dy
-
-
 def elu_slope_alpha_below_0(dy: Array, cache: Any) -> Array:
     mask, _, alpha = cache
     return dy * mask + alpha * (dy * ~mask)

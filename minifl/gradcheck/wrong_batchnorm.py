@@ -111,7 +111,7 @@ def ws_no_root_n(dout: Array, cache: Any) -> Array:
     return weights.standardize_backward(dout, cache) * dout[0, ..., 0].size ** 0.5
 
 
-def ws_straight_through(dout: Array, cache: Any) -> Array:
+def straight_through(dout: Array, cache: Any) -> Array:
     return dout
 
 
@@ -134,7 +134,3 @@ def unit_along_classes(dout: Array, cache: Any) -> Array:
 
 def unit_no_root_d(dout: Array, cache: Any) -> Array:
     return weights.unit_columns_backward(dout, cache) * dout.shape[1] ** 0.5
-
-
-def unit_straight_through(dout: Array, cache: Any) -> Array:
-    return dout

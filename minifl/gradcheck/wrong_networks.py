@@ -4,7 +4,7 @@ from typing import Any
 
 from minifl.backend import Array
 from minifl.fast import conv
-from minifl.layers import batchnorm, pool
+from minifl.layers import batchnorm
 from minifl.models import blocks, resnet
 from minifl.models.arrangement import Arrangement
 from minifl.models.network import Network
@@ -41,17 +41,9 @@ def block_norm_skipped(arr: Arrangement, dy: Array, cache: Any, grads: dict, nam
     return dy if name.endswith("norm2") else _normalize_backward(arr, dy, cache, grads, name, kind)
 
 
-def straight_through(dout: Array, cache: Any) -> Array:
-    return dout
-
-
 def batch_norm_treated_as_fixed(arr: Arrangement, dy: Array, cache: Any, grads: dict, name: str, kind: str) -> Array:
     dx = _normalize_backward(arr, dy, cache, grads, name, kind)
     return batchnorm.batch_norm_fixed_backward(dy, cache[1]) if isinstance(cache, tuple) else dx
-
-
-def avg_pool_not_divided(dy: Array, cache: Any) -> Array:
-    return pool.avg_pool2d_backward(dy, cache) * cache[1] ** 2
 
 
 # --- the residual block ------------------------------------------------------------------------------------

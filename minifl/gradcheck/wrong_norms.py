@@ -163,10 +163,6 @@ def rms_eps_ignored(dy: Array, cache: Any) -> Array:
     return norm.rms_norm_backward(dy, (h / get_xp(h).sqrt((h * h).mean(axis=2, keepdims=True)), sigma))
 
 
-def in_over_all_channels(dy: Array, cache: Any) -> Array:
-    return gn_one_group(dy, cache)
-
-
 def in_no_radial(dy: Array, cache: Any) -> Array:
     inner, groups = cache
     return norm._join_groups(mv_no_radial(norm._split_groups(dy, groups), inner), dy.shape, groups)

@@ -1,23 +1,15 @@
 """A student's own grade.py and the grader give the same points for the same file."""
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from toy import SHORT, SOURCE as REFERENCE
 
 from minifl.course import carve, judge
-from minifl.course.judge import Limits
 
-spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
-toy = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toy)
-
-REFERENCE = toy.SOURCE
-SHORT = Limits(seconds=3, total=60, megabytes=1024)
 HOW_TEXT_IS_KEPT = {
     "a coding line": lambda text: ("# -*- coding: latin-1 -*-\n" + text).encode("latin-1"),
     "a Cyrillic coding line": lambda text: ("# coding: koi8-r\n" + text.replace("\xe4", "\u0436")).encode("koi8-r"),
@@ -39,9 +31,9 @@ HOW_TEXT_IS_KEPT = {
 
 
 @pytest.mark.parametrize("kept", HOW_TEXT_IS_KEPT)
-def test_a_students_own_grading_and_ours_agree(monkeypatch, tmp_path, kept):
+def test_a_students_own_grading_and_ours_agree(assignment, tmp_path, kept):
     """Point by point, however the student's editor keeps the text of a right solution."""
-    assignment, home = toy.install(monkeypatch, tmp_path / "repository"), tmp_path / "home"
+    home = tmp_path / "home"
     carve.carve(assignment, home, student="", reference=True)
     text = REFERENCE.replace("import numpy as np\n", "import numpy as np\nSIGN = '\xe4'\n")
     (home / "minifl/toy.py").write_bytes(HOW_TEXT_IS_KEPT[kept](text))

@@ -1,25 +1,15 @@
 """Variants, the student's folder, and its grade.py."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+import toy
 
 from minifl.course import assignments, carve, running
 from minifl.course.assignments import Choice, Patch
 from minifl.errors import InputError
-
-spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
-toy = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toy)
-
-
-@pytest.fixture
-def assignment(monkeypatch, tmp_path):
-    return toy.install(monkeypatch, tmp_path / "repository")
 
 
 def grade_py(folder, *arguments):

@@ -1,6 +1,5 @@
 """Ways past the grader's guards that pure Python offers: none earns points, reads what is secret, or leaves the process."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -9,35 +8,17 @@ import threading
 from pathlib import Path
 
 import pytest
+import toy
+from toy import SHORT, SOURCE as REFERENCE
 
 import minifl
 from minifl.course import judge, limits
-from minifl.course.remote import Limits, Remote
+from minifl.course.remote import Remote
 from minifl.course.running import Wrong
 from minifl.errors import InputError
 
-spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
-toy = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toy)
-
-REFERENCE = toy.SOURCE
 NONE = toy.STUBS.replace('"""Toy functions."""\n', "")
-SHORT = Limits(seconds=3, total=60, megabytes=1024)
 LANDLOCK = pytest.mark.skipif(limits.version() < 1, reason="this kernel has no Landlock: audit hooks alone do not stop it")
-
-
-@pytest.fixture
-def assignment(monkeypatch, tmp_path):
-    return toy.install(monkeypatch, tmp_path / "repository")
-
-
-@pytest.fixture
-def grade(assignment, tmp_path):
-    """text of the submitted file -> Graded."""
-    def graded(text, **options):
-        toy.write(tmp_path / "submission/minifl/toy.py", text)
-        return judge.grade(assignment, tmp_path / "submission", **{"student": "", "limits": SHORT} | options)
-    return graded
 
 
 # Each reads the file SECRET, here the reference, into `got` by a way around the guard.

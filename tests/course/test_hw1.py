@@ -1,42 +1,13 @@
 """Assignment 1: every combination of its variants, other right ways to solve it, and what its tests say of wrong ones.
-The rest is in test_proof.py."""
-
-import json
-import subprocess
-import sys
+The rest is in test_assignments.py and test_proof.py."""
 
 import pytest
+from folders import failed
 
-from minifl.course import assignments, carve, running
-from minifl.course.hw1 import tests
+from minifl.course import assignments, carve
 
 HW1 = assignments.load("hw1")
-TESTS = running.tests_in(tests)
 PUBLISHED = assignments.variant_of(HW1, "")
-RUN = """
-import json, sys, warnings
-from minifl.course import running
-from minifl.course.hw1 import tests
-warnings.simplefilter("error")
-settings = json.loads(sys.argv[1])
-found = {}
-for seed in settings["seeds"]:
-    given = running.Given(f"somebody {seed}" if seed else "", settings["variant"], seed)
-    for outcome in (running.run(test, running.local, given) for test in running.tests_in(tests)):
-        if outcome.message:
-            found[outcome.name] = [outcome.part, outcome.message]
-print(json.dumps(found))
-"""
-
-
-def failed(folder, variant, seeds=(0,)):
-    """name -> [part, message] of the tests that fail in a student's folder."""
-    done = subprocess.run([sys.executable, "-B", "-c", RUN, json.dumps({"variant": variant, "seeds": list(seeds)})],
-                          cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
@@ -49,8 +20,8 @@ def test_each_combination_of_the_variants_has_its_solution(tmp_path, reference):
     for number, variant in enumerate(assignments.variants(HW1)):
         folder = tmp_path / str(number)
         carve.write_tree(HW1, folder, variant=variant, reference=True)
-        assert failed(folder, variant, range(4)) == {}, variant
-        lost = {part for part, _ in failed(reference, variant).values()}
+        assert failed("hw1", folder, variant, range(4)) == {}, variant
+        lost = {part for part, _ in failed("hw1", reference, variant).values()}
         assert lost == {part[axis] for axis, value in variant.items() if value != "published"}
 
 
@@ -115,7 +86,7 @@ def test_another_checker(tmp_path, variant, difference, right):
     variant = PUBLISHED | {"difference": variant}
     carve.write_tree(HW1, tmp_path, variant=variant, reference=True)
     (tmp_path / "minifl/gradcheck/instruments.py").write_text(OTHER_CHECKER.replace("DIFFERENCE", difference))
-    found = failed(tmp_path, variant, range(40) if right else (0,))
+    found = failed("hw1", tmp_path, variant, range(40) if right else (0,))
     assert set(found) <= {"central_difference_accuracy", "central_difference_inputs"}
     assert ("central_difference_accuracy" in found) == (not right)
 
@@ -134,12 +105,3 @@ def test_a_stub_has_neither_helpers_nor_derivations():
     assert text.count("raise NotImplementedError") == 4
     for file in HW1.files:
         assert "Derivation" not in assignments.students(HW1, PUBLISHED, file)
-
-
-def test_what_a_student_runs(tmp_path):
-    for reference, code, points in ((True, 0, "24.0 of 24 points"), (False, 1, "0.0 of 24 points")):
-        folder = tmp_path / str(reference)
-        carve.write_tree(HW1, folder, student="ada", reference=reference)
-        done = subprocess.run([sys.executable, "-B", "grade.py"], cwd=folder, env={}, capture_output=True, text=True,
-                              timeout=60)
-        assert done.returncode == code and points in done.stdout.splitlines()[-1], done.stdout + done.stderr

@@ -1,14 +1,12 @@
-"""Assignment 3: its variants, the wrong submissions, and what a student runs."""
+"""Assignment 3: its variants and the wrong submissions."""
 
-import subprocess
-import sys
 from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
 import pytest
 
-from minifl.course import assignments, carve, running
+from minifl.course import assignments, running
 from minifl.course.hw3 import tests
 from minifl.gradcheck.mutants import BLOCK, MUTANTS
 from minifl.layers import conv, pool
@@ -57,16 +55,6 @@ def test_mutants_of_layers_lose_their_part(mutant, seed):
 def test_mutants_of_the_block_lose_its_part(mutant, seed):
     with mock.patch.object(mutant.module, mutant.attribute, mutant.wrong):
         assert lost(running.local, seed)[0] == {"residual block"}
-
-
-def test_what_a_student_runs(tmp_path):
-    """grade.py of a folder with the reference prints all points, of a fresh one none."""
-    for reference, code, points in ((True, 0, "24.0 of 24 points"), (False, 1, "0.0 of 24 points")):
-        folder = tmp_path / str(reference)
-        carve.write_tree(HW3, folder, student="ada", reference=reference)
-        done = subprocess.run([sys.executable, "-B", "grade.py"], cwd=folder, env={}, capture_output=True, text=True,
-                              timeout=60)
-        assert done.returncode == code and points in done.stdout.splitlines()[-1], done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("answer", [lambda x: 0 * x, lambda x: np.nan * x, lambda x: x],

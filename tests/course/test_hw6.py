@@ -1,12 +1,10 @@
-"""Assignment 6: its variants, the wrong submissions, and what a student runs."""
+"""Assignment 6: its variants and the wrong submissions."""
 
-import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from folders import failed
 
 from minifl.course import assignments, carve, running
 from minifl.course.hw6 import tests
@@ -18,28 +16,6 @@ POINTED = {test.__name__ for test in TESTS if test.points}
 PUBLISHED = assignments.variant_of(HW6, "")
 OTHER = {"position": "before", "scale": "one", "loss": "sum"}
 QUICK = {"fn_training"}   # left out where it says no more than fn_differences
-RUN = """
-import json, sys
-from minifl.course import running
-from minifl.course.hw6 import tests
-settings = json.loads(sys.argv[1])
-found = {}
-for seed in settings["seeds"]:
-    given = running.Given("ada" if seed else "", settings["variant"], seed)
-    for test in running.tests_in(tests):
-        outcome = running.run(test, running.local, given)
-        if outcome.message:
-            found[outcome.name] = [outcome.part, outcome.message]
-print(json.dumps(found))
-"""
-
-
-def failures(folder, variant, *seeds):
-    """name -> [part, message] of the tests that fail in a student's folder."""
-    done = subprocess.run([sys.executable, "-B", "-c", RUN, json.dumps({"variant": variant, "seeds": seeds})],
-                          cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def lost(student, variant=PUBLISHED, seed=0):
@@ -52,10 +28,10 @@ def lost(student, variant=PUBLISHED, seed=0):
 @pytest.mark.parametrize("variant", [PUBLISHED, OTHER], ids=str)
 def test_stubs_fail_and_the_reference_passes(tmp_path, variant):
     carve.write_tree(HW6, tmp_path / "stubs", variant=variant)
-    found = failures(tmp_path / "stubs", variant, 0)
+    found = failed("hw6", tmp_path / "stubs", variant)
     assert set(found) == POINTED and all("not written yet" in message for _, message in found.values())
     carve.write_tree(HW6, tmp_path / "reference", variant=variant, reference=True)
-    assert failures(tmp_path / "reference", variant, 0, 1) == {}
+    assert failed("hw6", tmp_path / "reference", variant, (0, 1)) == {}
 
 
 @pytest.mark.parametrize("axis, value, parts", [
@@ -66,7 +42,7 @@ def test_the_published_solution_fails_in_other_variants(tmp_path, axis, value, p
     carve.write_tree(HW6, tmp_path, variant=variant)
     for file in HW6.files:      # of what is given, chains.py, the variant's stays
         (tmp_path / file).write_text(assignments.source(HW6, PUBLISHED, file))
-    assert {part for part, _ in failures(tmp_path, variant, 0).values()} == parts
+    assert {part for part, _ in failed("hw6", tmp_path, variant).values()} == parts
 
 
 @pytest.mark.parametrize("module, function, answer", [
@@ -154,13 +130,3 @@ def test_mistakes_lose_their_part(mistake):
     only_in_training = mistake.what in ("both networks are trained with the gradients of one",
                                         "every step from the first weights")
     assert parts == (set() if only_in_training else {mistake.part})
-
-
-def test_what_a_student_runs(tmp_path):
-    """grade.py of a folder with the reference prints all points, of a fresh one none."""
-    for reference, code, points in ((True, 0, "30.0 of 30 points"), (False, 1, "0.0 of 30 points")):
-        folder = tmp_path / str(reference)
-        carve.write_tree(HW6, folder, student="emmy", reference=reference)
-        done = subprocess.run([sys.executable, "-B", "grade.py"], cwd=folder, env={}, capture_output=True, text=True,
-                              timeout=60)
-        assert done.returncode == code and points in done.stdout.splitlines()[-1], done.stdout + done.stderr

@@ -1,5 +1,7 @@
 """Messages to and from a submission: plain data pass exactly, nothing else passes."""
 
+import base64
+import io
 import json
 
 import numpy as np
@@ -55,8 +57,6 @@ def test_anything_else_is_malformed(line):
 
 
 def test_a_pickled_array_is_not_loaded():
-    import base64
-    import io
     file = io.BytesIO()
     np.save(file, np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(Malformed):
@@ -71,9 +71,6 @@ def test_messages_are_limited():
 
 
 def test_an_array_is_made_only_if_its_bytes_are_there():
-    import base64
-    import io
-
     def line(shape, dtype, data):
         file = io.BytesIO()
         np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": dtype})

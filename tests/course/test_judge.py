@@ -1,38 +1,16 @@
 """The grader: right, wrong, broken and hostile submissions each get a score and a message, and none breaks it."""
 
-import importlib.util
 import json
 import os
-from pathlib import Path
 
 import pytest
+import toy
+from toy import SHORT, SOURCE as REFERENCE
 
 import minifl
 from minifl.course import judge
 from minifl.course.judge import Limits
 from minifl.errors import InputError
-
-spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
-toy = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toy)
-
-REFERENCE = toy.SOURCE
-SHORT = Limits(seconds=3, total=60, megabytes=1024)
-
-
-@pytest.fixture
-def assignment(monkeypatch, tmp_path):
-    return toy.install(monkeypatch, tmp_path / "repository")
-
-
-@pytest.fixture
-def grade(assignment, tmp_path):
-    """text of the submitted file -> Graded."""
-    def graded(text, **options):
-        folder = tmp_path / "submission"
-        toy.write(folder / "minifl/toy.py", text)
-        return judge.grade(assignment, folder, **{"student": "", "limits": SHORT} | options)
-    return graded
 
 
 def messages(graded):

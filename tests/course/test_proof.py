@@ -1,17 +1,11 @@
 """`course check` on a toy assignment: it passes, and whatever is spoiled is found."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+import toy
 
 from minifl.course import proof, wrong_submissions
 from minifl.course.assignments import Choice, Mistake, Patch
 from minifl.errors import InputError
-
-spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
-toy = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(toy)
 
 
 @pytest.fixture
@@ -69,16 +63,11 @@ def test_a_variant_for_which_the_published_solution_will_do(failed):
     assert any("the published solution is none" in what for what in failed(tests=tests))
 
 
-def test_a_mistake_that_costs_points_of_another_part(failed):
-    mistake = Mistake("doubling", "both", "minifl/toy.py", "    return secret_of", "    raise TypeError\n    return secret_of")
-    found = failed(assignment=toy.ASSIGNMENT._replace(mistakes=(*toy.ASSIGNMENT.mistakes, mistake)))
-    assert list(found.values()) == ["lost squaring"]
-
-
-def test_a_mistake_that_costs_nothing(failed):
-    mistake = Mistake("doubling", "none", "minifl/toy.py", "* 1.0", "* 1.00")
-    found = failed(assignment=toy.ASSIGNMENT._replace(mistakes=(*toy.ASSIGNMENT.mistakes, mistake)))
-    assert list(found.values()) == ["lost nothing"]
+@pytest.mark.parametrize("old, new, said", [
+    ("    return secret_of", "    raise TypeError\n    return secret_of", "lost squaring"), ("* 1.0", "* 1.00", "lost nothing")])
+def test_a_mistake_that_costs_points_of_another_part_or_none(failed, old, new, said):
+    mistakes = (*toy.ASSIGNMENT.mistakes, Mistake("doubling", "both", "minifl/toy.py", old, new))
+    assert list(failed(assignment=toy.ASSIGNMENT._replace(mistakes=mistakes)).values()) == [said]
 
 
 def test_a_part_without_wrong_submissions(failed):

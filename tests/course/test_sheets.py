@@ -1,6 +1,5 @@
 """Problem sheets: how they read, and that those of the assignments are of that form."""
 
-import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -70,9 +69,3 @@ def test_the_sheets_are_installed_with_the_package():
     config.read(Path(__file__).parents[2] / "setup.cfg")
     pattern = config["options.package_data"]["minifl.course"]
     assert {path.parent.name for path in (assignments.ROOT / "minifl/course").glob(pattern)} == set(assignments.NAMES)
-
-
-def test_no_mark_is_left_in_the_source():
-    """What a student writes is named in the sheets; the source speaks of the mathematics alone."""
-    for file in ("cli.py", *(assignments.ROOT / "minifl").rglob("*.py")):
-        assert not re.search(r"# (course|task):", (assignments.ROOT / file).read_text(encoding="utf-8")), file

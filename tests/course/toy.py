@@ -7,8 +7,9 @@ import sys
 import types
 from pathlib import Path
 
-from minifl.course import assignments, carve, regions, sheets
+from minifl.course import assignments, regions, sheets
 from minifl.course.assignments import Assignment, Choice, Mistake, Patch
+from minifl.course.judge import Limits
 
 SOURCE = '''"""Toy functions."""
 import numpy as np
@@ -98,6 +99,7 @@ def cubes(student, given):
     expect(np.allclose(student("minifl.toy").cube(np.ones(3)), 1), "is broken")
 '''
 
+SHORT = Limits(seconds=3, total=60, megabytes=1024)
 ASSIGNMENT = Assignment(
     name="hw1", files=("minifl/toy.py",), given=("minifl/__init__.py",), withheld=("minifl.toy.secret_of_the_squares",),
     choices={"scale": {"published": Choice("Twice is two times."), "thrice": Choice(
@@ -120,7 +122,6 @@ def install(monkeypatch, folder, *, source=SOURCE, sheet=SHEET, tests=TESTS, ass
     exec(compile(tests, "toy_tests", "exec"), vars(module))
     monkeypatch.setitem(sys.modules, "toy_tests", module)
     monkeypatch.setattr(assignments, "ROOT", root)
-    monkeypatch.setattr(carve.assignments, "ROOT", root)
     monkeypatch.setattr(assignments, "NAMES", ("hw1",))
     monkeypatch.setattr(assignments, "load", lambda name: assignment)
     monkeypatch.setattr(assignments, "tests", lambda name: module)

@@ -5,13 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
+from squares import normal, square, square_backward
 
 from minifl.errors import InputError
 from minifl.gradcheck import acceptance, check, properties
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 # ---- not analytic
@@ -220,14 +217,6 @@ def test_a_branch_that_takes_no_complex_numbers_gets_differences():
 
 
 # ---- what there is to compare
-
-def square(x):
-    return x * x, x
-
-
-def square_backward(dy, x):
-    return 2 * x * dy
-
 
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-2])
 def test_a_tolerance_is_the_users_however_wide(tolerance):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minifl.errors import InputError
-from minifl.gradcheck import budget, check, directions
+from minifl.gradcheck import check, directions
 from minifl.layers.linear import linear, linear_backward
 
 LARGE = {"x": np.random.default_rng(0).standard_normal((1, 2, 80)),
@@ -154,19 +154,6 @@ def test_badly_conditioned_gradients_are_cut_to_where_rounding_hides_nothing():
 
 
 # ---- the budget
-
-@pytest.fixture
-def seconds(monkeypatch):
-    """A clock that goes on by one with every look at it."""
-    now = [0]
-
-    def tick():
-        now[0] += 1
-        return now[0]
-
-    monkeypatch.setattr(budget, "perf_counter", tick)
-    return now
-
 
 def test_without_an_end_nobody_looks_at_the_clock(seconds):
     assert check(linear, linear_backward, LARGE).budget == "" and seconds[0] == 1

@@ -12,8 +12,7 @@ import minifl.layers
 from minifl.cli import main
 from minifl.gradcheck import checks, report
 from minifl.gradcheck.cases import CASES, Case, normal
-from minifl.gradcheck.checks import Result
-from minifl.gradcheck.closed_forms import closed_form_jacobians
+from minifl.gradcheck.checks import Result, closed_form_jacobians
 from minifl.gradcheck.instruments import (COMPLEX_TOLERANCE, EXTRAPOLATED_TOLERANCE, WIDE_STEP, block_error,
                                           central_difference, complex_step, extrapolated_difference, jacobian,
                                           same_branches)

@@ -1,21 +1,16 @@
 """Layers as people write them: each right one is accepted, three wrong versions of each are refused."""
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
+from public_idioms import (
+    algebra, attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
 
 from minifl.gradcheck import check
 from minifl.gradcheck.pairs import call
 from minifl.gradcheck.strategies import inputs, sweep
 from minifl.gradcheck.sweeps import ALSO
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from public_idioms import (
-    algebra, attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
 
 LAYERS = [idiom for file in (algebra, attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
           for idiom in file.LAYERS]

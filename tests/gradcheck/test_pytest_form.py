@@ -2,8 +2,13 @@
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
+
+from minifl.errors import InputError
+from minifl.gradcheck import from_loss, from_object, modules
+from minifl.gradcheck.pytest import gradient_cases, layer
 
 MODULE = """
 import numpy as np
@@ -95,19 +100,15 @@ def test_cases_that_cannot_be_checked_fail_with_a_sentence(tmp_path, module, tes
 
 def test_options_for_all_layers_and_of_one():
     """Without a subprocess: which options reach the sweep."""
-    from types import ModuleType
-
-    import minifl.gradcheck.modules as modules
-    import minifl.gradcheck.pytest as ours
     module = ModuleType("mine")
     exec(MODULE, module.__dict__)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modules, "sweep", lambda *arguments, **options: seen.append(options) or ours_right)
-        ours_right = type("Right", (), {"passed": True})()
-        test = ours.gradient_cases(module, fixed=("labels",), examples=7, values={"labels": lambda rng, s: None}, pick={
-            "x": "K N C", "labels": "K N"}, scaled_swish=ours.layer({"x": "K N D", "gain": "K D"}, examples=3,
-                                                                    fixed=("gain",), instrument="central"))
+        patch.setattr(modules, "sweep", lambda *arguments, **options: seen.append(options) or right)
+        right = type("Right", (), {"passed": True})()
+        test = gradient_cases(module, fixed=("labels",), examples=7, values={"labels": lambda rng, s: None}, pick={
+            "x": "K N C", "labels": "K N"}, scaled_swish=layer({"x": "K N D", "gain": "K D"}, examples=3,
+                                                               fixed=("gain",), instrument="central"))
         test("pick")
         test("scaled_swish")
     assert seen == [{"fixed": ("labels",), "examples": 7, "seed": 0},
@@ -136,9 +137,6 @@ def failure(test, name):
 
 
 def test_name_forward_and_a_dictionary_of_pairs():
-    from types import ModuleType
-
-    from minifl.gradcheck.pytest import gradient_cases
     module = ModuleType("mine")
     module.square_forward, module.square_backward, module.half_forward = square_forward, square_backward, square_forward
     module.half_backward = half_backward
@@ -152,16 +150,11 @@ def test_name_forward_and_a_dictionary_of_pairs():
         assert failure(test, "half").startswith(f"{title}.half: the backward pass is wrong")
         assert "no function gone and no function gone_backward" in failure(test, "gone")
         assert "square_forward and square_backward, and no shapes" in failure(gradient_cases(given), "square")
-    from minifl.errors import InputError
     with pytest.raises(InputError, match="square is function; it should be a pair"):
         gradient_cases({"square": square_forward}, square={"x": "N"})
 
 
 def test_pairs_that_adapters_made_are_the_modules_own():
-    from types import ModuleType
-
-    from minifl.gradcheck import from_loss, from_object
-    from minifl.gradcheck.pytest import gradient_cases
     module = ModuleType("mine")
     module.loss, module.loss_backward = from_loss(lambda x: ((x * x).sum(), 2 * x))
     module.layer, module.layer_backward = from_object(object)
