@@ -1,15 +1,10 @@
 """The command line, called in an empty folder, and options of a run of a second."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from minifl import own
 from minifl.cli import main
 from minifl.models.norms import KINDS
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from owning import SMALL, forget
 

@@ -1,12 +1,9 @@
 """What the command line refuses, and how it says so."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from refusing import refused
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from inprocess import InProcess, begun, federate, record, served, trained
 
 from flwr.common.config import parse_config_args

@@ -1,10 +1,6 @@
 """Which record serves a cell, and what is read from it."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import pytest
 

@@ -1,10 +1,6 @@
 """Tables of ours beside the paper's."""
 
 import math
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import pytest
 

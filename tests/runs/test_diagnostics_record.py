@@ -5,19 +5,15 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "runs" / "resume")]
+from resuming import SAME, begin, go_on, in_child, interrupted
 
-from resuming import SAME, begin, go_on, in_child, interrupted   # noqa: E402
-
-from minifl.cli import main   # noqa: E402
-from minifl.errors import InputError   # noqa: E402
-from minifl.runs import provenance, record, summary   # noqa: E402
-from minifl.runs.run import Placement   # noqa: E402
+from minifl.cli import main
+from minifl.errors import InputError
+from minifl.runs import provenance, record, summary
+from minifl.runs.run import Placement
 
 
 @pytest.fixture(autouse=True)

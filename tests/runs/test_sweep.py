@@ -12,8 +12,6 @@ from pathlib import Path
 import click
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from declared_values import valid
 
 from minifl.cli import main

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from resuming import CLI, OFTEN, SMALL
 from resuming import assert_readable, begin, go_on, interrupted, same_files, times_of, to_the_end
 

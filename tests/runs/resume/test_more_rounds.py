@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from resuming import KINDS, OFTEN, begin, go_on, interrupted, same_files, to_the_end
 
 from minifl.errors import InputError
