@@ -32,11 +32,6 @@ def test_the_range_of_good_rates(accuracies, wanted):
     assert found == report.Range(*wanted) and found.width == pytest.approx(wanted[3] / wanted[2])
 
 
-def test_within_is_an_argument():
-    assert report.good_range(RATES, [40, 50, 60, 10], within=10).width == pytest.approx(10)
-    assert report.good_range(RATES, [40, 50, 60, 10], within=20).width == pytest.approx(100)
-
-
 def test_rates_of_the_papers_figure_7(tmp_path):
     table = rows(report.rates_table(STUDIES["figure7"], cells(STUDIES["figure7"]), tmp_path))
     assert table[1:] == [["vanilla", "paper", "56.60", "0.1", "0.1 to 0.1", "x 1"],
