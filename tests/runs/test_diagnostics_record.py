@@ -10,7 +10,6 @@ import pytest
 
 from resuming import SAME, begin, go_on, in_child, interrupted
 
-from minifl.cli import main
 from minifl.errors import InputError
 from minifl.runs import provenance, record, summary
 from minifl.runs.run import Placement
@@ -112,12 +111,7 @@ def test_killed_at_every_step_it_ends_as_one_that_was_not(tmp_path):
     assert {(1, 1), (2, 1), (2, 2), (3, 2)} <= seen_at      # before and after the line of the round itself
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys):
-    def cli(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        return exit_.value.code, capsys.readouterr().err
-
+def test_the_command_line(cli, tmp_path):
     common = ("--data", "cifar10", "--model", "mlp", "--width", "0.02", "--local-steps", "1", "--batch-size", "4",
               "--rounds", "3", "--eval-every", "2", "--device", "cpu")
     for name, option in (("with", "--diagnose"), ("without", "--no-diagnose")):
@@ -130,7 +124,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     assert len(table.splitlines()) == 3 and "diagnose" not in table       # two runs of the same
 
     out = interrupted(tmp_path / "stopped", 3, **RUN)
-    code, errors = cli("train", "--device", "cpu", "--resume", out, "--no-diagnose")
+    code, _, errors = cli("train", "--device", "cpu", "--resume", out, "--no-diagnose")
     assert code == 2 and "--diagnose False differs from the run's True" in errors
     assert cli("train", "--device", "cpu", "--resume", out)[0] == 0
     assert [line["round"] for line in record.read_diagnostics(out)] == [2, 4, 6, 7]
