@@ -11,15 +11,8 @@ import pytest
 from resuming import SAME, begin, go_on, in_child, interrupted
 
 from minifl.errors import InputError
-from minifl.runs import provenance, record, summary
+from minifl.runs import record, summary
 from minifl.runs.run import Placement
-
-
-@pytest.fixture(autouse=True)
-def settled(monkeypatch, data_dir):
-    """The folder of the data, and no calls of git."""
-    monkeypatch.setenv("MINIFL_DATA", str(data_dir))
-    monkeypatch.setattr(provenance, "_commit", lambda: "a commit")
 
 
 RUN = dict(rounds=7, eval_every=2, diagnose=True)
