@@ -1,6 +1,8 @@
 """Hints that are computed again before they are given: places, terms over any axes, factors, small errors, whose axis 0."""
 
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from minifl.gradcheck import check, from_vjp, with_options
 from minifl.gradcheck.hints import ours
 from minifl.layers.linear import linear, linear_backward
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from public_idioms import attention, buffers, classes, maps, norms, recurrent
 

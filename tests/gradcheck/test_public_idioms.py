@@ -1,6 +1,8 @@
 """Layers as people write them: each right one is accepted, three wrong versions of each are refused."""
 
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from minifl.gradcheck import check
 from minifl.gradcheck.pairs import call
 from minifl.gradcheck.strategies import inputs, sweep
 from minifl.gradcheck.sweeps import ALSO
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from public_idioms import (
     algebra, attention, buffers, classes, elementwise, losses, maps, norms, recurrent)
