@@ -51,6 +51,12 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
 
 
+def write(path: str | Path, content: bytes) -> None:
+    """Write a file of these bytes, as `replacing` does."""
+    with replacing(path) as f:
+        f.write(content)
+
+
 @contextlib.contextmanager
 def appending(path: str | Path) -> Iterator[IO[bytes]]:
     """A file, open for adding bytes at its end; made if need be.

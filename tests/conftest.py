@@ -1,8 +1,9 @@
-"""A small data set on disk for the tests of the command line."""
+"""The command line, and a small data set on disk for its tests."""
 
 import numpy as np
 import pytest
 
+from minifl.cli import main
 from minifl.data.dataset import make_dataset
 from minifl.data.files import write_dataset
 
@@ -20,3 +21,13 @@ def data_dir(tmp_path_factory):
         "cifar10", images(400), np.arange(400) % 10, images(100), np.arange(100) % 10,
         [f"class{c}" for c in range(10)], "noise for a test"))
     return folder
+
+
+@pytest.fixture
+def cli(capsys):
+    """Call the command line: (exit code, stdout, stderr); no exception may escape."""
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        return exit_.value.code, *capsys.readouterr()
+    return call

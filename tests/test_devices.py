@@ -1,13 +1,10 @@
 """Layers and federated rounds on arrays that are not NumPy's: a stand-in for CuPy, or CuPy on a GPU (standin.py)."""
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from standin import DeviceArray, StandIn, device   # noqa: F401
 

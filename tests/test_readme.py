@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import checkers
+import tables as bench
+
 from minifl.course import assignments
 from minifl.data.known import DATASETS
 from minifl.data.partition import SETTINGS
@@ -30,10 +33,6 @@ from minifl.runs import summary
 from minifl.runs.record import read_config, read_end
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import checkers             # noqa: E402
-import tables as bench      # noqa: E402
-
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "results/README.md", "benchmarks/README.md")}
 README = DOCUMENTS["README.md"]
 CI = (ROOT / ".ci" / "run").read_text()

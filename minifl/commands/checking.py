@@ -41,16 +41,11 @@ def gradcheck_command(file: str | None, layer: str | None, seed: int, quick: boo
         return _check_file(file, seed, budget)
     if budget is not None:
         raise InputError("--budget is for the layers of a file; name one, or leave it out.")
-    from minifl.gradcheck import checks
+    from minifl.gradcheck import checks, report
     if quick and mutants:
         raise InputError("--quick and --mutants are different checks; leave out one of them.")
     if layer is not None and layer not in checks.names():
         raise unknown("--layer", layer, checks.names())
-    _check(seed, layer, quick, mutants)
-
-
-def _check(seed, layer, quick, mutants):
-    from minifl.gradcheck import checks, report
     bad = [f"{name}: in minifl.layers or minifl.fast or in the registry, but not in both" for name in checks.unregistered()]
     texts = []
     for text, good in report.mutant_lines(seed, layer) if mutants else report.lines(checks.run(seed, layer, quick)):

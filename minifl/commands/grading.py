@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from minifl.atomic import write
 from minifl.commands.options import FileName
 from minifl.errors import InputError
 
@@ -50,7 +51,6 @@ def grade_command(submission: Any, assignment: str, student: str | None, variant
     Only the assignment's own files are taken, over a clean tree, and run in a process with limits. Exit code 0 whatever
     the marks.
     """
-    from minifl.atomic import replacing
     from minifl.course import assignments, gradescope as format, judge, uploads
     if gradescope is not None:
         student = format.student_of(gradescope) or student
@@ -67,8 +67,7 @@ def grade_command(submission: Any, assignment: str, student: str | None, variant
             _show(name, graded)
             marks.append((name, graded))
             if json_file is not None:
-                with replacing(json_file) as file:
-                    file.write(json.dumps(format.results(graded), indent=2).encode())
+                write(json_file, json.dumps(format.results(graded), indent=2).encode())
     if len(marks) > 1:
         for name, graded in marks:
             click.echo(f"{graded.earned:6.1f} of {graded.points:g}  {name}")
@@ -106,7 +105,6 @@ def _assignment_of(name, folder):
 def hide_command(assignment: str, out: Any, seeds: Any) -> None:
     """Draw the seeds of hidden tests: the public tests with other numbers and shapes. A file hwN.py with further graded
     functions may be put beside them."""
-    from minifl.atomic import replacing
     from minifl.course import assignments
     names = assignment or assignments.NAMES
     for name in names:
@@ -114,8 +112,8 @@ def hide_command(assignment: str, out: Any, seeds: Any) -> None:
         if os.path.lexists(Path(out) / f"{name}.json"):
             raise InputError(f"--out {out}: {name}.json is there already; remove it to draw new seeds.")
     for name in names:
-        with replacing(Path(out) / f"{name}.json") as file:
-            file.write(json.dumps({"seeds": [1 + secrets.randbelow(2**31) for _ in range(seeds)]}).encode() + b"\n")
+        drawn = {"seeds": [1 + secrets.randbelow(2**31) for _ in range(seeds)]}
+        write(Path(out) / f"{name}.json", json.dumps(drawn).encode() + b"\n")
     click.echo(f"{seeds} seeds for {', '.join(names)} in {out}")
 
 

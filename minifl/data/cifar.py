@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from minifl import reading
-from minifl.data.cifar_python import to_binary
+from minifl.data.cifar_python import PIXELS, to_binary
 from minifl.data.dataset import Dataset, make_dataset
 from minifl.data.known import DATASETS, Known
 from minifl.errors import InputError
 
-PIXELS = 3 * 32 * 32
 LARGEST = 1 << 30      # bytes of a file of records; the largest that was published has a seventh of it
 HEADER = 1 << 20       # bytes of what a tar archive says of a member beside its name
 ABOUT_THE_NEXT = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,

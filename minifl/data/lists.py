@@ -11,8 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from minifl import reading
-from minifl.atomic import replacing
+from minifl import atomic, reading
 from minifl.data.dataset import Dataset
 from minifl.data.own_split import checked_lists
 from minifl.data.partition import Listed, Partition, of_lists
@@ -82,8 +81,7 @@ def text(partition: Partition) -> bytes:
 
 def write(path: str | Path, partition: Partition) -> None:
     """Write the lists of a Partition, whoever made it. InputError if the file cannot be written."""
-    with replacing(path) as file:
-        file.write(text(partition))
+    atomic.write(path, text(partition))
 
 
 def identity(partition: Partition) -> str:

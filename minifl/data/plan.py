@@ -26,18 +26,18 @@ class Plan:
         return [name for name, _, _ in self.train + self.test]
 
 
-def divide(cells: dict, share: float, *, seed: int = SPLIT_SEED) -> tuple:
+def divide(cells: dict, share: float) -> tuple:
     """(train, test) as in `Plan`, from cells {(label, domain or None): sorted file names}.
 
     Stratified: of each cell with n > 1 images round(share*n), at least one and at most n - 1, are for testing, those
-    that come first in the order drawn at the address (seed, SPLIT, label, domain). It depends on the number of
+    that come first in the order drawn at the address (SPLIT_SEED, SPLIT, label, domain). It depends on the number of
     images and on the order of their names only. A cell with one image is for training.
     """
     train, test = [], []
     for (label, domain), names in sorted(cells.items(), key=lambda item: (item[0][1] or 0, item[0][0])):
         n = len(names)
         count = min(max(int(share * n + 0.5), 1), n - 1)
-        order = address(seed, SPLIT, label, domain or 0).permutation(n)
+        order = address(SPLIT_SEED, SPLIT, label, domain or 0).permutation(n)
         drawn = set(order[:count].tolist())
         for i, name in enumerate(names):
             (test if i in drawn else train).append((name, label, domain))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import minifl
-from minifl.atomic import replacing
+from minifl.atomic import write
 
 LINK = "loop"       # the name of the connection in Flower's configuration
 
@@ -48,15 +48,11 @@ address = {address}
 def write_app(folder: str | Path, config: dict) -> None:
     """The folder that `flwr run` takes; config: name -> text, number or truth, of server.py."""
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in config.items())
-    _write(Path(folder) / "pyproject.toml", APP.format(version=minifl.__version__, config=lines))
+    write(Path(folder) / "pyproject.toml", APP.format(version=minifl.__version__, config=lines).encode())
 
 
 def write_connection(folder: str | Path, address: str, ca: Any) -> None:
     """FLWR_HOME of who gives the run to the SuperLink; ca: file of the certificate that signs its own, None: no TLS."""
     security = "insecure = true" if ca is None else f"root-certificates = {json.dumps(str(ca))}"
-    _write(Path(folder) / "config.toml", CONNECTION.format(name=LINK, address=json.dumps(address), security=security))
-
-
-def _write(path, text):
-    with replacing(path) as f:
-        f.write(text.encode())
+    text = CONNECTION.format(name=LINK, address=json.dumps(address), security=security)
+    write(Path(folder) / "config.toml", text.encode())

@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from minifl.atomic import replacing, temporary_beside
+from minifl.atomic import temporary_beside, write
 from minifl.data.partition import Partition
 from minifl.errors import InputError
 from minifl.flower import certificates, federate, scripts
@@ -108,8 +108,7 @@ def _write_node(folder, i, nodes, host, port):
 
 
 def _write(path, text, mode=0o644):
-    with replacing(path) as f:
-        f.write(text.encode())
+    write(path, text.encode())
     path.chmod(mode)
 
 

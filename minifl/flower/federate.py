@@ -75,7 +75,8 @@ def begin(settings: Settings, dataset: Any, partition: Partition, out: str | Pat
     with locked(out) as path:
         record.create(path, config, partition.counts, dataset.class_names, force=force,
                       given=given_files(partition, start))
-        _remove_own(path)       # of the run that was there
+        for name in (FOLDER, CLIENTS):      # of the run that was there
+            shutil.rmtree(path / name, ignore_errors=True)
     return config
 
 
@@ -138,7 +139,7 @@ def follow(out: str | Path, federation: Any, seen: int = 0, check: Callable[[], 
         federation.watch()
         if time.monotonic() - asked > ASK:
             if federation.over() and record.read_end(out) is None:
-                raise Failed(f"the run ended without saying how. {federation.tail('superlink')}")
+                raise Failed(f"the run ended without saying how. {federation.tail()}")
             asked = time.monotonic()
         time.sleep(POLL)
 
@@ -173,8 +174,3 @@ def absences(lines: Any) -> dict:
     """round -> {client: reason}, of the lines of a record: what `federated_rounds` takes to do the rounds again."""
     return {line["round"]: {missing["client"]: missing["reason"] for missing in line["absent"]}
             for line in lines if "absent" in line}
-
-
-def _remove_own(path):
-    for name in (FOLDER, CLIENTS):
-        shutil.rmtree(path / name, ignore_errors=True)

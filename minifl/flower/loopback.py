@@ -80,7 +80,7 @@ class Federation:
     def watch(self) -> None:
         """Start SuperNodes again that have ended; Failed if the SuperLink has."""
         if self.superlink.poll() is not None:
-            raise Failed(f"the SuperLink ended (exit code {self.superlink.returncode}). {self.tail('superlink')}")
+            raise Failed(f"the SuperLink ended (exit code {self.superlink.returncode}). {self.tail()}")
         for i, process in enumerate(self.supernodes):
             if process.poll() is None:
                 continue
@@ -124,12 +124,11 @@ class Federation:
         except ValueError:
             raise Failed(f"flwr {arguments[0]} said {(done.stdout + done.stderr)[-500:]!r}") from None
 
-    def tail(self, name: str, lines: Any = 12) -> str:
-        """The last lines of a log."""
+    def tail(self) -> str:
+        """The last lines of the SuperLink's log."""
+        log = self.folder / "superlink.log"
         with contextlib.suppress(OSError):
-            text = reading.whole(self.folder / f"{name}.log").decode(errors="replace")
-            found = text.strip().splitlines()[-lines:]
-            return f"The end of {self.folder / f'{name}.log'}:\n" + "\n".join(found)
+            return "\n".join([f"The end of {log}:", *reading.whole(log).decode(errors="replace").strip().splitlines()[-12:]])
         return ""
 
     def _start_superlink(self):
@@ -146,7 +145,7 @@ class Federation:
         while not self._healthy():
             self.check()
             if self.superlink.poll() is not None or time.monotonic() > end:
-                raise Failed(f"the SuperLink did not start. {self.tail('superlink')}")
+                raise Failed(f"the SuperLink did not start. {self.tail()}")
             time.sleep(0.2)
         for i, node in enumerate(self.nodes):
             self.check()

@@ -75,11 +75,6 @@ def unpack_partition(record: Any) -> Any:
                  for part in ("train", "test"))
 
 
-def of_client(record: Any, prefix: str) -> Any:
-    """The arrays of an ArrayRecord whose names begin so, without that."""
-    return ArrayRecord({name.removeprefix(prefix): array for name, array in record.items() if name.startswith(prefix)})
-
-
 def pack_fields(fields: Any) -> ConfigRecord:
     """A ConfigRecord of a NamedTuple of numbers, texts and lists of whole numbers."""
     return ConfigRecord(fields._asdict())

@@ -206,7 +206,8 @@ def _parts(k, message):
     trouble = packing.own(message, packing.TROUBLE, ConfigRecord)
     if str(k) in trouble:
         raise Refused(f"{trouble[str(k)]!s:.500}")
-    return packing.of_client(packing.own(message, packing.ARRAYS, ArrayRecord), f"{k}/"), \
+    arrays = packing.own(message, packing.ARRAYS, ArrayRecord)
+    return ArrayRecord({name.removeprefix(f"{k}/"): array for name, array in arrays.items() if name.startswith(f"{k}/")}), \
         packing.own(message, packing.LOSSES, MetricRecord)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from minifl import reading
-from minifl.atomic import replacing
+from minifl.atomic import write
 from minifl.backend import Array
 from minifl.blas import one_thread
 from minifl.data.dataset import Dataset
@@ -105,8 +105,7 @@ def features(settings: Settings, dataset: Dataset, theta: Array) -> dict:
 
 def save(path: str | Path, content: dict) -> None:
     """Write a measurement and by what it was made."""
-    with replacing(Path(path)) as f:
-        f.write((json.dumps({**content, **environment("cpu")}, indent=1) + "\n").encode())
+    write(path, (json.dumps({**content, **environment("cpu")}, indent=1) + "\n").encode())
 
 
 def read(path: str | Path) -> dict | None:

@@ -49,7 +49,8 @@ def where(folder: str | Path, settings: Settings, model: bool = False) -> Path:
     own = Path(folder) / run_name(settings)
     if not model and not (own / record.CONFIG).exists() and settings.lr_schedule == "constant":
         pattern = re.compile(rf"{re.escape(stem(settings))}-rounds(\d+)-seed{settings.seed}")
-        longer = [path for path in Path(folder).glob("*") if _more_rounds(pattern, path.name, settings.rounds)]
+        longer = [path for path in Path(folder).glob("*")
+                  if (found := pattern.fullmatch(path.name)) and int(found[1]) > settings.rounds]
         for path in sorted(longer):
             if (record.read_end(path) or {}).get("status") == "finished" and \
                     any(line["round"] == settings.rounds for line in evaluations(path, settings.rounds)):
@@ -94,11 +95,6 @@ def shown(values: Sequence[float | None]) -> str:
     if not values or None in values:
         return "-"
     return f"{fmean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
-
-
-def _more_rounds(pattern, name, rounds):
-    found = pattern.fullmatch(name)
-    return found and int(found[1]) > rounds
 
 
 def _status(path, settings):

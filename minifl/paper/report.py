@@ -63,13 +63,13 @@ class Range(NamedTuple):
         return self.highest / self.lowest
 
 
-def good_range(rates: Sequence[float], accuracies: Sequence[float | None], within: float = WITHIN) -> Range:
-    """The Range around the best rate in which every rate of the grid is within so many points of the best.
+def good_range(rates: Sequence[float], accuracies: Sequence[float | None]) -> Range:
+    """The Range around the best rate in which every rate of the grid is WITHIN points of the best.
 
     rates ascending; an accuracy may be None, where no run ended: the range ends before it
     """
     best = max((i for i, a in enumerate(accuracies) if a is not None), key=lambda i: accuracies[i])
-    good = [a is not None and a >= accuracies[best] - within for a in accuracies]
+    good = [a is not None and a >= accuracies[best] - WITHIN for a in accuracies]
     first = last = best
     while first > 0 and good[first - 1]:
         first -= 1

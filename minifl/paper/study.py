@@ -68,13 +68,8 @@ def cells(study: Study, *, rounds: int | None = None, seeds: Iterable[int] | Non
                     numbers, choices["data"] = None, data
                 paper = numbers if study.kind == "curves" else numbers and numbers[i]
                 chosen = tuple({**choices, "seed": seed} for seed in (range(study.seeds) if seeds is None else seeds))
-                found.append(Cell(row, column, paper, chosen, tuple(map(settings_of, chosen))))
+                found.append(Cell(row, column, paper, chosen, tuple(settings_for(own["data"], own) for own in chosen)))
     return found
-
-
-def settings_of(chosen: dict) -> Settings:
-    """Settings of a cell's choices, whose data set is one of them."""
-    return settings_for(chosen["data"], {name: value for name, value in chosen.items() if name != "data"})
 
 
 def _meant(labels, only, otherwise=None):

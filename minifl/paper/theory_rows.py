@@ -51,9 +51,9 @@ def control(compared: str, values: Any, bound: float = DIFFERENT) -> Row:
     return Row("", compared, float(np.min(values)), bound, CONTROL)
 
 
-def counterexample(compared: str, values: Any, bound: float = DIFFERENT) -> Row:
+def counterexample(compared: str, values: Any) -> Row:
     """A Row without its claim: how far what the paper says is from what is, even where they are closest."""
-    return Row("", compared, float(np.min(values)), bound, COUNTEREXAMPLE)
+    return Row("", compared, float(np.min(values)), DIFFERENT, COUNTEREXAMPLE)
 
 
 def proportion(a: Array, b: Array) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ that is damaged is noticed by its checksum, and the other one is used. A finishe
 to more rounds.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,7 @@ def latest(path: str | Path, start: Any, most_rounds: int, kept: dict, origin: d
 
 def newest_round(path: str | Path) -> int | None:
     """The round of the newest sound checkpoint; None without one."""
-    for file in files(path):
-        try:
-            return _load(file, np.asarray)[0].round
-        except InputError:
-            continue
-    return None
+    return found[0].round if (found := _newest(path)) else None
 
 
 def remove(path: str | Path, but: int = 0) -> None:
@@ -107,12 +103,15 @@ def remove(path: str | Path, but: int = 0) -> None:
 
 def difference(path: str | Path, origin: dict) -> str:
     """In words, in what `origin` differs from that of the newest sound checkpoint; "" if in nothing that is known."""
+    return _difference(found[1]["origin"], origin) if (found := _newest(path)) else ""
+
+
+def _newest(path):
+    """What `_load` gives of the newest sound checkpoint; None without one."""
     for file in files(path):
-        try:
-            return _difference(_load(file, np.asarray)[1]["origin"], origin)
-        except InputError:
-            continue
-    return ""
+        with contextlib.suppress(InputError):
+            return _load(file, np.asarray)
+    return None
 
 
 def _difference(before, now):

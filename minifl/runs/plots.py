@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from minifl import reading
-from minifl.atomic import check, is_stream, replacing
+from minifl.atomic import check, is_stream, write
 from minifl.errors import InputError
 
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 GREY = "#999999"
 NORMS = {"none": (VERMILION, "--"), "fn": (BLUE, "-"), "ln": (GREEN, "-.")}     # colour and dashes
 OTHERS = (ORANGE, SKY, PURPLE, BLACK)
@@ -48,11 +48,11 @@ def _pyplot():
 
 
 @contextmanager
-def drawing(rows: int = 1, columns: int = 1, *, height: float = 3.6, width: float = 6.0) -> Iterator[tuple]:
-    """A figure of that many inches and its axes (rows, columns), in our style whatever the user's own is."""
+def drawing(rows: int = 1, columns: int = 1, *, height: float = 3.6) -> Iterator[tuple]:
+    """A figure 6 inches wide and that high, and its axes (rows, columns), in our style whatever the user's own is."""
     plt = _pyplot()
     with plt.style.context(["default", STYLE]):
-        figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
+        figure, axes = plt.subplots(rows, columns, figsize=(6, height), squeeze=False, layout="constrained")
         try:
             yield figure, axes
         finally:
@@ -95,8 +95,7 @@ def save(figure: Any, path: str | Path, both: bool = False) -> list[Path]:
             figure.savefig(buffer, format="svg" if svg else "png",
                            metadata={"Creator": CREATOR, "Date": None} if svg else {"Software": CREATOR})
             figure.set_layout_engine("none")    # laid out once, for the first file: it takes as long as drawing
-            with replacing(file) as f:
-                f.write(buffer.getvalue())
+            write(file, buffer.getvalue())
     return files
 
 
@@ -118,13 +117,13 @@ def styles(lines: Any) -> list[dict]:
     return found
 
 
-def curves(ax: Any, lines: Any, *, title: str = "", x_name: str = "round", y_name: str = "") -> None:
-    """Draw each Curve with its label and its band, and name the axes, from 0 on the x axis."""
+def curves(ax: Any, lines: Any, *, title: str = "", y_name: str = "") -> None:
+    """Draw each Curve with its label and its band over the rounds, from 0 on, and name the axes."""
     for line, style in zip(lines, styles(lines)):
         ax.plot(line.x, line.y, label=line.label, **style)
         if line.low is not None:
             ax.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.18, linewidth=0)
-    name_axes(ax, title, x_name, y_name)
+    name_axes(ax, title, "round", y_name)
     from_zero(ax, max(line.x[-1] for line in lines))
     low, high = ax.dataLim.intervaly
     if abs(high - low) < 1e-3 * abs(high):      # a constant but for rounding, as lengths under FN

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from minifl import reading
-from minifl.atomic import replacing
+from minifl.atomic import replacing, write
 from minifl.backend import Array
 from minifl.data.table import write_csv
 from minifl.errors import InputError
@@ -95,8 +95,7 @@ def create(path: str | Path, config: dict, counts: Array, class_names: Sequence[
         (path / ROUNDS).touch()
         write_csv(path / PARTITION, counts, class_names)
         for name, content in (given or {}).items():
-            with replacing(path / name) as f:
-                f.write(content)
+            write(path / name, content)
         write_config(path, config)      # last: what has it can be resumed
     except OSError as error:
         raise InputError(f"--out {path} cannot be written: {error.strerror}.") from error
@@ -374,5 +373,4 @@ def _is_free(path):
 
 
 def _write_json(path, value):
-    with replacing(path) as f:
-        f.write((json.dumps(value, indent=1) + "\n").encode())
+    write(path, (json.dumps(value, indent=1) + "\n").encode())

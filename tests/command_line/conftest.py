@@ -1,31 +1,19 @@
 """The command line, called in an empty folder, and options of a run of a second."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from minifl import own
-from minifl.cli import main
 from minifl.models.norms import KINDS
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from owning import SMALL, forget
 
 
 @pytest.fixture
-def cli(capsys, monkeypatch, tmp_path):
-    """Call the command line in an empty folder: (exit code, stdout, stderr); no exception may escape."""
+def cli(cli, monkeypatch, tmp_path):
+    """The same in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MINIFL_DATA", raising=False)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        return exit_.value.code, *capsys.readouterr()
-
-    return call
+    return cli
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
 """Where settings come from: the command line, a config file, defaults."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from refusing import refused
 

@@ -1,13 +1,11 @@
 """`federate` and `replay` without a federation: what they refuse, and what replay finds. Real ones: tests/flower/."""
 
-import sys
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from refusing import refused
 
 from minifl.runs import record, seals

@@ -3,10 +3,7 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
 import pytest

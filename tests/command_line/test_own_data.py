@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from owning import bits, forget
 
 from minifl.data import registry

@@ -1,13 +1,10 @@
 """The partition command, and training on tables and by domain."""
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from refusing import refused
 

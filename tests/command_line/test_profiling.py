@@ -1,9 +1,6 @@
 """train --profile as its user meets it."""
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from refusing import refused
 

@@ -3,12 +3,9 @@
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from refusing import refused
 

@@ -219,24 +219,18 @@ def test_presets_scale_to_other_class_sizes(setting):
      r"--min-size 10: too many for 5001 .* at most 9 with --num-clients 5001"),
     ("paper-2class", dict(num_clients=20), r"--setting paper-2class: .* --num-clients 10; found .* 20"),
     ("paper-dir0.1", dict(num_clients=9), r"--setting paper-dir0\.1: .* --num-clients 10; found .* 9"),
+    ("paper-2class", dict(labels_per_class=[5, 5, 5]), "needs data of 10 classes .* found 3 classes"),
+    ("nclass", dict(labels_per_class=[9, 2, 9], num_clients=9, classes_per_client=1),
+     "class 1 has 2 examples, too few for the 3 clients"),
+    ("quantity", dict(labels_per_class=[5, 5], num_clients=3, min_size=4), "--min-size 4.* at most 3 with --num-clients 3"),
 ])
 def test_errors_name_option_value_and_what_is_valid(setting, options, message):
     with pytest.raises(InputError, match=message):
-        label_counts(setting, CIFAR, **{"num_clients": 10, "seed": 0, **options})
-
-
-def test_preset_needs_ten_classes():
-    with pytest.raises(InputError, match="needs data of 10 classes .* found 3 classes"):
-        label_counts("paper-2class", [5, 5, 5], 10, 0)
+        label_counts(setting, **{"labels_per_class": CIFAR, "num_clients": 10, "seed": 0, **options})
 
 
 def test_options_of_other_settings_need_not_fit_the_data():
     assert label_counts("iid", [4], 2, 0, classes_per_client=2).tolist() == [[2], [2]]
-
-
-def test_nclass_says_which_class_is_too_small():
-    with pytest.raises(InputError, match="class 1 has 2 examples, too few for the 3 clients"):
-        label_counts("nclass", [9, 2, 9], 9, 0, classes_per_client=1)
 
 
 def test_counts_that_the_data_do_not_hold():
@@ -297,11 +291,6 @@ def test_quantity_has_sizes_of_dir_and_labels_alike():
     expected = large.sum(axis=1, keepdims=True) * sizes / 10000
     chi2 = ((large - expected) ** 2 / expected).sum(axis=1).mean()
     assert 1.5 < chi2 < 2.1        # 2 degrees of freedom, a little less for samples without replacement
-
-
-def test_quantity_that_is_infeasible():
-    with pytest.raises(InputError, match="--min-size 4.* at most 3 with --num-clients 3"):
-        label_counts("quantity", [5, 5], 3, 0, min_size=4)
 
 
 # ---- the Dirichlet partition of NIID-Bench and Flower

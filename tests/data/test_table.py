@@ -145,6 +145,3 @@ def test_format_table():
         "     0    1   20     21",
         "     1    0    3      3",
         " total    1   23     24"]
-
-
-# ---- what cannot be used

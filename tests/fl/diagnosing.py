@@ -1,11 +1,6 @@
 """A small problem under --diagnose, for the tests of what is seen and of what it does not change."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "algorithms"))
 
 from small_problem import CLASSES, SHAPE, problem, settings_of
 

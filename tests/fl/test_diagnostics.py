@@ -2,26 +2,21 @@
 
 import json
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.linalg
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "fl"), str(TESTS / "fl" / "algorithms")]
+from diagnosing import KEYS, diagnosed, network, run, seen
+from small_problem import CLASSES, COUNTS, SHAPE, problem
 
-from diagnosing import KEYS, diagnosed, network, run, seen   # noqa: E402
-from small_problem import CLASSES, COUNTS, SHAPE, problem   # noqa: E402
-
-from minifl.fl import diagnostics   # noqa: E402
-from minifl.fl.client import local_work   # noqa: E402
-from minifl.fl.diagnostics import class_means, features, moved, of_features, probe, spectrum   # noqa: E402
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.fl.statistics import POLICIES   # noqa: E402
-from minifl.params import Entry, Spec   # noqa: E402
+from minifl.fl import diagnostics
+from minifl.fl.client import local_work
+from minifl.fl.diagnostics import class_means, features, moved, of_features, probe, spectrum
+from minifl.fl.rounds import federated_rounds, start
+from minifl.fl.statistics import POLICIES
+from minifl.params import Entry, Spec
 
 
 # ---- plain computations: one image, one class, one pair at a time

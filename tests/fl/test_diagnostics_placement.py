@@ -1,23 +1,18 @@
 """--diagnose changes nothing, and sees the same however and wherever the work is done."""
 
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "fl"), str(TESTS / "fl" / "algorithms")]
+from diagnosing import KEYS, diagnosed, network, run, seen
+from small_problem import COUNTS, problem
+from standin import device   # noqa: F401
 
-from diagnosing import KEYS, diagnosed, network, run, seen   # noqa: E402
-from small_problem import COUNTS, problem   # noqa: E402
-from standin import device   # noqa: E402, F401
-
-from minifl.fl import rounds   # noqa: E402
-from minifl.fl.rounds import federated_rounds, start   # noqa: E402
-from minifl.fl.statistics import POLICIES   # noqa: E402
+from minifl.fl import rounds
+from minifl.fl.rounds import federated_rounds, start
+from minifl.fl.statistics import POLICIES
 
 
 def bits(results):

@@ -3,13 +3,10 @@
 import gc
 import sys
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from standin import StandIn, Stream, device   # noqa: F401
 

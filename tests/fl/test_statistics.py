@@ -1,12 +1,7 @@
 """Batch norm's statistics: gathered, averaged, kept or not used, as --bn-stats says; by hand and by plain loops."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "algorithms"))
 
 from small_problem import CLASSES, SHAPE, problem, settings_of
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from connecting import OPTIONS, kill_session, log, of_run, processes, run, started, wait_for
 from inprocess import federate, load, record, same, settings_for, split
 

@@ -1,14 +1,11 @@
 """Arrays in messages: what was packed comes out to the bit, nothing of another form does, least of all a pickle."""
 
 import io
-import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from inprocess import Array, ArrayRecord
 
 from minifl.flower import packing

@@ -1,14 +1,9 @@
 """Attention: values by hand, loops as oracle, symmetries, and that it is not scale equivariant; tokens of a sequence."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from naive import attention_naive
 

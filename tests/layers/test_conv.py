@@ -1,14 +1,11 @@
 """Convolution against plain loops, over drawn shapes."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from naive import conv2d_naive
 

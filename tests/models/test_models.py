@@ -1,14 +1,10 @@
 """The networks: their parameters, their start, clients side by side, and configurations that cannot be."""
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from comparing import shapes
 

@@ -1,13 +1,9 @@
 """Residual networks: parameters and sizes by hand, where norms stand, and what equals what (the paper's eqs. 10 and 11)."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from comparing import difference, logits, shapes
 

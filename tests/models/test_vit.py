@@ -1,14 +1,10 @@
 """The vision transformer: its parameters and FLOPs by hand, an oracle for one image, norms, and what cannot be."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import erf
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from comparing import difference, logits, shapes
 

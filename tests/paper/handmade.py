@@ -4,8 +4,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from minifl.data import embedded
 from minifl.data.dataset import make_dataset
 from minifl.paper.naming import run_name
@@ -47,12 +45,3 @@ def small_embedded(train=400, test=400):
     e = embedded.generate(0, train, test)
     return make_dataset("embedded", e.x_train, e.y_train, e.x_test, e.y_test, embedded.CLASS_NAMES, "a part of it",
                         e.domain_train, e.domain_test, embedded.DOMAIN_NAMES)
-
-
-def noise(train=400, test=100):
-    """A data set of noise under the name of CIFAR-10."""
-    rng = np.random.default_rng(0)
-    images = (rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for n in (train, test))
-    (x_train, x_test) = images
-    return make_dataset("cifar10", x_train, np.arange(train) % 10, x_test, np.arange(test) % 10,
-                        [f"class{c}" for c in range(10)], "noise for a test")

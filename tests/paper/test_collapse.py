@@ -1,11 +1,7 @@
 """Local steps of one client, against plain loops."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
 import pytest

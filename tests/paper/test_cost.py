@@ -1,10 +1,5 @@
 """What a study would cost, against numbers worked out by hand."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 import pytest
 
 from handmade import cell_of, small_embedded

@@ -1,15 +1,11 @@
 """A run's name stands for its settings: two that train differently never share one."""
 
 import re
-import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from declared_values import another
 

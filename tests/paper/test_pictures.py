@@ -1,11 +1,7 @@
 """What is drawn of the paper's figures, by matplotlib's own objects."""
 
 import math
-import sys
 import warnings
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import pytest
 

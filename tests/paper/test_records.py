@@ -1,15 +1,12 @@
 """Which record serves a cell, and what is read from it."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import pytest
 
-from handmade import TINY, cell_of, noise, put
+from handmade import TINY, cell_of, put
 
+from minifl.data.registry import load
 from minifl.errors import InputError
 from minifl.paper import records
 from minifl.paper.naming import run_name
@@ -29,10 +26,10 @@ def settings_after(rounds, **choices):
 
 
 @pytest.mark.parametrize("norm", ["none", "fn"])
-def test_the_first_rounds_of_a_longer_run_are_the_shorter_run_to_the_bit(tmp_path, monkeypatch, norm):
+def test_the_first_rounds_of_a_longer_run_are_the_shorter_run_to_the_bit(tmp_path, monkeypatch, data_dir, norm):
     """So it may serve the shorter run's cell."""
     monkeypatch.setattr(provenance, "_commit", lambda: "a commit")
-    data = noise()
+    data = load("cifar10", data_dir)
     found = {}
     for rounds in (2, 4):
         settings = settings_after(rounds, eval_every=1, norm=norm)

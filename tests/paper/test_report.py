@@ -1,10 +1,6 @@
 """Tables of ours beside the paper's."""
 
 import math
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import pytest
 
@@ -34,11 +30,6 @@ def rows(table):
 def test_the_range_of_good_rates(accuracies, wanted):
     found = report.good_range(RATES, accuracies)
     assert found == report.Range(*wanted) and found.width == pytest.approx(wanted[3] / wanted[2])
-
-
-def test_within_is_an_argument():
-    assert report.good_range(RATES, [40, 50, 60, 10], within=10).width == pytest.approx(10)
-    assert report.good_range(RATES, [40, 50, 60, 10], within=20).width == pytest.approx(100)
 
 
 def test_rates_of_the_papers_figure_7(tmp_path):

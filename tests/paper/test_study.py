@@ -1,10 +1,5 @@
 """Studies as data: protocols and numbers of the paper's tables and figures, and how they are scaled down."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 import pytest
 
 from handmade import TINY, cell_of

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from minifl.cli import main
 from minifl.errors import InputError
 from minifl.fl.algorithms.fedavg import FedAvg
 from minifl.layers import activations, loss, norm
@@ -35,16 +34,6 @@ COUNTEREXAMPLES = {"proposition-1", "proposition-2", "resnet-ln", "proposition-3
 def of_seeds():
     """seed -> all Rows."""
     return {seed: list(theory.rows(seed)) for seed in (0, 1, 2)}
-
-
-@pytest.fixture
-def cli(capsys):
-    """Call the command line: (exit code, stdout, stderr)."""
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(list(arguments))
-        return exit_.value.code, *capsys.readouterr()
-    return call
 
 
 # ---- complete and true

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.special  # noqa: F401  (importing it takes memory, too: before anything is measured)
 
-from minifl.cli import main
 from minifl.data.partition import make_partition
 from minifl.errors import InputError
 from minifl.fl.client import local_work
@@ -166,7 +165,7 @@ def test_free_memory_of_this_machine():
 @pytest.mark.parametrize("option, value", [
     ("--width", "1000"), ("--batch-size", "100000000"), ("--batch-size", "1" + 400 * "0"), ("--local-steps", "1000000"),
     ("--local-epochs", "1000000"), ("--num-clients", "9000000")])
-def test_a_run_that_does_not_fit_ends_before_anything_is_made(option, value, data_dir, tmp_path, capsys, monkeypatch):
+def test_a_run_that_does_not_fit_ends_before_anything_is_made(option, value, data_dir, tmp_path, cli, monkeypatch):
     monkeypatch.setattr(memory, "free", lambda xp: 4 * 10**9)
 
     def never(*args):
@@ -175,15 +174,10 @@ def test_a_run_that_does_not_fit_ends_before_anything_is_made(option, value, dat
     monkeypatch.setattr("minifl.params.Spec.init", never)
     monkeypatch.chdir(tmp_path)
     for command in ("train", "sweep"):
-        begin = measured(lambda: _refused(command, "--data", "cifar10", "--data-dir", data_dir, "--setting", "iid",
-                                          "--device", "cpu", option, value))
-        error = capsys.readouterr().err
-        assert error.startswith("Error: ") and "4 GB are free" in error and error.count("\n") == 1
+        results = []
+        begin = measured(lambda: results.append(cli(command, "--data", "cifar10", "--data-dir", data_dir, "--setting", "iid",
+                                                    "--device", "cpu", option, value)))
+        (code, _, error), = results
+        assert code == 2 and error.startswith("Error: ") and "4 GB are free" in error and error.count("\n") == 1
         assert "fit" in error and begin < 10**8
         assert list(tmp_path.iterdir()) == []
-
-
-def _refused(*arguments):
-    with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
-    assert exit_.value.code == 2

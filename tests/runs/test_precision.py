@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from minifl import cli
+from refusing import refused
+
 from minifl.commands import training
 from minifl.data.registry import load
 from minifl.errors import InputError
@@ -59,24 +60,21 @@ def test_a_run_from_before_there_was_a_choice_has_fp32(tmp_path, data_dir, produ
 
 
 @pytest.mark.parametrize("command", ["train", "sweep", "eval"])
-def test_on_the_cpu_tf32_is_refused(command, tmp_path, data_dir, capsys, monkeypatch):
+def test_on_the_cpu_tf32_is_refused(command, tmp_path, data_dir, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["run"] if command == "eval" else ["--data", "cifar10"]
-    with pytest.raises(SystemExit) as exit_:
-        cli.main([command, *arguments, "--data-dir", str(data_dir), "--device", "cpu", "--precision", "tf32"])
-    assert exit_.value.code == 2 and list(tmp_path.iterdir()) == []
-    assert "--precision tf32" in (error := capsys.readouterr().err) and "--precision fp32" in error
+    refused(cli(command, *arguments, "--data-dir", data_dir, "--device", "cpu", "--precision", "tf32"), "--precision tf32",
+            "--precision fp32")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("given, passed", [([], []), (["--precision", "tf32"], ["--precision", "tf32"])])
-def test_a_sweep_passes_it_on(given, passed, tmp_path, data_dir, monkeypatch):
+def test_a_sweep_passes_it_on(given, passed, tmp_path, data_dir, cli, monkeypatch):
     seen = []
     monkeypatch.setattr(training, "choose_device", lambda *chosen: (np, "cuda (Testing 9000)"))
     monkeypatch.setattr(training, "show_sweep", lambda runs, jobs, options: seen.append(options) or {})
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(["sweep", "--data", "cifar10", "--data-dir", str(data_dir), "--width", "0.1", *given])
-    assert exit_.value.code == 0
+    assert cli("sweep", "--data", "cifar10", "--data-dir", data_dir, "--width", "0.1", *given)[0] == 0
     options = seen[0]
     found = options[options.index("--precision"):][:2] if "--precision" in options else []
     assert found == passed

@@ -7,6 +7,8 @@ from dataclasses import MISSING, asdict
 import numpy as np
 import pytest
 
+from declared_values import BELOW_ONE, NO_NUMBER, NOT_NEGATIVE, POSITIVE, PROBABILITIES, SHARES
+
 from minifl.data.augment import AUGMENTATIONS
 from minifl.data.known import COMMON, DEFAULTS, OTHERS
 from minifl.data.splits import label_counts
@@ -18,23 +20,16 @@ from minifl.runs.settings import (EITHER, LR_SCHEDULES, MAX_WIDTH, TABLE, Settin
 COUNTS = ("rounds", "eval_every", "groups", "num_clients", "classes_per_client", "local_steps", "local_epochs",
           "clients_per_round", "lr_step_rounds", "batch_size", "patch_size", "local_eval_clients")
 FROM_ZERO = ("min_size", "seed", "data_seed", "local_eval_every")
-POSITIVE = ("lr", "width", "dirichlet_alpha", "clip_norm")
-NOT_NEGATIVE = ("weight_decay", "feature_noise")
-BELOW_ONE = ("momentum", "label_smoothing")
-SHARES = ("participation", "lr_decay")
-PROBABILITIES = ("dropout_rate",)
 CHOICES = ("model", "norm", "norm_position", "norm_affine", "bias", "activation", "setting", "algorithm",
            "lr_schedule", "augment", "head", "bn_stats", "vit_token", "last_batch", "client_weights")
-NO_NUMBER = (math.nan, math.inf, -math.inf, 10**400, True, False, "0.1", [0.1])
+NUMBERS = {**dict.fromkeys(("lr", "width", "dirichlet_alpha", "clip_norm"), POSITIVE),
+           **dict.fromkeys(("weight_decay", "feature_noise"), NOT_NEGATIVE), "dropout_rate": PROBABILITIES,
+           **dict.fromkeys(("momentum", "label_smoothing"), BELOW_ONE), **dict.fromkeys(("participation", "lr_decay"), SHARES)}
 
 BAD = {
     **dict.fromkeys(COUNTS, (0, -1, 2.0, math.nan, math.inf, True, "3", [3], {})),
     **dict.fromkeys(FROM_ZERO, (-1, 0.0, math.nan, math.inf, False, "0", [0])),
-    **dict.fromkeys(POSITIVE, (0, 0.0, -0.1, *NO_NUMBER)),
-    **dict.fromkeys(NOT_NEGATIVE, (-1e-300, -1, *NO_NUMBER)),
-    **dict.fromkeys(BELOW_ONE, (-0.1, 1, 1.0, 2, *NO_NUMBER)),
-    **dict.fromkeys(SHARES, (0, 0.0, -0.1, 1.0001, 2, *NO_NUMBER)),
-    **dict.fromkeys(PROBABILITIES, (-0.1, 1.0001, 2, *NO_NUMBER)),
+    **{name: (*invalid, *NO_NUMBER) for name, (_, invalid) in NUMBERS.items()},
     "init_from": ("", "runs/first", "0" * 63, "0" * 65, "G" * 64, 1, True, ["0" * 64]),
     **dict.fromkeys(CHOICES, ("", "nonsense", "None", 1, True, ["none"], {"cnn": 1})),
     **dict.fromkeys(("by_domain", "standardize_weights", "diagnose"), (0, 1, "true", "no", [])),
@@ -67,11 +62,7 @@ def test_bad_values_name_the_option_the_value_and_what_is_valid(name, value):
 @pytest.mark.parametrize("name, value", [
     *((name, value) for name in COUNTS for value in (1, 10**6)),
     *((name, value) for name in FROM_ZERO for value in (0, 2**70)),
-    *((name, value) for name in POSITIVE for value in (1, 1e-300, 0.5)), ("width", MAX_WIDTH),
-    *((name, value) for name in NOT_NEGATIVE for value in (0, 0.0, 1e-300, 1, 1e300)),
-    *((name, value) for name in BELOW_ONE for value in (0, 0.0, 0.5, 1 - 1e-16)),
-    *((name, value) for name in SHARES for value in (1, 1.0, 0.5, 1e-300)),
-    *((name, value) for name in PROBABILITIES for value in (0, 0.0, 0.5, 1, 1.0)),
+    *((name, value) for name, (valid, _) in NUMBERS.items() for value in valid), ("width", MAX_WIDTH),
     *(("algorithm", value) for value in ALGORITHMS), *(("lr_schedule", value) for value in LR_SCHEDULES),
     ("client_weights", "uniform"),
     ("setting", "dirichlet-balanced"), ("last_batch", "full"),

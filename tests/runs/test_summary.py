@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from minifl.cli import main
 from minifl.errors import InputError
 from minifl.runs import summary
 
@@ -76,13 +75,12 @@ def test_runs_of_different_length_are_not_averaged(tmp_path):
     assert [row[4:6] for row in cells(summary.mean_table(runs))[2:]] == [["2", "1"], ["4", "1"]]
 
 
-def test_what_cannot_be_shown(tmp_path, capsys):
+def test_what_cannot_be_shown(tmp_path, cli):
     run = write_run(tmp_path / "early", [], None)
     with pytest.raises(InputError, match="early has no evaluation yet"):
         summary.table([run])
-    with pytest.raises(SystemExit) as exit_:
-        main(["compare", str(tmp_path)])
-    assert exit_.value.code == 2 and "is not a run directory" in capsys.readouterr().err
+    code, _, errors = cli("compare", tmp_path)
+    assert code == 2 and "is not a run directory" in errors
 
 
 def test_rounds_to_reach_an_accuracy_by_hand(tmp_path):

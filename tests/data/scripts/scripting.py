@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import importlib
 import io
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -15,7 +14,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "data_scripts"
-sys.path.insert(0, str(SCRIPTS))
 
 
 def run(script, *args):

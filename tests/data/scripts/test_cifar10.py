@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +16,6 @@ from minifl.data import cifar
 from minifl.data.known import DATASETS
 from minifl.data.download import md5_of
 from minifl.data.files import read_dataset
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import NAMES, SCRIPTS, archive, fails, flipped, genuine, listing
 from scripting import md5, members, put, records, run

@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +9,6 @@ import pytest
 from minifl.data import cifar, registry
 from minifl.data.known import DATASETS
 from minifl.data.files import read_dataset
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import fails, listing, md5, put, run, targz
 

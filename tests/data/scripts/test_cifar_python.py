@@ -6,13 +6,9 @@ import importlib
 import os
 import pickle
 import struct
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import COUNTS, NAMES, archive, fails, listing, md5, members, put, records, run, targz
 

@@ -2,15 +2,11 @@
 
 import functools
 import http.server
-import sys
-from pathlib import Path
 
 import pytest
 
 from minifl.data import cifar
 from minifl.data.files import read_dataset
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import fails, flipped, genuine, listing, md5, run
 

@@ -2,16 +2,12 @@
 
 import functools
 import os
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minifl.data import registry
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import color, fails, listing, picture, put, run, zipped
 

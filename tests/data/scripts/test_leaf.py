@@ -2,13 +2,9 @@
 
 import functools
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import fails, listing, put, run
 

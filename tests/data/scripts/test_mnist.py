@@ -4,16 +4,12 @@ import dataclasses
 import functools
 import gzip
 import struct
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minifl.data import idx, registry
 from minifl.data.known import DATASETS
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import fails, flipped, listing, md5, put, run
 

@@ -7,7 +7,6 @@ import sys
 import tarfile
 import unicodedata
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from minifl.data import cifar, idx, registry, table
 from minifl.data.dataset import make_dataset
 from minifl.data.tree import Tree
 from minifl.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import color, fails, listing, picture, put, run, zipped
 

@@ -2,8 +2,6 @@
 
 import functools
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +9,6 @@ import pytest
 from minifl.data import registry
 from minifl.data.pacs import CLASSES, DOMAINS
 from minifl.data.partition import make_partition
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import color, fails, listing, md5, picture, put, run, zipped
 

@@ -5,7 +5,6 @@ import functools
 import importlib
 import io
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,6 @@ from PIL import Image
 
 from minifl.data import registry, tinyimagenet
 from minifl.data.known import DATASETS
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from scripting import color, fails, listing, md5, picture, put, run, zipped
 

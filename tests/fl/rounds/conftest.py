@@ -1,12 +1,7 @@
 """Data, partition and network of the small rounds."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from looping import SHAPE, UNEQUAL, consecutive, partition_of
 

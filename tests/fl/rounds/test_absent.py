@@ -1,11 +1,7 @@
 """Clients that were asked and did not answer: what `federated_rounds` makes of `absent`."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
 from looping import arrays, rounds, settings
 
 from minifl.fl.rounds import start

@@ -1,15 +1,11 @@
 """What must not change a bit of a run: workers, who computes with whom, evaluations, a stop in the middle."""
 
 import itertools
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from looping import NONE, arrays, assert_same_bits, partition_of, rounds, run, settings
 

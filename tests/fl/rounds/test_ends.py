@@ -1,13 +1,9 @@
 """How rounds end: a client or the server diverges, the caller stops them, there are none left."""
 
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from looping import NONE, partition_of, rounds, run, settings
 

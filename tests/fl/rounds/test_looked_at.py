@@ -1,12 +1,7 @@
 """Of many clients the own models of a sample are tested: which, when it is the same, and that nothing else changes."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from looping import assert_same_bits, rounds, run, settings
 

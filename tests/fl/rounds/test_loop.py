@@ -1,14 +1,10 @@
 """The federated loop against an independent one, by hand, and who takes part."""
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from looping import NONE, UNEQUAL, partition_of, run, settings
 

@@ -1,13 +1,9 @@
 """What the record of a round holds, and when."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from looping import NONE, partition_of, rounds, run, settings
 

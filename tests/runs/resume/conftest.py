@@ -1,10 +1,9 @@
-"""Data for the small runs, and the command line."""
+"""Data for the small runs."""
 
 
 import numpy as np
 import pytest
 
-from minifl.cli import main
 from minifl.data.dataset import make_dataset
 from minifl.data.files import write_dataset
 from minifl.runs import provenance
@@ -24,13 +23,3 @@ def settled(monkeypatch, data_dir):
     """The folder of the data, and no calls of git, which take longer than these runs."""
     monkeypatch.setenv("MINIFL_DATA", str(data_dir))
     monkeypatch.setattr(provenance, "_commit", lambda: "a commit")
-
-
-@pytest.fixture
-def cli(capsys):
-    """Call the command line: (exit code, stdout, stderr)."""
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        return exit_.value.code, *capsys.readouterr()
-    return call

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
+from refusing import refused
 from resuming import CLI, OFTEN, SMALL
 from resuming import assert_readable, begin, go_on, interrupted, same_files, times_of, to_the_end
 
@@ -93,12 +92,6 @@ def stopped(tmp_path_factory, data_dir):
     out = interrupted(folder / "stopped", 7, algorithm="fedyogi")
     del os.environ["MINIFL_DATA"]
     return out, {file.name: file.read_bytes() for file in out.iterdir()}, reference
-
-
-def refused(result, text):
-    code, _, errors = result
-    assert code == 2 and errors.count("Error: ") == 1 and "Traceback" not in errors
-    assert text in " ".join(errors.split()), errors
 
 
 @pytest.mark.parametrize("options, text", [

@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from resuming import KINDS, OFTEN, begin, go_on, interrupted, same_files, to_the_end
+from test_seals import unseal
 
 from minifl.errors import InputError
 from minifl.flower.replaying import differences
@@ -211,8 +209,6 @@ def old_checkpoint(file):
 
 
 def test_a_run_begun_before_there_were_seals_goes_on_and_is_sealed_from_then_on(tmp_path):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from test_seals import unseal
     reference = to_the_end(tmp_path / "reference", algorithm="scaffold")
     out = interrupted(tmp_path / "run", 7, OFTEN, algorithm="scaffold")
     (out / record.DIAGNOSTICS).touch()

@@ -8,11 +8,8 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from resuming import FILES, KINDS, OFTEN, SMALL
 from resuming import assert_readable, begin, go_on, in_child, interrupted

@@ -5,26 +5,14 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "runs" / "resume")]
+from resuming import SAME, begin, go_on, in_child, interrupted
 
-from resuming import SAME, begin, go_on, in_child, interrupted   # noqa: E402
-
-from minifl.cli import main   # noqa: E402
-from minifl.errors import InputError   # noqa: E402
-from minifl.runs import provenance, record, summary   # noqa: E402
-from minifl.runs.run import Placement   # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def settled(monkeypatch, data_dir):
-    """The folder of the data, and no calls of git."""
-    monkeypatch.setenv("MINIFL_DATA", str(data_dir))
-    monkeypatch.setattr(provenance, "_commit", lambda: "a commit")
+from minifl.errors import InputError
+from minifl.runs import record, summary
+from minifl.runs.run import Placement
 
 
 RUN = dict(rounds=7, eval_every=2, diagnose=True)
@@ -116,12 +104,7 @@ def test_killed_at_every_step_it_ends_as_one_that_was_not(tmp_path):
     assert {(1, 1), (2, 1), (2, 2), (3, 2)} <= seen_at      # before and after the line of the round itself
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys):
-    def cli(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        return exit_.value.code, capsys.readouterr().err
-
+def test_the_command_line(cli, tmp_path):
     common = ("--data", "cifar10", "--model", "mlp", "--width", "0.02", "--local-steps", "1", "--batch-size", "4",
               "--rounds", "3", "--eval-every", "2", "--device", "cpu")
     for name, option in (("with", "--diagnose"), ("without", "--no-diagnose")):
@@ -134,7 +117,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     assert len(table.splitlines()) == 3 and "diagnose" not in table       # two runs of the same
 
     out = interrupted(tmp_path / "stopped", 3, **RUN)
-    code, errors = cli("train", "--device", "cpu", "--resume", out, "--no-diagnose")
+    code, _, errors = cli("train", "--device", "cpu", "--resume", out, "--no-diagnose")
     assert code == 2 and "--diagnose False differs from the run's True" in errors
     assert cli("train", "--device", "cpu", "--resume", out)[0] == 0
     assert [line["round"] for line in record.read_diagnostics(out)] == [2, 4, 6, 7]
