@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))     # for `python tests/test_readme.py`, too
+
 import checkers
 import tables as bench
 

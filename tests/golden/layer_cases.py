@@ -51,6 +51,8 @@ def _layers():
         "leaky-relu-zeros": Layer("leaky_relu", {"x": vector}, {"slope": 0.2}, levels=2),
         "cross-entropy": Layer("softmax_cross_entropy", logits, scale=3.0),
         "cross-entropy-large": Layer("softmax_cross_entropy", logits, scale=900.0),
+        "smoothed-cross-entropy": Layer("smoothed_cross_entropy", logits, {"smoothing": 0.1}, scale=3.0),
+        "smoothed-cross-entropy-large": Layer("smoothed_cross_entropy", logits, {"smoothing": 0.7}, scale=900.0),
         "max-pool-2": Layer("max_pool2d", {"x": (2, 2, 6, 8, 3)}),
         "max-pool-2-odd": Layer("max_pool2d", {"x": odd}),
         "max-pool-2-ties": Layer("max_pool2d", {"x": odd}, levels=1),
@@ -62,8 +64,11 @@ def _layers():
         "global-avg-pool": Layer("global_avg_pool", {"x": odd}),
     }
     tokens = (3, 2, 5, 6)
+    features = {"feature": (3, 5, 6), "positive": (3, 5, 6), "negative": (3, 5, 6)}
     embeddings = {"feature": (3, 5, 6), "weight": (3, 6, 4), "labels": (3, 5)}
     cases |= {
+        "model-contrastive": Layer("model_contrastive", features, fixed=("positive", "negative")),
+        "model-contrastive-tau": Layer("model_contrastive", features, {"tau": 0.05}, fixed=("positive", "negative")),
         "decorrelation-few-features": Layer("decorrelation", {"z": (2, 6, 4)}),
         "decorrelation-few-examples": Layer("decorrelation", {"z": (2, 4, 7)}),
         "decorrelation-released-few-features": Layer("decorrelation_released", {"z": (2, 6, 4)}),

@@ -144,6 +144,12 @@ def decorrelation_released(z, *, eps=1e-8):
     return (h.T @ h)[off_diagonal].pow(2).mean() / n
 
 
+def model_contrastive(feature, positive, negative, *, tau=0.5):
+    """As Li et al. 2021 have it: cross-entropy of the two similarities, of which the first is right."""
+    similar = torch.stack([F.cosine_similarity(feature, other, dim=1) for other in (positive, negative)], dim=1)
+    return F.cross_entropy(similar / tau, torch.zeros(len(feature), dtype=torch.long))
+
+
 def positive_hinge(feature, weight, labels, *, margin=0.9):
     return (F.relu(margin - F.cosine_similarity(feature, weight.T[labels])) ** 2).mean()
 
@@ -172,6 +178,8 @@ LAYER = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softmax_cross_entropy": F.cross_entropy,
+    "smoothed_cross_entropy": lambda logits, labels, *, smoothing: F.cross_entropy(logits, labels, label_smoothing=smoothing),
+    "model_contrastive": model_contrastive,
     "max_pool2d": on_map(max_pool2d),
     "avg_pool2d": on_map(avg_pool2d),
     "global_avg_pool": global_avg_pool,
