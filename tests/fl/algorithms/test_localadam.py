@@ -73,5 +73,5 @@ def test_weight_decay_is_adamws():
 
 def test_momentum_is_said_to_come_on_top():
     method = LocalAdam()
-    assert list(method.advice(settings_of("localadam"), None)) == []
-    assert "--adam-beta1 0.9" in next(iter(method.advice(settings_of("localadam", momentum=0.5), None)))
+    assert list(method.advice(settings_of("localadam", lr=0.001), None)) == []
+    assert "--adam-beta1 0.9" in next(iter(method.advice(settings_of("localadam", lr=0.001, momentum=0.5), None)))
