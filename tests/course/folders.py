@@ -25,14 +25,15 @@ print(json.dumps(found))
 def failed(name, folder, variant, seeds=(0,)):
     """name -> [part, message] of an assignment's tests that fail in a folder."""
     done = subprocess.run([sys.executable, "-B", "-c", RUN, json.dumps({"name": name, "variant": variant, "seeds": list(seeds)})],
-                          cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=120)
+                          cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def graded(folder):
     """What grade.py says: the parts with full points, "3.0 of 5 points", the exit code."""
-    done = subprocess.run([sys.executable, "-B", "grade.py"], cwd=folder, env={}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-B", "grade.py"], cwd=folder, env={}, capture_output=True, text=True, encoding="utf-8",
+                          timeout=60)
     points = re.findall(r"[\d.]+ of \d+ points", done.stdout)
     assert points, done.stdout + done.stderr
     return set(re.findall(r"^(.*?) +\[#{20}\]", done.stdout, re.M)), points[-1], done.returncode
