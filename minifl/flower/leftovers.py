@@ -45,9 +45,18 @@ def end(folder: str | Path) -> list:
             if _owner(folder, pid) == left[pid]:        # still the same process
                 os.kill(pid, signal.SIGKILL)
     give_up = time.monotonic() + LONGEST
-    while any(born(pid) is not None for pid in left) and time.monotonic() < give_up:
+    while any(map(_running, left)) and time.monotonic() < give_up:
         time.sleep(0.05)        # its environment goes before its lock does
     return [f"Ended {ended[pid]}: it was left by process {left[pid][0]}, which is gone." for pid in sorted(left)]
+
+
+def _running(pid):
+    """Whether a thread of a process still runs: its first one may have ended before the others, and files and locks are
+    the process's until the last one has."""
+    try:
+        return any(born(int(thread.name)) is not None for thread in (PROC / str(pid) / "task").iterdir())
+    except OSError:
+        return False
 
 
 def _owner(folder, pid):
