@@ -116,8 +116,12 @@ def _put(kind_, text, own):
 
 def _raised(kind_, text, own, error):
     """The InputError for an exception of one's own code."""
-    path = loading.split(text)[0] if is_file(text) else own.file
-    return InputError(f"{option(kind_)} {text}: raises {loading.told(path, error)}.")
+    return InputError(f"{option(kind_)} {text}: raises {loading.told(_path(text, own), error)}.")
+
+
+def _path(text, own):
+    """The file of one's own code by the name that a traceback has for it."""
+    return loading.split(text)[0] if is_file(text) else own.file
 
 
 @contextlib.contextmanager
@@ -138,9 +142,8 @@ def running(kind_: str, text: str) -> Iterator[None]:
 def blamed(error: BaseException) -> InputError | None:
     """What an exception says where code of one's own raised it; None where it was ours."""
     for (kind_, text), own in LOADED.items():
-        told = _raised(kind_, text, own, error)
-        if loading.line(loading.split(text)[0] if is_file(text) else own.file, error):
-            return told
+        if loading.line(_path(text, own), error):
+            return _raised(kind_, text, own, error)
     return None
 
 
