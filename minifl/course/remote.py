@@ -6,26 +6,22 @@ student; a process that does not answer as it should is replaced, so that the ne
 """
 
 import json
-import os
 import secrets
 import signal
-import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import minifl
-from minifl.course import installed, json_lines, running
+from minifl.course import json_lines, process, running
 from minifl.errors import InputError
 
 PACKAGE = Path(minifl.__file__).resolve().parent
 PER_TEST = 6           # a test may take as many times as long as a call
 STARTING = 60          # seconds: NumPy on a busy machine
 PATIENCE = 2           # calls of a function that may take too long before it is not called any more
-PASSED_ON = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # What a test may expect a function to raise is also of that type here.
 EXPECTED = {base.__name__: type(base.__name__, (running.Wrong, base), {})
@@ -89,14 +85,8 @@ class Remote:
 
     def stop(self) -> int | None:
         """End the process and what it started; its exit code."""
-        process, self.process = self.process, None
-        if process is None:
-            return None
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        self.channel.close()
-        return process.wait()
+        ended, self.process = self.process, None
+        return None if ended is None else process.end(ended, self.channel)
 
     def _load(self, module):
         """Import a module in the worker, or say why that failed, without trying a second time."""
@@ -146,31 +136,17 @@ class Remote:
         """Start the worker. Raises InputError if that fails, which no submission can be the cause of."""
         if time.monotonic() >= self.test_ends:
             raise Late(self.until)
-        self.channel, theirs = socket.socketpair()
         self.generation += 1
-        environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **dict.fromkeys(PASSED_ON, "1"),
-                       **{key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ}}
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", str(Path(__file__).parent / "worker.py")], cwd=self.tree,
-                env=environment, stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        self.process, self.channel = process.start(self.tree)
         try:     # nothing of the submission has run when it says that it is ready
-            self._exchange(json.dumps(self._config()), "ready", time.monotonic() + STARTING)
+            config = process.config(self.tree, self.secret, self.limits.megabytes, self.limits.total, self.generation << 32)
+            self._exchange(json.dumps(config), "ready", time.monotonic() + STARTING)
             self.process.stderr.close()
         except (OSError, json_lines.Malformed):
             said, _ = self.process, self.stop()
             text = said.stderr.read().decode(errors="replace")[-1000:]
             raise InputError(f"--memory {self.limits.megabytes}: the grader's process does not start; give more. "
                              f"{text}") from None
-
-    def _config(self):
-        """What the worker has to know."""
-        packages, (folders, libraries) = installed.packages(), installed.files()
-        return {"tree": str(self.tree), "packages": list(map(str, folders)), "libraries": list(map(str, libraries)),
-                "sites": {name: str(folder.parent) for name, folder in packages.items()}, "secret": self.secret,
-                "first": self.generation << 32, "megabytes": self.limits.megabytes,
-                "seconds": int(self.limits.total) + 60,
-                "user": _nobody([self.tree, *folders, os.__file__]) if os.geteuid() == 0 else 0}
 
     def _exchange(self, line, number, ends):
         """Send a line; the reply, which carries its number. TimeoutError, OSError if the worker has gone, Malformed."""
@@ -232,11 +208,3 @@ class _Functions:
 
 def _text(value):
     return value if type(value) is str else ""
-
-
-def _nobody(paths):
-    """The id of a user that owns nothing, 0 if that user could not read one of the paths."""
-    for path in map(Path.resolve, map(Path, paths)):
-        if not path.stat().st_mode & 0o004 or not all(folder.stat().st_mode & 0o001 for folder in path.parents):
-            return 0
-    return 1_000_000_000 + os.getpid()
