@@ -17,20 +17,20 @@ hidden_option = click.option("--hidden", type=FileName(), help="Folder of hidden
 
 
 class Id(click.ParamType):
-    """A student's id, which variant and seeds follow from: the same text in every locale, which settings can claim."""
+    """A student's id in its canonical form: the same text in every locale."""
     name = "id"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        from minifl.course.submission import MOST_ID
+        from minifl.course.identity import canonical
         try:
             value.encode()
         except UnicodeEncodeError:      # the locale's encoding lacks it, and it came as bytes
             with suppress(UnicodeError):
                 value = os.fsencode(value).decode()
-        if not value.isprintable() or len(value) > MOST_ID:
-            self.fail(f"{value!r} is not valid; it must be text in UTF-8 or the locale's encoding, at most {MOST_ID} "
-                      "characters, none of them for control.", param, ctx)
-        return value
+        try:
+            return canonical(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command("grade")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minifl.atomic import BEGINNING
 from minifl.course import assignments, running
+from minifl.course.identity import canonical
 from minifl.errors import InputError
 
 SETTINGS = "minifl/course/settings.json"
@@ -48,7 +49,7 @@ def carve(assignment: assignments.Assignment, out: str | Path, *, student: str =
     reference  with the solutions instead of the stubs
     Raises InputError if `out` holds anything, or cannot be written.
     """
-    out = Path(out)
+    out, student = Path(out), canonical(student)
     building = None
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):

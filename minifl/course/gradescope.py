@@ -12,6 +12,7 @@ from pathlib import Path
 from minifl import reading
 from minifl.atomic import replacing
 from minifl.course.assignments import ROOT, Assignment
+from minifl.course.identity import canonical
 from minifl.course.judge import Graded
 
 SETUP = """#!/usr/bin/env bash
@@ -56,7 +57,7 @@ def _test(outcome, visibility, message, suffix=""):
 def student_of(metadata: str | Path) -> str:
     """The id in Gradescope's submission_metadata.json: the first submitter's e-mail address, "" without one."""
     try:
-        return str(reading.json_file(metadata)["users"][0]["email"])[:200]
+        return canonical(str(reading.json_file(metadata)["users"][0]["email"]))
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return ""
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from minifl.course.assignments import Assignment
 from minifl.course.carve import SETTINGS
+from minifl.course.identity import LONGEST
 from minifl.errors import InputError
 
 LARGEST = 1 << 20     # bytes of a file
-MOST_ID = 100         # characters of a student's id
 
 
 def taken(assignment: Assignment, submission: str | Path, tree: Path) -> list[str]:
@@ -47,7 +47,7 @@ def claimed(submission: str | Path) -> dict:
     except (OSError, ValueError, RecursionError, AssertionError):
         return {}
     found = {key: settings[key] for key in ("assignment", "student")
-             if type(settings.get(key)) is str and len(settings[key]) <= MOST_ID and settings[key].isprintable()}
+             if type(settings.get(key)) is str and len(settings[key]) <= LONGEST and settings[key].isprintable()}
     variant = settings.get("variant")
     if type(variant) is dict and all(type(value) is str for value in variant.values()) and len(variant) <= 10:
         found["variant"] = variant
