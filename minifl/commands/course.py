@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from minifl.commands.grading import Id, bundle_command, grade_command, hide_command
+from minifl.commands.grading import Id, bundle_command, grade_command, hide_command, private_option
 from minifl.commands.options import FileName
 
 student_option = click.option("--student", default="", metavar="ID", type=Id(),
@@ -17,21 +17,32 @@ variant_option = click.option("--variant", metavar="AXIS=VALUE,...",
 
 @click.group("course")
 def course_group() -> None:
-    """Assignments carved from this package, for a class: list, carve, solve, check, grade, hide, bundle."""
+    """Assignments carved from this package, for a class: list, carve, solve, check, grade, hide, bundle.
+
+    This repository is public: whoever reads it has the solutions of all published variants, and `course solve` writes them.
+    For marks that count, draw variants of your own, --private FILE.py (examples/private_variants, docs/teaching.md).
+    """
 
 
 @course_group.command("list")
-def list_command() -> None:
+@private_option
+def list_command(private: Any) -> None:
     """The assignments, their parts with points, and their variants."""
     from minifl.course import assignments
     for name in assignments.NAMES:
-        assignment = assignments.load(name)
+        assignment = assignments.load(name, private)
         sheet, parts = assignments.sheet(assignment), assignments.parts(assignment)
         click.echo(f"{name}: {sheet.title} ({sum(parts.values())} points, {sheet.hours} hours)")
         for part, points in parts.items():
             click.echo(f"    {points:3} points  {part}")
-        for axis, values in assignment.choices.items():
-            click.echo(f"    variant {axis} = {' | '.join(values)}")
+        number, share = assignments.odds(assignment)
+        if assignment.draw is None:
+            for axis, values in assignment.choices.items():
+                click.echo(f"    variant {axis} = {' | '.join(values)}")
+        click.echo(f"    {number:,.0f} variants, {'of your own' if assignment.draw else 'published'}: of sixty students "
+                   f"{60 * 59 / 2 * share:.2g} pairs share one")
+    if private is None:
+        click.echo("The repository is public, and holds the solutions of all published variants: --private draws your own.")
 
 
 @course_group.command("carve")
@@ -39,9 +50,10 @@ def list_command() -> None:
 @click.option("--out", required=True, type=FileName(), help="The student's folder: a new or an empty one.")
 @student_option
 @variant_option
-def carve_command(assignment: str, out: Any, student: str | None, variant: Any) -> None:
+@private_option
+def carve_command(assignment: str, out: Any, student: str | None, variant: Any, private: Any) -> None:
     """Write a student's folder: stubs with tasks, public tests, grade.py, README."""
-    _write(assignment, out, student, variant, reference=False)
+    _write(assignment, out, student, variant, private, reference=False)
 
 
 @course_group.command("solve")
@@ -49,14 +61,15 @@ def carve_command(assignment: str, out: Any, student: str | None, variant: Any) 
 @click.option("--out", required=True, type=FileName(), help="A new or an empty folder.")
 @student_option
 @variant_option
-def solve_command(assignment: str, out: Any, student: str | None, variant: Any) -> None:
+@private_option
+def solve_command(assignment: str, out: Any, student: str | None, variant: Any, private: Any) -> None:
     """Write the same folder with the reference solution, for the instructor."""
-    _write(assignment, out, student, variant, reference=True)
+    _write(assignment, out, student, variant, private, reference=True)
 
 
-def _write(name, out, student, variant, reference):
+def _write(name, out, student, variant, private, reference):
     from minifl.course import assignments, carve
-    assignment = assignments.load(name)
+    assignment = assignments.load(name, private)
     chosen = assignments.variant_of(assignment, student)
     if variant is not None:
         chosen = assignments.parse_variant(assignment, variant)
@@ -69,7 +82,8 @@ def _write(name, out, student, variant, reference):
 @course_group.command("check")
 @click.argument("assignment", nargs=-1)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at a time.  [default: one for each core]")
-def check_command(assignment: str, jobs: int) -> None:
+@private_option
+def check_command(assignment: str, jobs: int, private: Any) -> None:
     """Prove that assignments are sound: carve, fail as listed, solve, full marks; no solution leaks; wrong submissions
     lose the points of their part. Exit code 1 if anything does not hold. [default: all]
     """
@@ -78,10 +92,10 @@ def check_command(assignment: str, jobs: int) -> None:
     from minifl.course import assignments, proof
     names = assignment or assignments.NAMES
     for name in names:
-        assignments.load(name)      # an unknown one is said before anything runs
+        assignments.load(name, private)      # an unknown one is said before anything runs
     bad = count = 0
     for name in names:
-        for row in proof.check(name, jobs or os.cpu_count()):
+        for row in proof.check(name, jobs or os.cpu_count(), private):
             click.echo(proof.line(row))
             count += 1
             bad += not row.passed

@@ -14,6 +14,8 @@ from minifl.commands.options import FileName
 from minifl.errors import InputError
 
 hidden_option = click.option("--hidden", type=FileName(), help="Folder of hidden tests, as `course hide` makes it.")
+private_option = click.option("--private", type=FileName(), metavar="FILE.py",
+                              help="Your own variants, which the public repository cannot solve.")
 
 
 class Id(click.ParamType):
@@ -40,12 +42,13 @@ class Id(click.ParamType):
 @click.option("--variant", metavar="AXIS=VALUE,...", help="Instead of the student's.")
 @click.option("--gradescope", type=FileName(), help="submission_metadata.json: the student is its first e-mail address.")
 @hidden_option
+@private_option
 @click.option("--json", "json_file", type=FileName(written=True),
               help="Write results as Gradescope reads them; of one submission.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
 def grade_command(submission: Any, assignment: str, student: str | None, variant: Any, gradescope: Any, hidden: Any,
-                  json_file: Any, seconds: float, memory: int) -> None:
+                  private: Any, json_file: Any, seconds: float, memory: int) -> None:
     """Grade submissions: folders as carved, or zip archives of one or of many, as learning platforms hand them out.
 
     Only the assignment's own files are taken, over a clean tree, and run in a process with limits. Exit code 0 whatever
@@ -59,7 +62,7 @@ def grade_command(submission: Any, assignment: str, student: str | None, variant
         found = [one for path in submission for one in unpacked.enter_context(uploads.submissions(path))]
         if json_file is not None and len(found) > 1:
             raise InputError(f"--json is for one submission, here are {len(found)}; grade them one by one.")
-        chosen = [assignments.load(assignment or _assignment_of(name, folder)) for name, folder in found]
+        chosen = [assignments.load(assignment or _assignment_of(name, folder), private) for name, folder in found]
         for (name, folder), of in zip(found, chosen):
             graded = judge.grade(of, folder, student=student, hidden=hidden,
                                  variant=None if variant is None else assignments.parse_variant(of, variant),
@@ -120,11 +123,12 @@ def hide_command(assignment: str, out: Any, seeds: Any) -> None:
 @click.command("bundle")
 @click.argument("assignment")
 @hidden_option
+@private_option
 @click.option("--out", required=True, type=FileName(), help="The zip to upload to Gradescope.")
-def bundle_command(assignment: str, hidden: Any, out: Any) -> None:
-    """Write Gradescope's autograder zip: setup script, requirements, entry point, package, hidden tests."""
+def bundle_command(assignment: str, hidden: Any, private: Any, out: Any) -> None:
+    """Write Gradescope's autograder zip: setup script, requirements, entry point, package, hidden tests, your variants."""
     from minifl.course import assignments, gradescope, judge
-    chosen = assignments.load(assignment)
+    chosen = assignments.load(assignment, private)
     judge.hidden_of(chosen, hidden)
     if os.path.lexists(out):
         raise InputError(f"--out {out}: exists; name a new file.")

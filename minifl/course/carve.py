@@ -88,9 +88,9 @@ def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str
 
 def readme(assignment: assignments.Assignment, variant: dict) -> str:
     """What a student reads first."""
-    tests = running.tests_in(assignments.tests(assignment.name))
+    tests = running.tests_in(assignments.tests(assignment, variant))
     parts = assignments.parts(assignment)
-    choices = [assignment.choices[axis][value].what for axis, value in variant.items()]
+    choices = [choices[-1].what for choices in assignments.chosen(assignment, variant).values()]
     lines = [assignments.sheet(assignment, variant).head.rstrip(), "", "## Your files", "",
              "Write what raises NotImplementedError; the docstrings say what each function takes and returns, and hold "
              "the tasks. Hand in these files, whole, under the same names:", "",

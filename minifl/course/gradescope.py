@@ -6,10 +6,11 @@ after publication, only where to look.
 
 import io
 import os
+import shlex
 import zipfile
 from pathlib import Path
 
-from minifl import reading
+from minifl import loading, reading
 from minifl.atomic import replacing
 from minifl.course.assignments import ROOT, Assignment
 from minifl.course.identity import canonical
@@ -21,7 +22,7 @@ set -euo pipefail
 apt-get update && apt-get install -y python3 python3-venv
 python3 -m venv /autograder/venv
 /autograder/venv/bin/pip install -r /autograder/source/requirements.txt
-chmod -R go-rwx /autograder/source    # solutions and hidden tests: submissions run as another user
+chmod -R go-rwx /autograder/source    # solutions, hidden tests, variants: submissions run as another user
 """
 REQUIREMENTS = "numpy>=1.26\nscipy>=1.11\nclick>=8.1\n"    # the newest of the image's Python
 RUN = """#!/usr/bin/env bash
@@ -32,7 +33,7 @@ PYTHON="${{PYTHON:-$AUTOGRADER/venv/bin/python}}"
 mkdir -p "$AUTOGRADER/results"
 cd "$AUTOGRADER/source"
 exec "$PYTHON" -B cli.py course grade "$AUTOGRADER/submission" --assignment {name} \\
-    --gradescope "$AUTOGRADER/submission_metadata.json" {hidden}--json "$AUTOGRADER/results/results.json"
+    --gradescope "$AUTOGRADER/submission_metadata.json" {hidden}{private}--json "$AUTOGRADER/results/results.json"
 """
 
 
@@ -63,18 +64,23 @@ def student_of(metadata: str | Path) -> str:
 
 
 def bundle(assignment: Assignment, out: str | Path, hidden: str | Path | None = None) -> int:
-    """Write the autograder zip of an Assignment: setup script, requirements, entry point, this package, hidden tests."""
+    """Write the autograder zip of an Assignment: setup script, requirements, entry point, this package, hidden tests, and
+    the private file of its variants."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
         _add(zipped, "setup.sh", SETUP, 0o755)
         _add(zipped, "requirements.txt", REQUIREMENTS, 0o644)
-        _add(zipped, "run_autograder", RUN.format(name=assignment.name, hidden="--hidden hidden " if hidden else ""), 0o755)
+        _add(zipped, "run_autograder", RUN.format(name=assignment.name, hidden="--hidden hidden " if hidden else "",
+                                                 private=f"--private private/{shlex.quote(Path(assignment.private).name)} "
+                                                 if assignment.private else ""), 0o755)
         _add(zipped, "cli.py", "from minifl.cli import main\n\nmain()\n", 0o644)
         for path in sorted(path for path in (ROOT / "minifl").rglob("*") if path.suffix in (".py", ".md")):
             _add(zipped, str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"), 0o644)
         for name in (f"{assignment.name}.json", f"{assignment.name}.py") if hidden else ():
             if (Path(hidden) / name).exists():
                 _add(zipped, f"hidden/{name}", (Path(hidden) / name).read_text(encoding="utf-8"), 0o600)
+        for path in (assignment.private, *loading.helpers(assignment.private)) if assignment.private else ():
+            _add(zipped, f"private/{Path(path).name}", Path(path).read_text(encoding="utf-8"), 0o600)
     with replacing(out) as file:
         file.write(archive.getvalue())
     return os.path.getsize(out)

@@ -68,13 +68,13 @@ def grade(assignment: assignments.Assignment, submission: str | Path, *, student
         if settings.get("variant", variant) != variant:
             said.append(f"it was carved for the variant {settings['variant']}, but is graded as that of the id, "
                         f"{variant}")
-    tests = running.tests_in(assignments.tests(assignment.name))
+    tests = running.tests_in(assignments.tests(assignment, variant))
     with tempfile.TemporaryDirectory(prefix="minifl-grade-") as tree:
         carve.write_tree(assignment, Path(tree), student=student, variant=variant)
         notes += [*taken(assignment, submission, Path(tree)), *said]
         for path in (Path(tree), *Path(tree).rglob("*")):     # for a worker that is another user
             path.chmod(0o755 if path.is_dir() else 0o644)
-        remote = Remote(tree, limits, [submission, *([hidden] if hidden else [])])
+        remote = Remote(tree, limits, [submission, *filter(None, (hidden, assignment.private))])
         try:
             remote.start()
             share = PUBLIC_SHARE if seeds or further else 1.0

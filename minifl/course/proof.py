@@ -1,8 +1,9 @@
 """`course check`: that assignments are sound, by carving them, solving them, and handing in what is wrong.
 
 Of each assignment: the stubs import; exactly the tests that give points fail on them, and with the reference all pass,
-in every variant; a published solution is none in another variant; no text of a solution is in a student's folder; each
-wrong submission loses points of its part and of no other; and each function is needed for points of its part.
+in every variant; a published solution is none in another variant, and no published one in a private variant; no text of a
+solution is in a student's folder; each wrong submission loses points of its part and of no other; and each function is
+needed for points of its part.
 """
 
 import json
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minifl.course import assignments, carve, installed, regions, running
-from minifl.course.wrong_submissions import Wrong, wrong_submissions
+from minifl.course.wrong_submissions import Wrong, mistakes_of, wrong_submissions
 
 MOST_SECONDS = 60    # for all public tests of an assignment
 AT_A_TIME = 12       # submissions that one process tries
 TOO_LONG = 600       # for a process of the check itself: then it hangs
 STUDENTS = ("ada", "emmy")
+MORE = ("grace",)    # of these, too, the private variants are tried
 SUFFIXES = {".py", ".md", ".json"}
 
 
@@ -33,20 +35,24 @@ class Row(NamedTuple):
     detail: str = ""   # what was found
 
 
-def check(name: str, jobs: int | None = 1) -> Iterator[Row]:
-    """Yield the Rows of one assignment; `jobs` processes at a time."""
-    assignment = assignments.load(name)
-    tests, parts = running.tests_in(assignments.tests(name)), assignments.parts(assignment)
+def check(name: str, jobs: int | None = 1, private: str | Path | None = None) -> Iterator[Row]:
+    """Yield the Rows of one assignment; `jobs` processes at a time. private: of the variants that this file draws for some
+    students, instead of the published ones."""
+    assignment = assignments.load(name, private)
+    published = assignments.variant_of(assignment, "")
+    tests, parts = running.tests_in(assignments.tests(assignment, published)), assignments.parts(assignment)
     points = {part: sum(test.points for test in tests if test.part == part) for part in parts}
     given = [test.__name__ for test in tests if test.part not in parts and test.points]
     yield Row(name, "points of tests are those of the sheet", points == parts and not given,
               f"{sum(parts.values())} points" if points == parts else f"tests {points}, sheet {parts}; {given}")
     with ThreadPoolExecutor(jobs) as pool:      # each thread waits for a process
-        variants = [pool.submit(lambda *of: list(_one_variant(*of)), assignment, *of) for of in _variants(assignment)]
-        wrong = _wrong(assignment, pool)
+        tried = list(_variants(assignment))
+        variants = [pool.submit(lambda *of: list(_one_variant(*of)), assignment, *of) for of in tried]
+        wrong = [_wrong(assignment, pool, *of) for of in tried] if assignment.draw else [_wrong(assignment, pool)]
         for rows in variants:
             yield from rows.result()
-        yield from wrong()
+        for rows in wrong:
+            yield from rows()
 
 
 def line(row: Row) -> str:
@@ -56,15 +62,22 @@ def line(row: Row) -> str:
 
 
 def _variants(assignment):
-    """(label, variant, student): the published one, each other value alone, and those of some students."""
-    published = assignments.variant_of(assignment, "")
-    yield "published", published, ""
-    for axis, values in assignment.choices.items():
-        for value in list(values)[1:]:
-            yield f"{axis}={value}", published | {axis: value}, ""
-    for student in STUDENTS:
+    """(label, variant, student): the published one, each other value alone, and those of some students; of a private
+    file's functions these alone."""
+    if assignment.draw is None:
+        yield from ((label, variant, "") for label, variant in _one_by_one(assignment))
+    for student in (*STUDENTS, *(MORE if assignment.draw else ())):
         variant = assignments.variant_of(assignment, student)
         yield f"{student}'s, {','.join(f'{a}={v}' for a, v in variant.items())}", variant, student
+
+
+def _one_by_one(assignment):
+    """(label, variant): the published one, and each other published value alone."""
+    published = assignments.variant_of(assignment, "")
+    yield "published", published
+    for axis, values in assignment.choices.items():
+        for value in list(values)[1:]:
+            yield f"{axis}={value}", published | {axis: value}
 
 
 def _one_variant(assignment, label, variant, student):
@@ -78,9 +91,10 @@ def _one_variant(assignment, label, variant, student):
         yield Row(name, f"{label}: no text of a solution in it", not leaks, "; ".join(leaks[:5]))
         stubs = {file: (folder / file).read_text(encoding="utf-8") for file in assignment.files}
         reference = _reference(assignment, variant)
-        published = _reference(assignment, assignments.variant_of(assignment, ""))
+        others = dict(list(_one_by_one(assignment))[:None if assignment.draw else 1])
+        published = [_reference(assignment, other) for other in others.values()]
         begin = time.perf_counter()
-        on_stubs, solved, copied = _trial(folder, [stubs, reference, published])
+        on_stubs, solved, *copied = _trial(folder, [stubs, reference, *published])
         seconds = time.perf_counter() - begin
         imported = isinstance(on_stubs, list)
         yield Row(name, f"{label}: stubs import", imported, "" if imported else on_stubs)
@@ -91,41 +105,44 @@ def _one_variant(assignment, label, variant, student):
         failed = solved if isinstance(solved, str) else "; ".join(f"{o[0]}: {o[4]}" for o in solved if o[4])
         yield Row(name, f"{label}: with the reference all pass", not failed, failed or f"{seconds:.1f} s")
         yield Row(name, f"{label}: in less than {MOST_SECONDS} s", seconds < MOST_SECONDS)
-        if variant != assignments.variant_of(assignment, ""):
-            lost = _lost(copied)
-            yield Row(name, f"{label}: the published solution is none", isinstance(lost, set) and bool(lost),
-                      f"loses {_parts(lost)}")
+        for other, copy in zip(others, copied) if variant != assignments.variant_of(assignment, "") else ():
+            lost, of = _lost(copy), "published solution" if other == "published" else f"solution of {other}"
+            yield Row(name, f"{label}: the {of} is none", isinstance(lost, set) and bool(lost), f"loses {_parts(lost)}")
         alone = _stand_alone(folder, reference)
         yield Row(name, f"{label}: grade.py alone gives full marks", not alone, alone)
 
 
-def _wrong(assignment, pool):
-    """Try the wrong submissions, and those in which one function is not written; returns what yields their Rows."""
-    variant = assignments.variant_of(assignment, "")
-    reference, wrong = _reference(assignment, variant), list(wrong_submissions(assignment))
+def _wrong(assignment, pool, label="", variant=None, student=""):
+    """Try the wrong submissions, of a variant the mistakes that it leaves possible, and those in which one function is not
+    written; returns what yields their Rows."""
+    wrong = list(mistakes_of(assignment, variant) if variant else wrong_submissions(assignment))
+    everything, variant = variant is None, variant or assignments.variant_of(assignment, "")
+    reference = _reference(assignment, variant)
     unwritten = list(_one_unwritten(assignment, variant))
     submissions = [{**reference, one.file: one.text} for one in (*wrong, *unwritten)]
 
     def tried(some):
         with tempfile.TemporaryDirectory(prefix="minifl-check-") as folder:
-            carve.write_tree(assignment, Path(folder), variant=variant)
+            carve.write_tree(assignment, Path(folder), student=student, variant=variant)
             return _trial(Path(folder), some)
 
     results = [pool.submit(tried, submissions[i:i + AT_A_TIME]) for i in range(0, len(submissions), AT_A_TIME)]
-    return lambda: _rows_of_wrong(assignment, wrong, unwritten, [one for some in results for one in some.result()])
+    return lambda: _rows_of_wrong(assignment, f"{label}: " if label else "", everything, wrong, unwritten,
+                                  [one for some in results for one in some.result()])
 
 
-def _rows_of_wrong(assignment, wrong, unwritten, results):
+def _rows_of_wrong(assignment, label, everything, wrong, unwritten, results):
     covered = {submission.part for submission in wrong}
-    yield Row(assignment.name, "every part has wrong submissions", covered == set(assignments.parts(assignment)),
-              f"{len(wrong)} of {len(covered)} parts")
+    if everything:
+        yield Row(assignment.name, "every part has wrong submissions", covered == set(assignments.parts(assignment)),
+                  f"{len(wrong)} of {len(covered)} parts")
     untested = [one.what for one, result in zip(unwritten, results[len(wrong):]) if one.part not in _lost(result)]
-    yield Row(assignment.name, "each function costs points of its part if it alone is not written", not untested,
+    yield Row(assignment.name, f"{label}each function costs points of its part if it alone is not written", not untested,
               ", ".join(untested) or f"{len(unwritten)} functions")
     for submission, result in zip(wrong, results):
         lost = _lost(result)
         what = lost if isinstance(lost, str) else f"lost {_parts(lost) or 'nothing'}"
-        yield Row(assignment.name, f"wrong submission, {submission.part}: {submission.what}",
+        yield Row(assignment.name, f"{label}wrong submission, {submission.part}: {submission.what}",
                   lost == {submission.part}, what if lost != {submission.part} else "")
 
 

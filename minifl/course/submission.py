@@ -49,7 +49,7 @@ def claimed(submission: str | Path) -> dict:
     found = {key: settings[key] for key in ("assignment", "student")
              if type(settings.get(key)) is str and len(settings[key]) <= LONGEST and settings[key].isprintable()}
     variant = settings.get("variant")
-    if type(variant) is dict and all(type(value) is str for value in variant.values()) and len(variant) <= 10:
+    if type(variant) is dict and all(type(value) is str for value in variant.values()) and len(variant) <= 50:
         found["variant"] = variant
     return found
 

@@ -43,7 +43,7 @@ class Wrong(NamedTuple):
 
 
 def wrong_submissions(assignment: assignments.Assignment) -> Iterator[Wrong]:
-    """All of an assignment, for the published variant."""
+    """All of an assignment, for the published variant. ValueError for a mistake that does not fit once."""
     variant = assignments.variant_of(assignment, "")
     for file in assignment.files:
         reference = assignments.source(assignment, variant, file)
@@ -52,12 +52,20 @@ def wrong_submissions(assignment: assignments.Assignment) -> Iterator[Wrong]:
             for mutant in MUTANTS:
                 if function == _replaced(mutant):
                     yield Wrong(task.part, f"{function}: {mutant.mistake}", file, _text(reference, file, function, mutant))
+    mistakes = list(mistakes_of(assignment, variant))
+    for mistake in assignment.mistakes:
+        if mistake.what not in [wrong.what for wrong in mistakes]:
+            raise ValueError(f"{assignment.name}, mistake {mistake.what!r}: {mistake.old!r} has to occur once in "
+                             f"{mistake.file}")
+    yield from mistakes
+
+
+def mistakes_of(assignment: assignments.Assignment, variant: dict) -> Iterator[Wrong]:
+    """The assignment's own mistakes, as far as their texts occur once in the variant."""
     for mistake in assignment.mistakes:
         reference = assignments.source(assignment, variant, mistake.file)
-        if reference.count(mistake.old) != 1:
-            raise ValueError(f"{assignment.name}, mistake {mistake.what!r}: {mistake.old!r} occurs "
-                             f"{reference.count(mistake.old)} times in {mistake.file}, it has to occur once")
-        yield Wrong(mistake.part, mistake.what, mistake.file, reference.replace(mistake.old, mistake.new))
+        if reference.count(mistake.old) == 1:
+            yield Wrong(mistake.part, mistake.what, mistake.file, reference.replace(mistake.old, mistake.new))
 
 
 def _replaced(mutant):

@@ -110,7 +110,7 @@ def test_list(capsys):
 def test_check_tells_what_does_not_hold_by_its_exit_code(capsys, monkeypatch):
     rows = {True: proof.Row("hw2", "stubs import", True), False: proof.Row("hw2", "stubs import", False, "NameError")}
     for good in (True, False):
-        monkeypatch.setattr(proof, "check", lambda name, jobs, good=good: [rows[good]])
+        monkeypatch.setattr(proof, "check", lambda name, jobs, private, good=good: [rows[good]])
         code, out, _ = course(capsys, "check", "hw2")
         assert code == (0 if good else 1) and ("all good" in out) == good and ("NameError" in out) != good
 

@@ -201,7 +201,7 @@ def test_a_result_that_keeps_a_test_busy_costs_its_test_alone(monkeypatch, assig
     """Here the test itself counts for ever."""
     monkeypatch.setattr(judge, "GRACE", -0.5)
     source = toy.TESTS.replace("    expect(np.allclose(y, factor", "    while y[0] < 0: pass\n    expect(np.allclose(y, factor")
-    exec(compile(source, "toy_tests", "exec"), vars(sys.modules["toy_tests"]))
+    toy.write(judge.assignments.ROOT / "minifl/course/hw1/tests.py", source)
     graded = grade(REFERENCE.replace("    twice_the", "    return -np.ones(2)\n    twice_the", 1), limits=SHORT._replace(seconds=0.2))
     assert graded.earned == 3 and "could not make anything" in graded.public[0].message
 

@@ -119,7 +119,7 @@ def test_a_submission_that_ends_the_process(failed):
 
 
 def test_a_mistake_that_does_not_fit(failed):
-    with pytest.raises(ValueError, match="occurs 0 times"):
+    with pytest.raises(ValueError, match="has to occur once"):
         failed(assignment=toy.ASSIGNMENT._replace(mistakes=(Mistake("doubling", "x", "minifl/toy.py", "nowhere", "y"),)))
 
 
