@@ -192,13 +192,14 @@ def trials_table():
 
 def assignments_table():
     """A line for each assignment: its title, parts with points, variants."""
-    rows = [("", "title", "parts and points", "variants", "hours")]
+    rows = [("", "title", "parts and points", "by hand", "variants", "hours")]
     for name in assignments.NAMES:
         assignment = assignments.load(name)
         sheet = assignments.sheet(assignment)
         parts = ", ".join(f"{part} {points}" for part, points in assignments.parts(assignment).items())
         axes = " × ".join(f"{axis} {len(values)}" for axis, values in assignment.choices.items())
-        rows.append((name, sheet.title, parts, axes, sheet.hours))
+        by_hand = sum(question.points for question in sheet.questions)
+        rows.append((name, sheet.title, parts, str(by_hand), axes, sheet.hours))
     return summary.markdown(rows) + "\n"
 
 

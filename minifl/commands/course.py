@@ -32,9 +32,12 @@ def list_command(private: Any) -> None:
     for name in assignments.NAMES:
         assignment = assignments.load(name, private)
         sheet, parts = assignments.sheet(assignment), assignments.parts(assignment)
-        click.echo(f"{name}: {sheet.title} ({sum(parts.values())} points, {sheet.hours} hours)")
+        by_hand = sum(question.points for question in sheet.questions)
+        click.echo(f"{name}: {sheet.title} ({sum(parts.values())} points by tests, {by_hand} by hand, {sheet.hours} hours)")
         for part, points in parts.items():
             click.echo(f"    {points:3} points  {part}")
+        for question in sheet.questions:
+            click.echo(f"    {question.points:3} points  by hand: {question.name}")
         number, share = assignments.odds(assignment)
         if assignment.draw is None:
             for axis, values in assignment.choices.items():

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from minifl.atomic import BEGINNING
-from minifl.course import assignments, running
+from minifl.course import answers, assignments, running
 from minifl.course.identity import canonical
 from minifl.errors import InputError
 
@@ -84,6 +84,8 @@ def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str
     _write(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     _write(folder / "grade.py", GRADE)
     _write(folder / "README.md", readme(assignment, variant))
+    if assignments.sheet(assignment).questions:
+        _write(folder / answers.FILE, answers.form(assignment, variant))
 
 
 def readme(assignment: assignments.Assignment, variant: dict) -> str:
@@ -91,10 +93,12 @@ def readme(assignment: assignments.Assignment, variant: dict) -> str:
     tests = running.tests_in(assignments.tests(assignment, variant))
     parts = assignments.parts(assignment)
     choices = [choices[-1].what for choices in assignments.chosen(assignment, variant).values()]
+    questions = assignments.sheet(assignment, variant).questions
     lines = [assignments.sheet(assignment, variant).head.rstrip(), "", "## Your files", "",
              "Write what raises NotImplementedError; the docstrings say what each function takes and returns, and hold "
              "the tasks. Hand in these files, whole, under the same names:", "",
-             *(f"- `{file}`" for file in assignment.files), "",
+             *(f"- `{file}`" for file in assignment.files),
+             *([f"- `{answers.FILE}`, with your answers to its questions in prose"] if questions else []), "",
              "Helpers of your own go into the same files. You need Python 3.10 or newer"
              f"{', NumPy and SciPy' if _needs_scipy(assignment) else ' and NumPy'}.", ""]
     if any(choices):
@@ -103,6 +107,9 @@ def readme(assignment: assignments.Assignment, variant: dict) -> str:
     lines += ["## Points", "", "| part | points | public tests |", "|---|---|---|"]
     for part, points in parts.items():
         lines.append(f"| {part} | {points} | {', '.join(f'`{t.__name__}`' for t in tests if t.part == part)} |")
+    if questions:
+        by_hand = sum(question.points for question in questions)
+        lines.append(f"| questions in `{answers.FILE}` | {by_hand} | none: marked by hand |")
     lines += ["", "## How far are you?", "", "```bash", "python grade.py", f'python grade.py "{next(iter(parts))}"', "```",
               "", "In a notebook in this folder: `from grade import grade; grade()`. Grading also has hidden tests of the "
               "same kind, with other shapes and seeds.", ""]

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from minifl.course import assignments, carve, installed, regions, running
+from minifl.course import answers, assignments, carve, installed, regions, running
 from minifl.course.wrong_submissions import Wrong, mistakes_of, wrong_submissions
 
 MOST_SECONDS = 60    # for all public tests of an assignment
@@ -190,7 +190,7 @@ def _stray(assignment, folder):
     """Files of a carved folder that are not on its allowlist."""
     here = f"minifl/course/{assignment.name}"
     allowed = {*carve.ALWAYS, *assignment.given, *assignment.files, f"{here}/tests.py", carve.SETTINGS, "grade.py",
-               "README.md"}
+               "README.md", answers.FILE}
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()}
     return [file for file, path in found.items() if path.suffix not in SUFFIXES or file not in allowed
             and not (path.name == "__init__.py" and not path.read_text(encoding="utf-8"))]
@@ -207,6 +207,8 @@ def _leaks(assignment, variant, folder):
     for of in (variant, assignments.variant_of(assignment, "")):
         for file in assignment.files:
             secret |= dict.fromkeys(assignments.solutions(assignment, of, file), file)
+    for words in answers.key(assignment, variant).values():
+        secret |= dict.fromkeys(regions.shingles(words, python=False), answers.KEY)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             text = path.read_text(encoding="utf-8")

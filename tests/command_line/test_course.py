@@ -104,6 +104,7 @@ def test_list(capsys):
     for name in assignments.NAMES:
         assignment = assignments.load(name)
         assert f"{name}: {assignments.sheet(assignment).title} ({sum(assignments.parts(assignment).values())} points" in out
+    assert "      2 points  by hand: a tie\n" in out
     assert "variant ties = published | last | shared" in out
 
 

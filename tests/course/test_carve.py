@@ -53,13 +53,14 @@ def test_the_folder(assignment, tmp_path):
     out = tmp_path / "a" / "hw1"
     carve.carve(assignment, out, student="ada")
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert files == ["README.md", "grade.py", "minifl/__init__.py", "minifl/course/__init__.py",
+    assert files == ["README.md", "answers.md", "grade.py", "minifl/__init__.py", "minifl/course/__init__.py",
                      "minifl/course/hw1/__init__.py", "minifl/course/hw1/tests.py", "minifl/course/running.py",
                      "minifl/course/settings.json", "minifl/toy.py"]
     assert json.loads((out / carve.SETTINGS).read_text()) == {
         "assignment": "hw1", "student": "ada", "variant": assignments.variant_of(assignment, "ada")}
     readme = (out / "README.md").read_text()
     assert "# hw1: Toys" in readme and "| doubling | 2 | `doubles` |" in readme and "- `minifl/toy.py`" in readme
+    assert "- `answers.md`" in readme and "| questions in `answers.md` | 2 | none: marked by hand |" in readme
     assert list(out.parent.iterdir()) == [out]
 
 

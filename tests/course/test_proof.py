@@ -40,6 +40,23 @@ def test_a_derivation_in_the_tests(failed):
     assert found and all("no text of a solution" in what for what in found)
 
 
+def test_the_key_of_the_questions_in_a_given_docstring(failed):
+    leak = toy.SOURCE.replace('"""Given."""', '"""Given. The number is added up as often as the factor says, so two summands make it large."""')
+    found = failed(source=leak)
+    assert found and all("no text of a solution" in what for what in found)
+    assert "of answers_key.md in minifl/toy.py" in next(iter(found.values()))
+
+
+def test_the_key_itself_in_the_folder(failed):
+    found = failed(assignment=toy.ASSIGNMENT._replace(given=(*toy.ASSIGNMENT.given, "minifl/course/hw1/answers_key.md")))
+    assert any("no text of a solution" in what and "of answers_key.md in " in detail for what, detail in found.items())
+
+
+def test_a_question_without_a_key(failed):
+    with pytest.raises(InputError, match=r"hw1/answers_key.md: has answers to nothing; the sheet asks for why twice"):
+        failed(key="# hw1\n")
+
+
 def test_a_test_that_passes_on_the_stub(failed):
     found = failed(tests=toy.TESTS.replace("def doubles(student, given):\n", "def doubles(student, given):\n    return\n"))
     assert any("exactly the tests with points fail" in what for what in found)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from minifl.course import assignments
-from minifl.course.sheets import Task, parse
+from minifl.course.sheets import Question, Task, parse
 from minifl.errors import InputError
 
 TEXT = """# hw2: Norms
@@ -29,6 +29,17 @@ Write `a*b`.
 
 ### `n.f`, 2 points
 Say.
+
+## Questions
+
+### what is lost, 1 point
+
+Which, and
+why?
+
+### and what not, 2 points
+
+Say.
 """
 
 
@@ -39,14 +50,18 @@ def test_a_sheet():
     assert sheet.tasks == (Task("hw2", "one", 1, "m.f", "", ""),
                            Task("hw2", "one", 3, "m.A.g", "two = ", "Write `a*b`.\n\n    So it is."),
                            Task("hw2", "two", 2, "n.f", "", "Say."))
+    assert sheet.questions == (Question("what is lost", 1, "Which, and\nwhy?"), Question("and what not", 2, "Say."))
 
 
 @pytest.mark.parametrize("old, new, said", [
     ("# hw2: Norms", "Norms", "sheet.md: begins with 'Norms"), ("Expected time: 5", "Time: 5", "sheet.md: begins with"),
     ("## one\n", "## one\n\nSome words.\n", "'## one' has to be followed by '### "),
-    ("### `n.f`, 2 points\n", "", "'## two' has to be followed by"),
+    ("### `n.f`, 2 points\nSay.\n", "", "'## two' has to be followed by"),
+    ("### what is lost, 1 point\n", "### what is lost\n", "'### what is lost' under '## Questions' has to read as"),
+    ("what is lost", "`m.f`", "under '## Questions' has to read as"), ("Which, and\nwhy?\n", "", "the question below"),
+    ("and what not", "what is lost", "each of another name"), ("## Questions\n", "## Questions\n\nWords.\n", "by nothing else"),
     ("`m.f`, 1 point", "m.f, 1 point", "'### m.f, 1 point' has to read as"),
-    ("1 point", "one point", "has to read as"), (" from `two = ` on", " from two", "has to read as")])
+    ("f`, 1 point", "f`, one point", "has to read as"), (" from `two = ` on", " from two", "has to read as")])
 def test_a_sheet_of_another_form_is_an_error(old, new, said):
     assert TEXT.count(old) == 1
     with pytest.raises(InputError, match=said):

@@ -55,6 +55,20 @@ What is twice a number?
 ### `minifl.toy.square`, 3 points
 
 And what is its square?
+
+## Questions
+
+### why twice, 2 points
+
+Why is the sum of a number with itself
+twice the number?
+"""
+
+KEY = """# hw1: what a full answer contains
+
+## why twice
+
+It is what two times means: the number is added up as often as the factor says, so two summands make it twice as large.
 """
 
 TESTS = '''"""Public tests."""
@@ -107,7 +121,7 @@ ASSIGNMENT = Assignment(
 STUBS = regions.cut(SOURCE, "minifl.toy", sheets.parse(SHEET, "sheet.md").tasks, ASSIGNMENT.withheld)
 
 
-def install(monkeypatch, folder, *, source=SOURCE, sheet=SHEET, tests=TESTS, assignment=ASSIGNMENT):
+def install(monkeypatch, folder, *, source=SOURCE, sheet=SHEET, key=KEY, tests=TESTS, assignment=ASSIGNMENT):
     """A repository in `folder` whose only assignment is the toy; returns the assignment."""
     root, package = Path(folder), Path(assignments.__file__).parent
     for name in ("__init__.py", "running.py"):
@@ -115,6 +129,7 @@ def install(monkeypatch, folder, *, source=SOURCE, sheet=SHEET, tests=TESTS, ass
     write(root / "minifl/__init__.py", "")
     write(root / "minifl/toy.py", source)
     write(root / "minifl/course/hw1/sheet.md", sheet)
+    write(root / "minifl/course/hw1/answers_key.md", key)
     write(root / "minifl/course/hw1/tests.py", tests)
     monkeypatch.setattr(assignments, "ROOT", root)
     monkeypatch.setattr(assignments, "NAMES", ("hw1",))
