@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from minifl.commands.grading import Id, bundle_command, grade_command, hide_command, private_option
+from minifl.commands.grade import grade_command
+from minifl.commands.grading import Id, bundle_command, hide_command, private_option
 from minifl.commands.options import FileName
 
 student_option = click.option("--student", default="", metavar="ID", type=Id(),

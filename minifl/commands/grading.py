@@ -1,9 +1,9 @@
-"""`course grade`, `course hide`, `course bundle`: the grader's commands."""
+"""`course hide`, `course bundle`, and options of the grader's commands."""
 
 import json
 import os
 import secrets
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,72 +33,6 @@ class Id(click.ParamType):
             return canonical(value)
         except InputError as error:
             self.fail(str(error), param, ctx)
-
-
-@click.command("grade")
-@click.argument("submission", nargs=-1, required=True, type=FileName())
-@click.option("--assignment", metavar="NAME", help="[default: as the submission's settings say]")
-@click.option("--student", metavar="ID", type=Id(), help="[default: as the submission's settings say]")
-@click.option("--variant", metavar="AXIS=VALUE,...", help="Instead of the student's.")
-@click.option("--gradescope", type=FileName(), help="submission_metadata.json: the student is its first e-mail address.")
-@hidden_option
-@private_option
-@click.option("--json", "json_file", type=FileName(written=True),
-              help="Write results as Gradescope reads them; of one submission.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
-@click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
-def grade_command(submission: Any, assignment: str, student: str | None, variant: Any, gradescope: Any, hidden: Any,
-                  private: Any, json_file: Any, seconds: float, memory: int) -> None:
-    """Grade submissions: folders as carved, or zip archives of one or of many, as learning platforms hand them out.
-
-    Only the assignment's own files are taken, over a clean tree, and run in a process with limits. Exit code 0 whatever
-    the marks.
-    """
-    from minifl.course import assignments, gradescope as format, judge, uploads
-    if gradescope is not None:
-        student = format.student_of(gradescope) or student
-    marks = []
-    with ExitStack() as unpacked:
-        found = [one for path in submission for one in unpacked.enter_context(uploads.submissions(path))]
-        if json_file is not None and len(found) > 1:
-            raise InputError(f"--json is for one submission, here are {len(found)}; grade them one by one.")
-        chosen = [assignments.load(assignment or _assignment_of(name, folder), private) for name, folder in found]
-        for (name, folder), of in zip(found, chosen):
-            graded = judge.grade(of, folder, student=student, hidden=hidden,
-                                 variant=None if variant is None else assignments.parse_variant(of, variant),
-                                 limits=judge.Limits(seconds=seconds, megabytes=memory))
-            _show(name, graded)
-            marks.append((name, graded))
-            if json_file is not None:
-                write(json_file, json.dumps(format.results(graded), indent=2).encode())
-    if len(marks) > 1:
-        for name, graded in marks:
-            click.echo(f"{graded.earned:6.1f} of {graded.points:g}  {name}")
-
-
-def _show(name, graded):
-    from minifl.course import running
-    of = ", ".join(f"{axis} {value}" for axis, value in graded.variant.items())
-    click.echo(f"{name}: {graded.assignment}, student {graded.student or '(none)'}, {of}")
-    for note in graded.notes:
-        click.echo(f"  note: {note}")
-    click.echo(running.table(graded.public))
-    if graded.hidden:
-        click.echo("Hidden tests, other shapes and seeds:")
-        click.echo(running.table(graded.hidden))
-    click.echo(f"Mark: {graded.earned:.1f} of {graded.points:g}\n")
-
-
-def _assignment_of(name, folder):
-    """What the settings of a submission in a folder say it is; name: how it is called."""
-    from minifl.course.carve import SETTINGS
-    from minifl.course.submission import claimed
-    if not os.path.isdir(folder):
-        raise InputError(f"submission {name}: is not a folder; give the student's folder, as carved, or a zip of it.")
-    said = claimed(folder).get("assignment")
-    if said is None:
-        raise InputError(f"submission {name}: has no {SETTINGS} that says which assignment it is; give --assignment.")
-    return said
 
 
 @click.command("hide")

@@ -15,6 +15,7 @@ from minifl.atomic import replacing
 from minifl.course.assignments import ROOT, Assignment
 from minifl.course.identity import canonical
 from minifl.course.judge import Graded
+from minifl.course.results import graded_of
 
 SETUP = """#!/usr/bin/env bash
 # Runs once, when the autograder is built.
@@ -46,6 +47,12 @@ def results(graded: Graded) -> dict:
     output = [f"{graded.assignment}, graded for {graded.student or 'nobody in particular'}: {variant}", *graded.notes]
     return {"score": round(graded.earned, 4), "output": "\n".join(output), "stdout_visibility": "hidden", "tests": tests,
             "execution_time": round(sum(o.seconds for o in (*graded.public, *graded.hidden)), 2)}
+
+
+def results_of(record: dict) -> dict:
+    """The dict of results.json for a record of grading.py: for what could not be graded, why."""
+    graded = graded_of(record)
+    return {"score": 0, "output": f"not graded: {record['why']}", "tests": []} if graded is None else results(graded)
 
 
 def _test(outcome, visibility, message, suffix=""):
