@@ -33,7 +33,7 @@ from minifl.errors import InputError
 @click.option("--total", type=click.FloatRange(min=1), default=120.0, help="Seconds for all of a submission.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
 def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any, student: str | None, gradescope: Any,
-                  variant: Any, hidden: Any, private: Any, out: Any, again: Any, json_file: Any, jobs: int | None, seconds: float,
+                  variant: Any, hidden: Any, private: Any, out: Any, again: Any, json_file: Any, jobs: Any, seconds: float,
                   total: float, memory: int) -> None:
     """Grade submissions: folders as carved, zip archives, and folders or archives of a class, as platforms hand them out.
 
@@ -53,7 +53,8 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
     known = {} if out is None else results.records(out, assignment)
     if not submission and not known:
         raise InputError("no submission is given, and no --out folder with results.")
-    options = {"variant": variant, "hidden": hidden and str(hidden.absolute()), "private": private and str(private.absolute()),
+    options = {"variant": variant, "hidden": hidden and str(hidden.absolute()),
+               "private": private and str(private.absolute()),
                "limits": {"seconds": seconds, "total": total, "megabytes": memory}}
     fresh, failed = 0, []
     with ExitStack() as unpacked:

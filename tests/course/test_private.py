@@ -143,7 +143,8 @@ def test_on_the_command_line(tmp_path, capsys):
                             (["list"], "The repository is public"),
                             (["solve", "hw3", "--out", str(tmp_path / "best"), "--student", "ada", "--private",
                               str(tmp_path / "mine.py")], "hw3 for ada"),
-                            (["grade", str(tmp_path / "best"), "--private", str(tmp_path / "mine.py")], "Mark: 24.0 of 24"),
+                            (["grade", str(tmp_path / "best"), "--assignment", "hw3", "--student", "ada", "--private", str(tmp_path / "mine.py")],
+                                 "Mark: 24.0 of 24"),
                             (["bundle", "hw3", "--private", str(tmp_path / "mine.py"), "--out", str(tmp_path / "hw3.zip")], "MB")):
         with pytest.raises(SystemExit) as exit_:
             main(["course", *arguments])
