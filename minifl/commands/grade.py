@@ -64,7 +64,7 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
             raise InputError(f"--json is for one submission, here are {len(found)}; grade them one by one.")
         owners, lost = grading.owned(found, students, _named(named), student)
         for record, new in grading.graded(chosen, owners, known, options, again=again, files=(hidden, private),
-                                          at_a_time=jobs or os.cpu_count()):
+                                          at_a_time=jobs or os.cpu_count() or 1):
             if new and out is not None:
                 results.keep(out, record, known.get(record["id"]))
             known[record["id"]] = record
