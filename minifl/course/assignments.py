@@ -115,19 +115,12 @@ def chosen(assignment: Assignment, variant: dict) -> dict[str, list[Choice]]:
     if PRIVATE in variant:
         if assignment.draw is None:
             raise InputError(f"{assignment.name}: the variant {variant} is drawn by a private file; give it as --private.")
-
-        def recall(name, values):
-            for value in values:
-                if str(value) == variant.get(name):
-                    return value
-            raise InputError(f"{assignment.name}: the variant {variant} is not of this private file, which draws {name!r} "
-                             f"from {', '.join(map(str, values))}.")
-        for axis, choice in _drawn(assignment, recall)[1].items():
+        for axis, choice in private_files.recalled(assignment.draw, tuple(variant.items()), Choice, Patch).items():
             found.setdefault(axis, []).append(choice)
     return found
 
 
-def odds(assignment: Assignment, students: int = 200) -> tuple[float, float]:
+def odds(assignment: Assignment, students: int = 20) -> tuple[float, float]:
     """(how many variants there are, the probability that two students share one), as some students' draws tell: exact if
     what is drawn does not depend on what was drawn before."""
     numbers = []
@@ -244,10 +237,11 @@ def _drawn(assignment, pick):
 
     def draw(name, values):
         values = list(values)
-        if drawn.setdefault(name, values) != values or name in assignment.choices and not set(values) <= set(
-                assignment.choices[name]):
-            raise ValueError(f"{name!r} is drawn from {values}, and also from {drawn[name]}, or from "
-                             f"{list(assignment.choices.get(name, ()))}, which are the published ones")
+        if not set(values) <= set(assignment.choices.get(name, values)):
+            raise ValueError(f"{name!r} is a published axis with {list(assignment.choices[name])}; draw from these, or take "
+                             "another name")
+        if drawn.setdefault(name, values) != values:
+            raise ValueError(f"{name!r} is drawn from {drawn[name]}, and once more from {values}; take another name")
         value = pick(name, values)
         variant[name] = str(value)
         return value

@@ -14,6 +14,7 @@ published axis' name takes the place of what the README says of it. examples/pri
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,18 @@ def call(function: Callable, draw: Callable, choice: Any, patch: Any) -> dict[st
             raise InputError(f"--private {file}: {function.__name__} should return axis -> Choice(text, (Patch, ...)), "
                              f"and has {each!r}.")
     return found
+
+
+@lru_cache(100)
+def recalled(function: Callable, variant: tuple, choice: Any, patch: Any) -> dict[str, Any]:
+    """What `call` returns for the items of a variant. Raises InputError if this function did not draw it."""
+    drawn = dict(variant)
+
+    def draw(name, values):
+        for value in values:
+            if str(value) == drawn.get(name):
+                return value
+        raise InputError(f"{function.__name__}: the variant {drawn} is not of this private file, which draws {name!r} from "
+                         f"{', '.join(map(str, values))}.")
+
+    return call(function, draw, choice, patch)

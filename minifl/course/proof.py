@@ -68,7 +68,8 @@ def _variants(assignment):
         yield from ((label, variant, "") for label, variant in _one_by_one(assignment))
     for student in (*STUDENTS, *(MORE if assignment.draw else ())):
         variant = assignments.variant_of(assignment, student)
-        yield f"{student}'s, {','.join(f'{a}={v}' for a, v in variant.items())}", variant, student
+        of = "" if assignment.draw else f", {','.join(f'{a}={v}' for a, v in variant.items())}"
+        yield f"{student}'s{of}", variant, student
 
 
 def _one_by_one(assignment):
@@ -86,13 +87,13 @@ def _one_variant(assignment, label, variant, student):
         folder = Path(folder)
         carve.write_tree(assignment, folder, student=student, variant=variant)
         stray = _stray(assignment, folder)
-        yield Row(name, f"{label}: the folder holds what is on the allowlist", not stray, ", ".join(stray))
+        yield Row(name, f"{label}: the folder holds what is on the allowlist", not stray, ", ".join(stray or (
+            f"{axis}={value}" for axis, value in variant.items() if assignment.draw and axis not in assignment.choices)))
         leaks = list(_leaks(assignment, variant, folder))
         yield Row(name, f"{label}: no text of a solution in it", not leaks, "; ".join(leaks[:5]))
         stubs = {file: (folder / file).read_text(encoding="utf-8") for file in assignment.files}
         reference = _reference(assignment, variant)
-        others = dict(list(_one_by_one(assignment))[:None if assignment.draw else 1])
-        published = [_reference(assignment, other) for other in others.values()]
+        published = [_reference(assignment, other) for _, other in _one_by_one(assignment)][:None if assignment.draw else 1]
         begin = time.perf_counter()
         on_stubs, solved, *copied = _trial(folder, [stubs, reference, *published])
         seconds = time.perf_counter() - begin
@@ -105,9 +106,15 @@ def _one_variant(assignment, label, variant, student):
         failed = solved if isinstance(solved, str) else "; ".join(f"{o[0]}: {o[4]}" for o in solved if o[4])
         yield Row(name, f"{label}: with the reference all pass", not failed, failed or f"{seconds:.1f} s")
         yield Row(name, f"{label}: in less than {MOST_SECONDS} s", seconds < MOST_SECONDS)
-        for other, copy in zip(others, copied) if variant != assignments.variant_of(assignment, "") else ():
-            lost, of = _lost(copy), "published solution" if other == "published" else f"solution of {other}"
-            yield Row(name, f"{label}: the {of} is none", isinstance(lost, set) and bool(lost), f"loses {_parts(lost)}")
+        if assignment.draw:
+            earned = [0 if isinstance(copy, str) else sum(outcome[3] for outcome in copy) for copy in copied]
+            most, points = max(earned), sum(assignments.parts(assignment).values())
+            yield Row(name, f"{label}: no published solution is one", most < points,
+                      f"{len(copied)} have at most {most} of {points} points")
+        elif variant != assignments.variant_of(assignment, ""):
+            lost = _lost(*copied)
+            yield Row(name, f"{label}: the published solution is none", isinstance(lost, set) and bool(lost),
+                      f"loses {_parts(lost)}")
         alone = _stand_alone(folder, reference)
         yield Row(name, f"{label}: grade.py alone gives full marks", not alone, alone)
 

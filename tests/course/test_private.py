@@ -1,6 +1,7 @@
 """Variants that an instructor's private file draws: of a toy assignment, and those of the example."""
 
 import json
+from pathlib import Path
 
 import pytest
 import toy
@@ -94,14 +95,14 @@ def test_check_is_of_the_drawn_variants(file, monkeypatch):
         return {row.what: row.passed for row in proof.check("hw1", private="mine.py")}
 
     found = rows(FILE)
-    assert all(found.values()) and any("the solution of scale=thrice is none" in what for what in found)
+    assert all(found.values()) and "grace's: no published solution is one" in found
     assert not any("wrong submission" in what for what in found)      # their texts are gone
     kept = rows(FILE.replace('Patch(TOY, "= x + x\\n", f"= {factor} * x\\n"), ', "").replace("{factor},'))", "2,'),)"))
     assert all(kept.values()) and any("wrong submission, doubling" in what for what in kept)
     spoiled = rows(FILE.replace('f"= {factor} * x', 'f"= 1 + {factor} * x'))
     assert [what for what, passed in spoiled.items() if not passed and "with the reference all pass" in what]
     copied = rows(FILE.replace('[4, 5, 7]', '[2]').replace("[3, 4, 5, 6]", "[2]"))
-    assert [what for what, passed in copied.items() if not passed and "the published solution is none" in what]
+    assert [what for what, passed in copied.items() if not passed and "no published solution is one" in what]
 
 
 @pytest.mark.parametrize("text, said", [
@@ -109,8 +110,8 @@ def test_check_is_of_the_drawn_variants(file, monkeypatch):
     ("SALT = 's'\ndef hw9(draw): pass", "hw9 should be a function, for one of hw1"), ("import nothing_of_that_name", "ModuleNotFoundError"),
     ("SALT = 's'\ndef hw1(draw): return 3", "and has 3"),
     ("SALT = 's'\nfrom minifl.course.assignments import *\ndef hw1(draw): return {'a': Choice('', (Patch('f', 'a', 'b')))}", "and has Choice"), ("SALT = 's'\ndef hw1(draw): 1/0", "hw1 raises ZeroDivisionError"),
-    ("SALT = 's'\ndef hw1(draw): draw('a', [1]), draw('a', [2])", "'a' is drawn from"),
-    ("SALT = 's'\ndef hw1(draw): draw('scale', ['other'])", "which are the published ones")])
+    ("SALT = 's'\ndef hw1(draw): draw('a', [1]), draw('a', [2])", "and once more from"),
+    ("SALT = 's'\ndef hw1(draw): draw('scale', ['other'])", "is a published axis")])
 def test_a_private_file_that_is_none(file, text, said):
     with pytest.raises(InputError, match=said):
         assignments.variant_of(file(text), "ada")
@@ -141,11 +142,47 @@ def test_on_the_command_line(tmp_path, capsys):
     toy.write(tmp_path / "mine.py", 'SALT = "s"')
     for arguments, said in ((["list", "--private", str(tmp_path / "mine.py")], "27 variants, published"),
                             (["list"], "The repository is public"),
-                            (["solve", "hw3", "--out", str(tmp_path / "best"), "--student", "ada", "--private",
-                              str(tmp_path / "mine.py")], "hw3 for ada"),
-                            (["grade", str(tmp_path / "best"), "--assignment", "hw3", "--student", "ada", "--private", str(tmp_path / "mine.py")],
-                                 "Mark: 24.0 of 24"),
+                            (["solve", "hw1", "--out", str(tmp_path / "best"), "--student", "ada", "--private",
+                              str(tmp_path / "mine.py")], "hw1 for ada"),
+                            (["grade", str(tmp_path / "best"), "--assignment", "hw1", "--student", "ada", "--private", str(tmp_path / "mine.py")],
+                             "Mark: 24.0 of 24"),
                             (["bundle", "hw3", "--private", str(tmp_path / "mine.py"), "--out", str(tmp_path / "hw3.zip")], "MB")):
         with pytest.raises(SystemExit) as exit_:
             main(["course", *arguments])
         assert exit_.value.code == 0 and said in capsys.readouterr().out
+
+
+# ---- the example
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples/private_variants/variants.py"
+
+
+@pytest.fixture(scope="module", params=["hw2"])
+def example(request):
+    return assignments.load(request.param, EXAMPLE)
+
+
+def test_patches_of_the_example_fit_each_other(example):
+    tests = f"minifl/course/{example.name}/expected.py"
+    for student in range(8):
+        variant = assignments.variant_of(example, f"student {student}")
+        for file in (*example.files, tests):
+            compile(text := assignments.source(example, variant, file), file, "exec")
+            assert not [line for line in text.splitlines() if len(line) > 120 and "def " not in line]
+        for file in example.files:
+            assert not [line for line in assignments.students(example, variant, file).splitlines() if len(line) > 120]
+
+
+def test_the_example_is_solved_by_its_reference_and_not_by_the_published_one(example, tmp_path):
+    variant, points = assignments.variant_of(example, "ada"), sum(assignments.parts(example).values())
+    carve.write_tree(example, tmp_path, student="ada", variant=variant)
+    assert not list(proof._leaks(example, variant, tmp_path))
+    texts = [{file: assignments.source(example, of, file) for file in example.files}
+             for of in (variant, assignments.variant_of(example, ""))]
+    right, copied = (sum(outcome[3] for outcome in outcomes) for outcomes in proof._trial(tmp_path, texts))
+    assert right == points and copied <= 0.15 * points
+
+
+def test_two_of_sixty_rarely_share_a_variant_of_the_example(example):
+    _, share = assignments.odds(example)
+    assert 60 * 59 / 2 * share < 0.5

@@ -99,6 +99,17 @@ def along_channels(terms):
     return np.array([[float((client * unit).sum()) for unit in units] for client in terms])
 
 
+def affine_by_hand(x, gain, bias):
+    """y of the affine map."""
+    return each(gain, x) * x + each(bias, x)
+
+
+def slopes_of_affine(x, gain, bias):
+    """How y of the affine map moves with x, with the gain and with the bias, at every entry; x's shape, each."""
+    moved = (x + 1j * STEP, gain, bias), (x, gain + 1j * STEP, bias), (x, gain, bias + 1j * STEP)
+    return [affine_by_hand(*arguments).imag / STEP for arguments in moved]
+
+
 def _power(v, given):
     """c² of n: what a vector's squares sum to, but for eps."""
     return {"published": len(v), "unit": 1, "unbiased": len(v) - 1}[given.variant["scale"]]

@@ -7,9 +7,9 @@ import numpy as np
 
 from minifl.backend import Array
 from minifl.course.comparing import compare
-from minifl.course.hw2.expected import (GRADIENT, MAP, VALUE, along_channels, by_hand, each, feature_norm_by_hand,
-                                        layer_norm_by_hand, matrix, mv_norm_by_hand, parameters, problems,
-                                        problems_near_eps, pulled_back, shift_by_hand)
+from minifl.course.hw2.expected import (GRADIENT, MAP, VALUE, affine_by_hand, along_channels, by_hand,
+                                        feature_norm_by_hand, layer_norm_by_hand, matrix, mv_norm_by_hand, parameters,
+                                        problems, problems_near_eps, pulled_back, shift_by_hand, slopes_of_affine)
 from minifl.course.running import Given, Student, expect, graded
 
 FN, MV, LN, JACOBIANS = "feature norm", "MV norm", "layer norm", "Jacobians"
@@ -149,7 +149,7 @@ def affine_values(student: Student, given: Given) -> None:
     for words, x in problems(given):
         gain, bias = parameters(x, given)
         y, _ = norm.affine(x, gain, bias)
-        compare(f"y ({words})", y, each(gain, x) * x + each(bias, x), VALUE, axes(x))
+        compare(f"y ({words})", y, affine_by_hand(x, gain, bias), VALUE, axes(x))
 
 
 @graded(LN, 2, "your answer to the task of affine_backward: which entries of y does one gain reach, which one bias?")
@@ -161,9 +161,10 @@ def affine_gradients(student: Student, given: Given) -> None:
         y, cache = norm.affine(x, gain, bias)
         dy = given.rng("dy", words).standard_normal(y.shape)
         dx, dgain, dbias = norm.affine_backward(dy, cache)
-        compare(f"dx ({words})", dx, each(gain, x) * dy, GRADIENT, axes(x))
-        compare(f"dgain ({words})", dgain, along_channels(dy * x), GRADIENT, ("client", "channel"))
-        compare(f"dbias ({words})", dbias, along_channels(dy), GRADIENT, ("client", "channel"))
+        by_x, by_gain, by_bias = slopes_of_affine(x, gain, bias)
+        compare(f"dx ({words})", dx, by_x * dy, GRADIENT, axes(x))
+        compare(f"dgain ({words})", dgain, along_channels(dy * by_gain), GRADIENT, ("client", "channel"))
+        compare(f"dbias ({words})", dbias, along_channels(dy * by_bias), GRADIENT, ("client", "channel"))
 
 
 @graded(LN, 1, "the four equations in layer_norm's docstring")
@@ -174,11 +175,11 @@ def layer_norm_values(student: Student, given: Given) -> None:
                           *problems_near_eps(given, layer_norm_by_hand)):
         gain, bias = parameters(x, given)
         y, _ = norm.layer_norm(x, gain, bias, eps=eps)
-        compare(f"y ({words})", y, each(gain, x) * by_hand(layer_norm_by_hand, x, given, eps) + each(bias, x), VALUE,
-                axes(x))
+        right = affine_by_hand(by_hand(layer_norm_by_hand, x, given, eps), gain, bias)
+        compare(f"y ({words})", y, right, VALUE, axes(x))
         moved = x + 0.05j * given.rng("imaginary", words).standard_normal(x.shape)
         y, _ = norm.layer_norm(moved, gain, bias, eps=eps)
-        right = each(gain, x) * by_hand(layer_norm_by_hand, moved, given, eps) + each(bias, x)
+        right = affine_by_hand(by_hand(layer_norm_by_hand, moved, given, eps), gain, bias)
         compare(f"y of complex numbers ({words})", y, right, VALUE, axes(x))
         y, _ = norm.layer_norm(*(array.astype(np.float32) for array in (x, gain, bias)))
         expect(y.dtype == np.float32, f"y of float32 numbers is {y.dtype}, it should be float32 ({words})")
@@ -188,9 +189,10 @@ def check_layer_norm_gradient(norm: Any, words: str, x: Array, eps: float, given
     """dx of layer norm."""
     gain, bias = parameters(x, given)
     _, cache = norm.layer_norm(x, gain, bias, eps=eps)
-    along = {"the vector of ones": np.ones_like(x), "h": by_hand(layer_norm_by_hand, x, given, eps)}
+    h = by_hand(layer_norm_by_hand, x, given, eps)
+    by_h, along = slopes_of_affine(h, gain, bias)[0], {"the vector of ones": np.ones_like(x), "h": h}
     check_gradient(norm.layer_norm_backward, cache, words, x,
-                   lambda dy: pulled_back(layer_norm_by_hand, each(gain, x) * dy, x, given, eps), along, given)
+                   lambda dy: pulled_back(layer_norm_by_hand, by_h * dy, x, given, eps), along, given)
 
 
 @graded(LN, 2, "your matrix in the task of layer_norm_backward: where do gain and sigma stand, which terms take away?")
@@ -219,9 +221,9 @@ def layer_norm_parameter_gradients(student: Student, given: Given) -> None:
         y, cache = norm.layer_norm(x, gain, bias)
         dy = given.rng("dy", words).standard_normal(y.shape)
         _, dgain, dbias = norm.layer_norm_backward(dy, cache)
-        right = along_channels(dy * by_hand(layer_norm_by_hand, x, given, SMALL))
-        compare(f"dgain ({words})", dgain, right, GRADIENT, ("client", "channel"))
-        compare(f"dbias ({words})", dbias, along_channels(dy), GRADIENT, ("client", "channel"))
+        _, by_gain, by_bias = slopes_of_affine(by_hand(layer_norm_by_hand, x, given, SMALL), gain, bias)
+        compare(f"dgain ({words})", dgain, along_channels(dy * by_gain), GRADIENT, ("client", "channel"))
+        compare(f"dbias ({words})", dbias, along_channels(dy * by_bias), GRADIENT, ("client", "channel"))
 
 
 # ---- Jacobians
@@ -269,6 +271,8 @@ def layer_norm_matrix(student: Student, given: Given) -> None:
         gain = next(gains)[:len(x)]
         j = jacobians.layer_norm_jacobian(x, gain, eps)
         expect(np.shape(j) == (len(x), len(x)), f"J has the shape {np.shape(j)}, it should have {(len(x), len(x))}")
-        return j / gain[:, None]    # what is left is the Jacobian of h
+        h = layer_norm_by_hand(x, given, eps)
+        by_h, _, _ = slopes_of_affine(h[None, None], gain[None], 0 * gain[None])
+        return j / by_h[0, 0][:, None]    # what is left is the Jacobian of h
 
     check_jacobian(with_gain, layer_norm_by_hand, given, (SMALL, 0.2, 30.0, SMALL))

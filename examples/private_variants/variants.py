@@ -1,0 +1,14 @@
+"""Private variants of the assignments, as an example: copy this folder, and make it yours.
+
+    python cli.py course check hw1 hw2 hw3 --private examples/private_variants/variants.py
+    python cli.py course list --private examples/private_variants/variants.py
+
+This folder is published, too. Whoever reads it and knows the salt has the solutions; who does not know it has the functions
+that write them. So change the mathematics, not only the salt: other draws, other formulas. docs/teaching.md says how.
+"""
+
+from hw2 import hw2
+
+SALT = "write anything here, and something else next year"
+
+__all__ = ["SALT", "hw2"]
