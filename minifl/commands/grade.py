@@ -26,6 +26,11 @@ from minifl.errors import InputError
 @private_option
 @click.option("--out", type=FileName(), help="Folder of results; what is there and has not changed is not graded again.")
 @click.option("--again", multiple=True, metavar="ID", type=Id(), help="Grade this student's again; the old result is kept.")
+@click.option("--due", metavar="TIME", help="When it was due, 2026-12-01 23:59; what is later costs late days.")
+@click.option("--submitted", type=FileName(), help="CSV with columns id, or email, and submitted: when each came.")
+@click.option("--late-days", type=click.IntRange(min=0), default=0, help="That cost nothing, in the whole term.")
+@click.option("--late-percent", type=click.FloatRange(0, 100), default=10.0, help="Of the mark, for each day beyond.")
+@click.option("--earlier", multiple=True, type=FileName(), help="--out folder of an assignment before: its late days count.")
 @click.option("--json", "json_file", type=FileName(written=True),
               help="Write results as Gradescope reads them; of one submission.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Submissions at a time.  [default: one for each core]")
@@ -33,29 +38,23 @@ from minifl.errors import InputError
 @click.option("--total", type=click.FloatRange(min=1), default=120.0, help="Seconds for all of a submission.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
 def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any, student: str | None, gradescope: Any,
-                  variant: Any, hidden: Any, private: Any, out: Any, again: Any, json_file: Any, jobs: Any, seconds: float,
-                  total: float, memory: int) -> None:
+                  out: Any, again: Any, json_file: Any, jobs: int | None, **more: Any) -> None:
     """Grade submissions: folders as carved, zip archives, and folders or archives of a class, as platforms hand them out.
 
     Only the assignment's own files are taken, over a clean tree, and run in a process with limits. Whose a submission is
     comes from --student, the roster, or the name of its file or folder, never from the submission. Exit code 0 whatever
     the marks; 1 if the grader itself failed.
     """
-    from minifl.course import assignments, grading, judge, results, roster, uploads
+    from minifl.course import assignments, grading, marks, results, roster, uploads
     from minifl.course import gradescope as gradescope_file
-    chosen = assignments.load(assignment, private)
-    if variant is not None:
-        assignments.parse_variant(chosen, variant)
-    judge.hidden_of(chosen, hidden)
+    chosen = assignments.load(assignment, more["private"])
+    options, rules = _options(chosen, **more), _rules(**more)
     students = None if roster_file is None else roster.read(roster_file)
     if gradescope is not None and student is None:
         student = _submitter(gradescope, students)
     known = {} if out is None else results.records(out, assignment)
     if not submission and not known:
         raise InputError("no submission is given, and no --out folder with results.")
-    options = {"variant": variant, "hidden": hidden and str(hidden.absolute()),
-               "private": private and str(private.absolute()),
-               "limits": {"seconds": seconds, "total": total, "megabytes": memory}}
     fresh, failed = 0, []
     with ExitStack() as unpacked:
         opened = [unpacked.enter_context(uploads.entries(path, one=student is not None)) for path in submission]
@@ -63,7 +62,8 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
         if json_file is not None and len(found) != 1:
             raise InputError(f"--json is for one submission, here are {len(found)}; grade them one by one.")
         owners, lost = grading.owned(found, students, _named(named), student)
-        for record, new in grading.graded(chosen, owners, known, options, again=again, files=(hidden, private),
+        files = (more["hidden"], more["private"])
+        for record, new in grading.graded(chosen, owners, known, options, again=again, files=files,
                                           at_a_time=jobs or os.cpu_count() or 1):
             if new and out is not None:
                 results.keep(out, record, known.get(record["id"]))
@@ -73,13 +73,34 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
             _show(record, new, whole=out is None)
             if json_file is not None:
                 write(json_file, json.dumps(gradescope_file.results_of(record), indent=2).encode())
-    rows = grading.rows(chosen, known, lost, students)
+    marked = {} if out is None else marks.collect(out, chosen, known)
+    rows = grading.rows(chosen, known, lost, students, marked, rules)
     if out is not None:
-        results.table(out, assignment, rows)
+        results.table(out, assignment, rows, known, marked)
     _summary(rows, fresh, out)
     for record in failed:
         click.echo(f"Error: {record['submission']}: {record['why']}: {record['said']}", err=True)
     sys.exit(1 if failed else 0)
+
+
+def _options(assignment, variant, hidden, private, seconds, total, memory, **_):
+    """How each submission is graded, as one.py takes it."""
+    from minifl.course import assignments, judge
+    if variant is not None:
+        assignments.parse_variant(assignment, variant)
+    judge.hidden_of(assignment, hidden)
+    return {"variant": variant, "hidden": hidden and str(hidden.absolute()), "private": private and str(private.absolute()),
+            "limits": {"seconds": seconds, "total": total, "megabytes": memory}}
+
+
+def _rules(due, submitted, late_days, late_percent, earlier, **_):
+    """What holds for late days; None if nothing does."""
+    from minifl.course import late
+    if due is None and (submitted is not None or earlier):
+        raise InputError("--submitted and --earlier need --due, the time when it was due.")
+    if due is not None and submitted is None:
+        raise InputError(f"--due {due}: needs --submitted, a CSV file with columns id, or email, and submitted.")
+    return None if due is None else late.rules(due, submitted, late_days, late_percent, earlier)
 
 
 def _submitter(metadata, students):

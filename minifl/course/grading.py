@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from minifl.course import assignments, batch, results, roster
+from minifl.course import assignments, batch, late, results, roster
 from minifl.course.assignments import Assignment
+from minifl.course.marks import Mark
 from minifl.course.roster import Student
 from minifl.course.uploads import Entry
 from minifl.errors import InputError
@@ -70,23 +71,35 @@ def record(own: str, entry: Entry, assignment: Assignment | None = None, status:
             "status": status, **more}
 
 
-def row(assignment: Assignment, kept: dict, student: Student | None) -> dict[str, Any]:
-    """A line of results.csv: what a record is worth."""
+def row(assignment: Assignment, kept: dict, student: Student | None, marked: dict[str, Mark] | None = None,
+        due: late.Rules | None = None) -> dict[str, Any]:
+    """A line of results.csv: what a record is worth. marked: the answers in prose, None: nobody's are marked."""
     found = results.graded_of(kept)
+    by_hand = list((marked or {}).values())
+    when = {} if due is None else late.columns(due, student or Student(kept["id"]))
+    earned = sum(mark.points or 0 for mark in by_hand) + (found.earned if found else 0)
+    waiting = sum(mark.points is None for mark in by_hand)
     outcomes = [*found.public, *found.hidden] if found else []
     parts = {f"part: {part}": round(sum(one.earned for one in outcomes if one.part == part), 2) if found else None
              for part in assignments.parts(assignment)}
     return {"id": kept["id"], "name": student.name if student else "", "submission": kept["submission"],
             "status": {"graded": "graded", "none": "nothing handed in"}.get(kept["status"], "not graded"),
-            "mark": round(found.earned, 2) if found else None, "points": found.points if found else None,
-            "tests": round(found.earned, 2) if found else None, **parts, "why": kept.get("why", ""),
+            "mark": round(earned * when.get("factor", 1), 2) if found else None,
+            "points": found.points + sum(mark.of for mark in by_hand) if found else None,
+            "tests": round(found.earned, 2) if found else None, **parts,
+            **({} if marked is None else {"by hand": sum(mark.points or 0 for mark in by_hand), "to be marked": waiting}),
+            **when, "why": kept.get("why", ""),
             "evidence": "; ".join(results.evidence_of(kept))}
 
 
-def rows(assignment: Assignment, known: dict[str, dict], lost: list[dict], students: list[Student] | None) -> list[dict]:
-    """The lines of results.csv: the roster's, others that were graded, what is nobody's."""
+def rows(assignment: Assignment, known: dict[str, dict], lost: list[dict], students: list[Student] | None,
+         marks: dict[str, dict[str, Mark]] | None = None, due: late.Rules | None = None) -> list[dict]:
+    """The lines of results.csv: the roster's, others that were graded, what is nobody's. Answers in prose count from the
+    first one on that is marked."""
+    begun = any(mark.points for marked in (marks or {}).values() for mark in marked.values())
     listed = {student.id: student for student in students or ()}
     ids, named = [*listed, *sorted(set(known) - set(listed))], {one["id"] for one in lost}
     nothing = {own: record(own, Entry(("",), ()), assignment, "none") for own in ids if own not in named}
     kept = [(nothing | known)[own] for own in ids if own in nothing or own in known]
-    return [row(assignment, one, listed.get(one["id"])) for one in (*kept, *lost)]
+    return [row(assignment, one, listed.get(one["id"]), (marks or {}).get(one["id"], {}) if begun else None, due)
+            for one in (*kept, *lost)]

@@ -19,13 +19,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from minifl.course import assignments, judge, uploads
+from minifl.course import answers, assignments, judge, uploads
 from minifl.course.carve import SETTINGS
 from minifl.course.identity import canonical
 from minifl.course.submission import LARGEST, claimed, read
 from minifl.errors import InputError
 
 UNPACKING = 2 << 30    # bytes of address space while archives are unpacked
+MOST_PROSE, LONGEST_ANSWER = 200_000, 20_000     # bytes of answers.md, characters of an answer
 MORE = 60              # seconds of processor time beyond those of the submission: for NumPy's start and the judge
 
 
@@ -52,7 +53,7 @@ def graded(job: dict, folder: Path) -> dict:
     resource.setrlimit(resource.RLIMIT_AS, (UNPACKING, hard))
     found = uploads.gathered(tuple(map(Path, job["paths"])), folder)
     assignment = assignments.load(job["assignment"], job["private"])
-    texts = {file: _text(found, file) for file in (*assignment.files, SETTINGS)}
+    texts = {file: _text(found, file) for file in (*assignment.files, SETTINGS, answers.FILE)}
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
     known = hashlib.sha256(json.dumps([job["basis"], job["student"], texts]).encode()).hexdigest()
     if known == job["known"]:
@@ -62,7 +63,19 @@ def graded(job: dict, folder: Path) -> dict:
                          limits=judge.Limits(**job["limits"]))
     outcomes = {kind: [outcome._asdict() for outcome in getattr(result, kind)] for kind in ("public", "hidden")}
     return {"status": "graded", "hash": known, "graded": result._asdict() | outcomes,
-            "claims": claims(claimed(found), result)}
+            "answers": prose(assignment, result.variant, found), "claims": claims(claimed(found), result)}
+
+
+def prose(assignment: assignments.Assignment, variant: dict, folder: Path) -> dict[str, str]:
+    """question -> answer, as it can be shown anywhere; what is too long is cut."""
+    try:
+        data = read(folder, answers.FILE, MOST_PROSE) or b""
+    except InputError as error:
+        data = f"({answers.FILE} {error})".encode()
+    questions = assignments.sheet(assignment, variant).questions
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\t", "    ")
+    text = "".join(c if c.isprintable() or c in "\ufeff\n" else "?" for c in text)
+    return {name: answer[:LONGEST_ANSWER] for name, answer in answers.read(text, questions).items()}
 
 
 def claims(said: dict, result: judge.Graded) -> list[str]:

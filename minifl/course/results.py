@@ -86,15 +86,28 @@ def shown(graded: Graded, hidden: bool) -> str:
     return "\n".join(lines)
 
 
-def feedback(record: dict) -> str:
-    """What a student reads."""
+def feedback(record: dict, marked: dict | None = None, row: dict | None = None) -> str:
+    """What a student reads. marked: question -> Mark of the answers in prose; row: the student's line of results.csv."""
     graded = graded_of(record)
     if graded is None:
         return f"{record['assignment']}, {record['id']}\n\nThis could not be graded: {record['why']}.\n"
     of = ", ".join(f"{axis} {value}" for axis, value in graded.variant.items())
     notes = "".join(f"Note: {note}\n" for note in graded.notes)
     return (f"{graded.assignment}, {graded.student or 'as published'} ({of})\n{notes}\n{shown(graded, hidden=False)}\n\n"
-            f"Points of the tests: {graded.earned:.1f} of {graded.points:g}\n")
+            f"Points of the tests: {graded.earned:.1f} of {graded.points:g}\n{_by_hand(marked or {})}{_mark(row or {})}")
+
+
+def _by_hand(marked):
+    """The points and comments of answers in prose that are marked."""
+    lines = [f"  {name}: {mark.points:g} of {mark.of}{f', {mark.comment}' if mark.comment else ''}\n"
+             for name, mark in marked.items() if mark.points is not None]
+    return "".join(["Answers in prose:\n", *lines]) if lines else ""
+
+
+def _mark(row):
+    """The mark, where more is in it than the points of tests."""
+    late = f", {row['days late']} days late: x {row['factor']:g}" if row.get("days late") else ""
+    return f"Mark: {row['mark']:g} of {row['points']:g}{late}\n" if late or "by hand" in row else ""
 
 
 def evidence(record: dict) -> str:
@@ -114,8 +127,15 @@ def evidence_of(record: dict) -> list[str]:
     return [*record.get("claims", ()), *(record.get("graded") or {}).get("evidence", ())]
 
 
-def table(out: str | Path, assignment: str, rows: list[dict]) -> None:
-    """Write results.csv and results.json; every row has the same keys."""
+def table(out: str | Path, assignment: str, rows: list[dict], known: dict[str, dict], marks: dict[str, dict]) -> None:
+    """Write results.csv and results.json, and the feedback to which a mark by hand or late days have come; every row has the
+    same keys."""
+    for row in rows:
+        if (row["mark"] is not None and known[row["id"]]["status"] == "graded"):
+            text = feedback(known[row["id"]], marks.get(row["id"]) if "by hand" in row else None, row).encode()
+            path = Path(out) / "feedback" / f"{file_name(row['id'])}.txt"
+            if not path.exists() or reading.whole(path) != text:
+                write(path, text)
     write(Path(out) / "results.json", _json({"assignment": assignment, "results": rows}))
     write(Path(out) / "results.csv", spreadsheet(rows))
 

@@ -92,6 +92,11 @@ def test_a_class_with_bad_submissions(room, tmp_path, capsys):
     code, said, _ = grade(capsys, *arguments, "--again", " ADA")
     assert "5 graded (1 now)" in said and {path.name for path in (out / "earlier").iterdir()} == {"exits-1.json", "ada-1.json"}
     assert grade(capsys, "--out", out)[0] == 0 and table(out)["ada"]["mark"] == "27.0"      # the tables alone
+    (tmp_path / "times.csv").write_text("id,submitted\nada,2026-12-03 00:01\nemmy,2026-12-01 12:00\n")
+    late = ("--due", "2026-12-01 12:00", "--submitted", tmp_path / "times.csv", "--late-days", "1", "--late-percent", "50")
+    assert grade(capsys, "--out", out, *late)[0] == 0 and table(out)["emmy"]["mark"] == "27.0"
+    assert (table(out)["ada"]["days late"], table(out)["ada"]["factor"], table(out)["ada"]["mark"]) == ("2", "0.5", "13.5")
+    assert "2 days late: x 0.5" in (out / "feedback/ada.txt").read_text()
     assert grade(capsys, "--out", out, room / "ada", "--student", "ada", "--seconds", "2")[1].count("(as before)") == 0
 
 
@@ -104,7 +109,8 @@ def test_one_submission(solved, capsys, tmp_path):
 @pytest.mark.parametrize("arguments, said", [
     (("class", "--student", "ada"), None), (("class/ada", "class/emmy", "--student", "ada"), "--student is for one submission, here are 2"),
     (("class/ada", "--as", "eve=ada"), "no submission is called so"), (("class/ada", "--as", "eve"), "is not NAME=ID"),
-    ((), "no submission is given"), (("class/ada", "--gradescope", "m.json"), "names no e-mail address"),
+    ((), "no submission is given"), (("class/ada", "--due", "2026-12-01"), "needs --submitted"),
+    (("class/ada", "--submitted", "m.json"), "need --due"), (("class/ada", "--gradescope", "m.json"), "names no e-mail address"),
     (("class/ada", "--out", "other"), "holds results of hw1, not of hw2"), (("class/ada", "--out", "broken"), "is no record of a grade")])
 def test_bad_input(tmp_path, capsys, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
