@@ -9,6 +9,7 @@ import click
 from minifl.commands.grade import grade_command
 from minifl.commands.grading import Id, bundle_command, hide_command, private_option
 from minifl.commands.options import FileName
+from minifl.commands.sandbox import sandbox_command
 
 student_option = click.option("--student", default="", metavar="ID", type=Id(),
                               help="Fixes variant, shapes and seeds.  [default: as published]")
@@ -18,7 +19,7 @@ variant_option = click.option("--variant", metavar="AXIS=VALUE,...",
 
 @click.group("course")
 def course_group() -> None:
-    """Assignments carved from this package, for a class: list, carve, solve, check, grade, hide, bundle.
+    """Assignments carved from this package, for a class: list, carve, solve, check, grade, hide, bundle, sandbox.
 
     This repository is public: whoever reads it has the solutions of all published variants, and `course solve` writes them.
     For marks that count, draw variants of your own, --private FILE.py (examples/private_variants, docs/teaching.md).
@@ -107,5 +108,5 @@ def check_command(assignment: str, jobs: int, private: Any) -> None:
     sys.exit(1 if bad else 0)
 
 
-for command in (grade_command, hide_command, bundle_command):
+for command in (grade_command, hide_command, bundle_command, sandbox_command):
     course_group.add_command(command)

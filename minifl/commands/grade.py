@@ -37,6 +37,7 @@ from minifl.errors import InputError
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
 @click.option("--total", type=click.FloatRange(min=1), default=120.0, help="Seconds for all of a submission.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
+@click.option("--weak-sandbox", is_flag=True, help="Grade though a layer of the sandbox is missing (`course sandbox`).")
 def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any, student: str | None, gradescope: Any,
                   out: Any, again: Any, json_file: Any, jobs: int | None, **more: Any) -> None:
     """Grade submissions: folders as carved, zip archives, and folders or archives of a class, as platforms hand them out.
@@ -83,14 +84,14 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
     sys.exit(1 if failed else 0)
 
 
-def _options(assignment, variant, hidden, private, seconds, total, memory, **_):
+def _options(assignment, variant, hidden, private, seconds, total, memory, weak_sandbox, **_):
     """How each submission is graded, as one.py takes it."""
     from minifl.course import assignments, judge
     if variant is not None:
         assignments.parse_variant(assignment, variant)
     judge.hidden_of(assignment, hidden)
     return {"variant": variant, "hidden": hidden and str(hidden.absolute()), "private": private and str(private.absolute()),
-            "limits": {"seconds": seconds, "total": total, "megabytes": memory}}
+            "limits": {"seconds": seconds, "total": total, "megabytes": memory, "weak": weak_sandbox}}
 
 
 def _rules(due, submitted, late_days, late_percent, earlier, **_):

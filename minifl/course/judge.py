@@ -86,7 +86,7 @@ def grade(assignment: assignments.Assignment, submission: str | Path, *, student
                 secret += [_run(test, remote, givens, 1.0) for test in further]
         finally:
             remote.stop()
-    notes = [_clean(note) for note in (*notes, *remote.refused)]
+    notes = [_clean(note) for note in (*notes, *remote.missing, *remote.refused)]
     return Graded(assignment.name, student, variant, public, secret, notes)
 
 

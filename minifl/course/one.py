@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from minifl.course import answers, assignments, judge, uploads
+from minifl.course import answers, assignments, judge, process, uploads
 from minifl.course.carve import SETTINGS
 from minifl.course.identity import canonical
 from minifl.course.submission import LARGEST, claimed, read
@@ -34,6 +34,7 @@ def main() -> None:
     """Grade, and write the answer."""
     with open(0, "rb", buffering=0, closefd=False) as first:
         job = json.loads(first.readline())
+    process.adopt()
     signal.signal(signal.SIGTERM, _stopped)
     threading.Thread(target=_until_input_ends, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CPU, (int(job["limits"]["total"]) + MORE,) * 2)

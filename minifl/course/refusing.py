@@ -3,8 +3,8 @@
 Refused: writing any file; reading and listing outside of the student's tree, Python's library, NumPy and SciPy;
 programs, processes, signals to others, sockets, ctypes, removing, renaming, changing files; looking through the garbage
 collector's lists. A hook cannot be taken out again. It sees what CPython reports: not every C function does (stat,
-mkfifo, a few extension modules), and who corrupts the interpreter's memory gets around it. Below it are the limits of
-limits.py.
+mkfifo, a few extension modules), and who corrupts the interpreter's memory gets around it. Below it the kernel refuses:
+limits.py, calls.py.
 """
 
 import os

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import minifl
-from minifl.course import json_lines, process, running
+from minifl.course import json_lines, layers, process, running
 from minifl.errors import InputError
 
 PACKAGE = Path(minifl.__file__).resolve().parent
@@ -33,6 +33,7 @@ class Limits(NamedTuple):
     seconds: float = 10.0     # for a call
     total: float = 600.0      # seconds for all tests
     megabytes: int = 2048
+    weak: bool = False        # grade though a layer of the sandbox is missing
 
 
 class Late(running.Wrong):
@@ -49,7 +50,7 @@ class Remote:
         self.test_ends = self.all_ends = time.monotonic() + limits.total
         self.loaded, self.broken, self.slow = set(), {}, {}     # modules; module -> why not; function -> how often
         self.told, self.refused, self.generation = [], [], 0    # of this test; of all; of processes
-        self.until = ""
+        self.until, self.missing = "", []     # missing: layers of the sandbox
 
     def __call__(self, module):
         return _Functions(self, module)
@@ -140,13 +141,17 @@ class Remote:
         self.process, self.channel = process.start(self.tree)
         try:     # nothing of the submission has run when it says that it is ready
             config = process.config(self.tree, self.secret, self.limits.megabytes, self.limits.total, self.generation << 32)
-            self._exchange(json.dumps(config), "ready", time.monotonic() + STARTING)
+            said = self._exchange(json.dumps(config), "ready", time.monotonic() + STARTING)["layers"]
             self.process.stderr.close()
         except (OSError, json_lines.Malformed):
             said, _ = self.process, self.stop()
             text = said.stderr.read().decode(errors="replace")[-1000:]
             raise InputError(f"--memory {self.limits.megabytes}: the grader's process does not start; give more. "
                              f"{text}") from None
+        self.missing = layers.missing(said)
+        if self.missing and not self.limits.weak:
+            self.stop()
+            raise InputError(f"the sandbox has holes here: {'; '.join(self.missing)}. {layers.ADVICE}")
 
     def _exchange(self, line, number, ends):
         """Send a line; the reply, which carries its number. TimeoutError, OSError if the worker has gone, Malformed."""

@@ -3,11 +3,11 @@
 It calls functions of the student's tree as the judge asks for, and holds nothing worth stealing: tests, checkers,
 expected numbers and points are in the judge's process. Before the first line of the student's code runs, it gives up
 what that does not need: limits.py by the kernel, refusing.py by an audit hook that says in words what was refused.
-Both say what they cannot stop. This is no container: run a class's submissions in one, as Gradescope does.
+calls.py leaves it the system calls that this needs. What of these is missing the judge is told, see layers.py.
 
 The judge writes lines, one at a time, and reads an answer to each:
     first       plain JSON, see remote.py: {"tree", "packages", "sites", "libraries", "secret", "first", "megabytes",
-                "seconds", "user"}
+                "seconds", "user", "search"}
     then        json_lines.py's: {"id", "module"} to import it, with "name", "arguments", "options" to call a function,
                 or {"id"} when a test begins: what was kept for handles is dropped
     an answer   {"id", "result"} or {"id", "error", "message", "where"}, with "refused" and "printed"
@@ -98,8 +98,10 @@ def where(error: BaseException, tree: str) -> str:
     return found
 
 
-def serve(channel: int, tree: str, json_lines: ModuleType, refused: list[str], first: int) -> None:
-    """Answer until the judge hangs up. first: the first handle's number, no number is given twice."""
+def serve(channel: int, tree: str, json_lines: ModuleType, refused: list[str], first: int,
+          layers: dict) -> None:
+    """Answer until the judge hangs up. first: the first handle's number, no number is given twice; layers: of the
+    sandbox, see layers.py."""
     kept, numbers, printed, write, missing = {}, itertools.count(first), Printed(), os.write, []
     lines = os.fdopen(channel, "r", encoding="utf-8", closefd=False)
 
@@ -119,7 +121,7 @@ def serve(channel: int, tree: str, json_lines: ModuleType, refused: list[str], f
             text = text[write(channel, text):]
         refused.clear()
 
-    send({"id": "ready"})
+    send({"id": "ready", "layers": layers})
     for line in lines:
         number = None
         missing.clear()
@@ -145,13 +147,15 @@ def main() -> None:
     tree, library, refused = config["tree"], sys.path[:], []
     sys.path.insert(0, tree)                                # with -S there are no site-packages, and so no other minifl
     sys.meta_path.append(Installed(config["sites"]))
-    json_lines, limits, refusing = sibling("json_lines"), sibling("limits"), sibling("refusing")
+    json_lines, limits, calls, refusing = map(sibling, ("json_lines", "limits", "calls", "refusing"))
     sites = sorted(set(config["sites"].values()))
-    limits.restrict([tree, *library, *config["packages"], *config["libraries"]], sites, config["secret"],
-                    config["megabytes"], config["seconds"], config["user"])
+    layers = limits.restrict([tree, *library, *config["packages"], *config["libraries"]], sites, config["secret"],
+                             config["megabytes"], config["seconds"], config["user"], config["search"])
+    layers["calls"] = calls.allow_only()
     del sys.modules["__main__"]
     refusing.install(tree, library, config["packages"], sites, config["secret"], refused)
-    serve(channel, tree, json_lines, refused, config["first"])
+    layers["hook"] = True
+    serve(channel, tree, json_lines, refused, config["first"], layers)
     os._exit(0)
 
 
