@@ -1,15 +1,19 @@
 """`course`: assignments carved from the package, and the grading of what students hand in."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from minifl import reading
+from minifl.atomic import write
 from minifl.commands.grade import grade_command
 from minifl.commands.grading import Id, bundle_command, hide_command, private_option
 from minifl.commands.options import FileName
 from minifl.commands.sandbox import sandbox_command
+from minifl.errors import InputError
 
 student_option = click.option("--student", default="", metavar="ID", type=Id(),
                               help="Fixes variant, shapes and seeds.  [default: as published]")
@@ -52,13 +56,26 @@ def list_command(private: Any) -> None:
 
 @course_group.command("carve")
 @click.argument("assignment")
-@click.option("--out", required=True, type=FileName(), help="The student's folder: a new or an empty one.")
+@click.option("--out", required=True, type=FileName(),
+              help="The student's folder: a new or an empty one; with --roster the folder of theirs.")
 @student_option
 @variant_option
 @private_option
-def carve_command(assignment: str, out: Any, student: str | None, variant: Any, private: Any) -> None:
-    """Write a student's folder: stubs with tasks, public tests, grade.py, README."""
-    _write(assignment, out, student, variant, private, reference=False)
+@click.option("--roster", type=FileName(), help="CSV of the class, with a column id: a folder for each who has none yet.")
+@click.option("--zip", "zipped", is_flag=True, help="Beside each folder an archive of it, as platforms hand out.")
+@click.option("--policy", type=FileName(), help="Markdown on working together, instead of README's own.")
+def carve_command(assignment: str, out: Any, student: str | None, variant: Any, private: Any, roster: Any, zipped: bool,
+                  policy: Any) -> None:
+    """Write a student's folder: stubs with tasks, public tests, grade.py, README, READER, answers.md; or a class's."""
+    more = {} if policy is None else {"policy": _words(policy)}
+    if roster is None:
+        _write(assignment, out, student, variant, private, reference=False, **more)
+        if zipped:
+            _archive(out)
+    elif student or variant is not None:
+        raise InputError("--roster is for a class, whose variants are the students'; leave --student and --variant out.")
+    else:
+        _write_class(assignment, out, roster, private, zipped, more)
 
 
 @course_group.command("solve")
@@ -72,13 +89,46 @@ def solve_command(assignment: str, out: Any, student: str | None, variant: Any, 
     _write(assignment, out, student, variant, private, reference=True)
 
 
-def _write(name, out, student, variant, private, reference):
+def _write_class(name, out, roster_file, private, zipped, more):
+    """A folder for each student who has none; those that are there stay as they are."""
+    from minifl.course import assignments, carve, results, roster, submission
+    assignment, fresh = assignments.load(name, private), 0
+    students = roster.read(roster_file)
+    for student in students:
+        folder, variant = out / results.file_name(student.id), assignments.variant_of(assignment, student.id)
+        if not os.path.lexists(folder):
+            carve.carve(assignment, folder, student=student.id, variant=variant, **more)
+            fresh += 1
+        elif submission.claimed(folder) != {"assignment": name, "student": student.id, "variant": variant}:
+            raise InputError(f"--out {out}: {folder.name} is there and was not carved so: another assignment, or another "
+                             "private file; name another folder.")
+        if zipped:
+            _archive(folder)
+    click.echo(f"{name} for {len(students)} students in {out}: {fresh} new, {len(students) - fresh} were there")
+
+
+def _words(policy):
+    try:
+        return reading.whole(policy, 1 << 20).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--policy {policy}: cannot be read ({getattr(error, 'strerror', None) or error}); give a text "
+                         "file in UTF-8.") from None
+
+
+def _archive(folder):
+    from minifl.course import carve
+    path = folder.with_name(f"{folder.name}.zip")
+    if not os.path.lexists(path):
+        write(path, carve.archive(folder))
+
+
+def _write(name, out, student, variant, private, reference, **more):
     from minifl.course import assignments, carve
     assignment = assignments.load(name, private)
     chosen = assignments.variant_of(assignment, student)
     if variant is not None:
         chosen = assignments.parse_variant(assignment, variant)
-    carve.carve(assignment, out, student=student, variant=chosen, reference=reference)
+    carve.carve(assignment, out, student=student, variant=chosen, reference=reference, **more)
     of = ", ".join(f"{axis} {value}" for axis, value in chosen.items())
     click.echo(f"{name}{f' for {student}' if student else ''} ({of}) in {out}: read {Path(out) / 'README.md'}, run "
                f"python {Path(out) / 'grade.py'}")
@@ -92,8 +142,6 @@ def check_command(assignment: str, jobs: int, private: Any) -> None:
     """Prove that assignments are sound: carve, fail as listed, solve, full marks; no solution leaks; wrong submissions
     lose the points of their part. Exit code 1 if anything does not hold. [default: all]
     """
-    import os
-
     from minifl.course import assignments, proof
     names = assignment or assignments.NAMES
     for name in names:

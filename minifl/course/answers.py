@@ -18,6 +18,7 @@ from minifl.errors import InputError
 
 FILE, KEY = "answers.md", "answers_key.md"
 ROOM = "(your answer)"
+HELP = Question("help", 0, "Who and what helped you with this assignment, programs that write code or text included?")
 HEAD = """# {name}: answers
 
 Answer below each question, in your own words: 3 to 6 sentences, or a few lines of derivation. Formulas may be typed
@@ -30,18 +31,19 @@ def form(assignment: Assignment, variant: dict) -> str:
     """The text of answers.md before anything is answered; "" for an assignment without questions."""
     questions = assignments.sheet(assignment, variant).questions
     lines = [HEAD.format(name=assignment.name)]
-    for question in questions:
+    for question in (*questions, HELP):
         quoted = "\n".join(f"> {line}".rstrip() for line in question.text.splitlines())
         lines.append(f"{_heading(question)}\n\n{quoted}\n\n{ROOM}\n")
     return "\n".join(lines) if questions else ""
 
 
 def read(text: str, questions: tuple[Question, ...]) -> dict[str, str]:
-    """name -> what was answered, for each of the Questions, "" for nothing, from the text of a filled-in answers.md.
+    """name -> what was answered, for each of the Questions and HELP, "" for nothing, from the text of an answers.md.
 
     What stands under a heading that is none of the form's belongs to the answer before it. The question, quoted, and the
     room left for it are no answer; a quotation of the student's own, elsewhere, is.
     """
+    questions = (*questions, HELP)
     found = {question.name: [] for question in questions}
     own = []     # the lines of the answer at hand; before the first heading nobody's
     headings = {_words(_heading(question)): question for question in questions}
@@ -69,7 +71,7 @@ def key(assignment: Assignment, variant: dict | None = None) -> dict[str, str]:
 
 
 def _heading(question):
-    return f"## {question.name}, {question.points} point{'s' * (question.points != 1)}"
+    return f"## {question.name}" + f", {question.points} point{'s' * (question.points != 1)}" * (question.points > 0)
 
 
 def _answer(lines, question):

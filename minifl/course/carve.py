@@ -1,13 +1,15 @@
-"""A student's folder: stubs, tasks, public tests, grade.py, README, and of the package only what is on the allowlist."""
+"""A student's folder: stubs, tasks, public tests, grade.py, texts, and of the package only what is on the allowlist."""
 
+import io
 import json
 import os
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 
 from minifl.atomic import BEGINNING
-from minifl.course import answers, assignments, running
+from minifl.course import answers, assignments, readme
 from minifl.course.identity import canonical
 from minifl.errors import InputError
 
@@ -41,12 +43,13 @@ if __name__ == "__main__":
 
 
 def carve(assignment: assignments.Assignment, out: str | Path, *, student: str = "", variant: dict | None = None,
-          reference: bool = False) -> None:
+          reference: bool = False, policy: str = readme.POLICY) -> None:
     """Write the student's folder of an Assignment.
 
     out      a folder that does not exist or is empty; it appears whole or not at all
     student  id, which fixes the shapes and seeds of the public tests, and the variant if none is given
     reference  with the solutions instead of the stubs
+    policy   what README says about working together
     Raises InputError if `out` holds anything, or cannot be written.
     """
     out, student = Path(out), canonical(student)
@@ -56,7 +59,7 @@ def carve(assignment: assignments.Assignment, out: str | Path, *, student: str =
             raise InputError(f"--out {out}: exists and is not an empty folder; name a new one.")
         out.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{out.name[:BEGINNING]}.", dir=out.parent))
-        write_tree(assignment, building, student=student, variant=variant, reference=reference)
+        write_tree(assignment, building, student=student, variant=variant, reference=reference, policy=policy)
         if out.exists():
             out.rmdir()
         os.chmod(building, 0o755)
@@ -70,7 +73,7 @@ def carve(assignment: assignments.Assignment, out: str | Path, *, student: str =
 
 
 def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str = "", variant: dict | None = None,
-               reference: bool = False) -> None:
+               reference: bool = False, policy: str = readme.POLICY) -> None:
     """The files of a student's folder in `folder`; reference: with the solutions instead of the stubs."""
     variant = assignments.variant_of(assignment, student) if variant is None else variant
     here = f"minifl/course/{assignment.name}"
@@ -83,42 +86,22 @@ def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str
     settings = {"assignment": assignment.name, "student": student, "variant": variant}
     _write(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     _write(folder / "grade.py", GRADE)
-    _write(folder / "README.md", readme(assignment, variant))
+    _write(folder / "README.md", readme.readme(assignment, variant, policy))
+    _write(folder / "READER.md", readme.READER)
     if assignments.sheet(assignment).questions:
         _write(folder / answers.FILE, answers.form(assignment, variant))
 
 
-def readme(assignment: assignments.Assignment, variant: dict) -> str:
-    """What a student reads first."""
-    tests = running.tests_in(assignments.tests(assignment, variant))
-    parts = assignments.parts(assignment)
-    choices = [choices[-1].what for choices in assignments.chosen(assignment, variant).values()]
-    questions = assignments.sheet(assignment, variant).questions
-    lines = [assignments.sheet(assignment, variant).head.rstrip(), "", "## Your files", "",
-             "Write what raises NotImplementedError; the docstrings say what each function takes and returns, and hold "
-             "the tasks. Hand in these files, whole, under the same names:", "",
-             *(f"- `{file}`" for file in assignment.files),
-             *([f"- `{answers.FILE}`, with your answers to its questions in prose"] if questions else []), "",
-             "Helpers of your own go into the same files. You need Python 3.10 or newer"
-             f"{', NumPy and SciPy' if _needs_scipy(assignment) else ' and NumPy'}.", ""]
-    if any(choices):
-        lines += ["## Your variant", "", "Published solutions may differ from what you are asked for. For you:", "",
-                  *(f"- {choice}" for choice in choices if choice), ""]
-    lines += ["## Points", "", "| part | points | public tests |", "|---|---|---|"]
-    for part, points in parts.items():
-        lines.append(f"| {part} | {points} | {', '.join(f'`{t.__name__}`' for t in tests if t.part == part)} |")
-    if questions:
-        by_hand = sum(question.points for question in questions)
-        lines.append(f"| questions in `{answers.FILE}` | {by_hand} | none: marked by hand |")
-    lines += ["", "## How far are you?", "", "```bash", "python grade.py", f'python grade.py "{next(iter(parts))}"', "```",
-              "", "In a notebook in this folder: `from grade import grade; grade()`. Grading also has hidden tests of the "
-              "same kind, with other shapes and seeds.", ""]
-    return "\n".join(lines)
-
-
-def _needs_scipy(assignment):
-    files = (*assignment.given, *assignment.files, f"minifl/course/{assignment.name}/tests.py")
-    return any("scipy" in (assignments.ROOT / file).read_text(encoding="utf-8") for file in files)
+def archive(folder: str | Path) -> bytes:
+    """A zip of a student's folder: the folder in it, the same bytes for the same files."""
+    folder, data = Path(folder), io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            info = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", (1980, 1, 1, 0, 0, 0))
+            info.external_attr = 0o100644 << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            zipped.writestr(info, path.read_bytes())
+    return data.getvalue()
 
 
 def _write(path, text):

@@ -197,7 +197,7 @@ def _stray(assignment, folder):
     """Files of a carved folder that are not on its allowlist."""
     here = f"minifl/course/{assignment.name}"
     allowed = {*carve.ALWAYS, *assignment.given, *assignment.files, f"{here}/tests.py", carve.SETTINGS, "grade.py",
-               "README.md", answers.FILE}
+               "README.md", "READER.md", answers.FILE}
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()}
     return [file for file, path in found.items() if path.suffix not in SUFFIXES or file not in allowed
             and not (path.name == "__init__.py" and not path.read_text(encoding="utf-8"))]

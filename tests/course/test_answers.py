@@ -23,34 +23,41 @@ Words of ours.
 > And this?
 
 (your answer)
+
+## help
+
+> Who and what helped you with this assignment, programs that write code or text included?
+
+(your answer)
 """
 
 
 def test_the_form_is_handed_out(assignment, tmp_path):
     carve.carve(assignment, tmp_path / "hw1")
     text = (tmp_path / "hw1/answers.md").read_text()
-    assert text.endswith("## why twice, 2 points\n\n> Why is the sum of a number with itself\n> twice the number?\n\n(your answer)\n")
-    assert answers.read(text, assignments.sheet(assignment).questions) == {"why twice": ""}
+    assert text[:text.index("\n## help")].endswith("## why twice, 2 points\n\n> Why is the sum of a number with itself\n> twice the number?\n\n(your answer)\n")
+    assert answers.read(text, assignments.sheet(assignment).questions) == {"why twice": "", "help": ""}
 
 
 def test_without_questions_there_is_no_form(monkeypatch, tmp_path):
     bare = toy.install(monkeypatch, tmp_path / "repository", sheet=toy.SHEET[:toy.SHEET.index("## Questions")], key="")
     carve.carve(bare, tmp_path / "hw1")
-    assert not (tmp_path / "hw1/answers.md").exists() and "answers.md" not in (tmp_path / "hw1/README.md").read_text()
+    assert not (tmp_path / "hw1/answers.md").exists() and "- `answers.md`" not in (tmp_path / "hw1/README.md").read_text()
 
 
 @pytest.mark.parametrize("edit, found", [
-    (lambda text: text, ("", "")),
-    (lambda text: "", ("", "")),
-    (lambda text: text.replace("(your answer)", "As it is.", 1), ("As it is.", "")),
-    (lambda text: text + "\nSo.\n\n## Therefore\n\n> quoted\n- x\n", ("", "So.\n\n## Therefore\n\n> quoted\n- x")),
-    (lambda text: text.replace("> Why is\n> that so?\n\n(your answer)\n", "  As it is. \n"), ("  As it is.", "")),
-    (lambda text: text.replace("## why b, 1 point", "##  Why b, 1 point ") + "So.", ("", "So.")),
-    (lambda text: "\ufeff" + text.replace("\n", "\r\n") + "So.", ("", "So.")),
-    (lambda text: text.replace("> Why is", "(2) > Why is"), ("(2) > Why is\n> that so?", "")),     # it was edited: shown as it is
+    (lambda text: text, ("", "", "")),
+    (lambda text: "", ("", "", "")),
+    (lambda text: text.replace("(your answer)", "As it is.", 1), ("As it is.", "", "")),
+    (lambda text: text.replace("\n## help", "\nSo.\n\n## Therefore\n\n> quoted\n- x\n\n## help"),
+     ("", "So.\n\n## Therefore\n\n> quoted\n- x", "")),
+    (lambda text: text.replace("> Why is\n> that so?\n\n(your answer)\n", "  As it is. \n"), ("  As it is.", "", "")),
+    (lambda text: text.replace("## help", "##  Help ") + "Emmy.\n", ("", "", "Emmy.")),
+    (lambda text: "\ufeff" + text.replace("\n", "\r\n") + "Emmy.", ("", "", "Emmy.")),
+    (lambda text: text.replace("> Why is", "(2) > Why is"), ("(2) > Why is\n> that so?", "", "")),     # edited: shown as it is
 ])
 def test_what_is_read(edit, found):
-    assert answers.read(edit(FORM), QUESTIONS) == dict(zip(("why a", "why b"), found))
+    assert answers.read(edit(FORM), QUESTIONS) == dict(zip(("why a", "why b", "help"), found))
 
 
 @pytest.mark.parametrize("name", assignments.NAMES)

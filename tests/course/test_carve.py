@@ -53,7 +53,7 @@ def test_the_folder(assignment, tmp_path):
     out = tmp_path / "a" / "hw1"
     carve.carve(assignment, out, student="ada")
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
-    assert files == ["README.md", "answers.md", "grade.py", "minifl/__init__.py", "minifl/course/__init__.py",
+    assert files == ["READER.md", "README.md", "answers.md", "grade.py", "minifl/__init__.py", "minifl/course/__init__.py",
                      "minifl/course/hw1/__init__.py", "minifl/course/hw1/tests.py", "minifl/course/running.py",
                      "minifl/course/settings.json", "minifl/toy.py"]
     assert json.loads((out / carve.SETTINGS).read_text()) == {

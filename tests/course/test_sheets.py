@@ -79,8 +79,9 @@ def test_the_sheets_of_the_assignments(name):
     assert [task.function for task in sheet.tasks if not task.text] in ([], ["minifl.layers.norm.shift"])
 
 
-def test_the_sheets_are_installed_with_the_package():
+def test_all_texts_are_installed_with_the_package():
     config = ConfigParser()
     config.read(Path(__file__).parents[2] / "setup.cfg")
-    pattern = config["options.package_data"]["minifl.course"]
-    assert {path.parent.name for path in (assignments.ROOT / "minifl/course").glob(pattern)} == set(assignments.NAMES)
+    folder = assignments.ROOT / "minifl/course"
+    patterns = config["options.package_data"]["minifl.course"].split(", ")
+    assert {path for pattern in patterns for path in folder.glob(pattern)} == set(folder.rglob("*.md"))
