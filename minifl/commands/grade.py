@@ -33,9 +33,9 @@ from minifl.errors import InputError
 @click.option("--earlier", multiple=True, type=FileName(), help="--out folder of an assignment before: its late days count.")
 @click.option("--json", "json_file", type=FileName(written=True),
               help="Write results as Gradescope reads them; of one submission.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Submissions at a time.  [default: one for each core]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Submissions at a time.  [default: two more than cores]")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, help="For a call of a student's function.")
-@click.option("--total", type=click.FloatRange(min=1), default=120.0, help="Seconds for all of a submission.")
+@click.option("--total", type=click.FloatRange(min=1), default=90.0, help="Seconds for all of a submission.")
 @click.option("--memory", type=click.IntRange(min=256), default=2048, help="MB of address space.")
 @click.option("--weak-sandbox", is_flag=True, help="Grade though a layer of the sandbox is missing (`course sandbox`).")
 def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any, student: str | None, gradescope: Any,
@@ -65,7 +65,7 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
         owners, lost = grading.owned(found, students, _named(named), student)
         files = (more["hidden"], more["private"])
         for record, new in grading.graded(chosen, owners, known, options, again=again, files=files,
-                                          at_a_time=jobs or os.cpu_count() or 1):
+                                          at_a_time=jobs or (os.cpu_count() or 1) + 2):    # some may sleep
             if new and out is not None:
                 results.keep(out, record, known.get(record["id"]))
             known[record["id"]] = record
