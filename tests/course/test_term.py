@@ -1,0 +1,35 @@
+"""docs/teaching.md tells the truth: its commands run in their order, from an empty folder, and print what the page says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/teaching.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"```bash\n(.*?)```\n(?:```text\n(.*?)```\n)?", re.S)
+ELSEWHERE = ("pip install", "course check")     # needs a network; test_private.py has it
+
+
+def unsaid(said, printed):
+    """The lines of the page that are not in what was printed; "..." is anything. Submissions end in any order."""
+    printed = [line.strip() for line in printed.splitlines()]
+    return [line for line in said.splitlines() if not any(
+        re.fullmatch(r"\s*.*".join(re.escape(part.strip()) for part in line.split("...")), text) for text in printed)]
+
+
+def test_a_term(tmp_path):
+    (tmp_path / "minifl").symlink_to(ROOT)
+    (tmp_path / "env/bin").mkdir(parents=True)
+    for name, command in (("minifl", f"-X utf8 {ROOT / 'cli.py'}"), ("python", "-X utf8")):
+        (tmp_path / "env/bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
+        (tmp_path / "env/bin" / name).chmod(0o755)
+    blocks = BLOCK.findall(PAGE)
+    assert len(blocks) == PAGE.count("```bash")
+    for commands, said in blocks:
+        if any(word in commands for word in ELSEWHERE):
+            continue
+        done = subprocess.run(["bash", "-c", commands], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                              timeout=120)
+        assert unsaid(said, done.stdout) == [], f"{commands}\n{done.stdout}"
+        assert done.returncode == 0 or "grade.py" in commands, f"{commands}\n{done.stdout}"
