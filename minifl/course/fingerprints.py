@@ -85,7 +85,7 @@ def read_from(paths: Sequence[Path], files: Sequence[str]) -> dict[str, tuple] |
 def main() -> None:
     """Read a submission, within limits."""
     resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES << 20, MEGABYTES << 20))
-    job = json.load(sys.stdin)
+    job = json.loads(sys.stdin.read())
     with TemporaryDirectory(prefix="minifl-compare-") as folder:
         try:
             found = uploads.gathered(tuple(map(Path, job["paths"])), Path(folder))
