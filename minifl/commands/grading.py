@@ -58,13 +58,14 @@ def hide_command(assignment: str, out: Any, seeds: Any) -> None:
 @click.argument("assignment")
 @hidden_option
 @private_option
-@click.option("--out", required=True, type=FileName(), help="The zip to upload to Gradescope.")
-def bundle_command(assignment: str, hidden: Any, private: Any, out: Any) -> None:
-    """Write Gradescope's autograder zip: setup script, requirements, entry point, package, hidden tests, your variants."""
+@click.option("--out", required=True, type=FileName(), help="The zip to upload to Gradescope, or to make an image of.")
+@click.option("--weak-sandbox", is_flag=True, help="Let it grade though a layer of the sandbox is missing.")
+def bundle_command(assignment: str, hidden: Any, private: Any, out: Any, weak_sandbox: bool) -> None:
+    """Write the autograder as a zip, for Gradescope, Docker and podman: recipe, package, hidden tests, your variants."""
     from minifl.course import assignments, gradescope, judge
     chosen = assignments.load(assignment, private)
     judge.hidden_of(chosen, hidden)
     if os.path.lexists(out):
         raise InputError(f"--out {out}: exists; name a new file.")
-    size = gradescope.bundle(chosen, out, hidden)
+    size = gradescope.bundle(chosen, out, hidden, weak_sandbox)
     click.echo(f"{out}: {size / 1e6:.1f} MB")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from minifl import loading, reading
 from minifl.atomic import replacing
+from minifl.course import container
 from minifl.course.assignments import ROOT, Assignment
 from minifl.course.identity import canonical
 from minifl.course.judge import Graded
@@ -32,9 +33,11 @@ set -uo pipefail
 AUTOGRADER="${{AUTOGRADER:-/autograder}}"
 PYTHON="${{PYTHON:-$AUTOGRADER/venv/bin/python}}"
 mkdir -p "$AUTOGRADER/results"
+chmod -R go-rwx "$AUTOGRADER/submission" "$AUTOGRADER/submission_metadata.json"
 cd "$AUTOGRADER/source"
+"$PYTHON" -B cli.py course sandbox || true    # for the instructor, who alone sees the output: what submissions may do here
 exec "$PYTHON" -B cli.py course grade "$AUTOGRADER/submission" --assignment {name} \\
-    --gradescope "$AUTOGRADER/submission_metadata.json" {hidden}{private}--json "$AUTOGRADER/results/results.json"
+    --gradescope "$AUTOGRADER/submission_metadata.json" {options}--json "$AUTOGRADER/results/results.json"
 """
 
 
@@ -70,16 +73,19 @@ def student_of(metadata: str | Path) -> str:
         return ""
 
 
-def bundle(assignment: Assignment, out: str | Path, hidden: str | Path | None = None) -> int:
-    """Write the autograder zip of an Assignment: setup script, requirements, entry point, this package, hidden tests, and
-    the private file of its variants."""
+def bundle(assignment: Assignment, out: str | Path, hidden: str | Path | None = None, weak: bool = False) -> int:
+    """Write the autograder zip of an Assignment: setup script, requirements, entry points, this package, hidden tests, and
+    the private file of its variants; and what makes a container image of it. weak: grade though the sandbox has holes."""
     archive = io.BytesIO()
+    options = ("--hidden hidden " if hidden else "") + (
+        f"--private private/{shlex.quote(Path(assignment.private).name)} " if assignment.private else "")
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
         _add(zipped, "setup.sh", SETUP, 0o755)
         _add(zipped, "requirements.txt", REQUIREMENTS, 0o644)
-        _add(zipped, "run_autograder", RUN.format(name=assignment.name, hidden="--hidden hidden " if hidden else "",
-                                                 private=f"--private private/{shlex.quote(Path(assignment.private).name)} "
-                                                 if assignment.private else ""), 0o755)
+        _add(zipped, "run_autograder", RUN.format(
+            name=assignment.name, options=options + ("--weak-sandbox " if weak else "")), 0o755)
+        for name, (text, mode) in container.files(assignment.name, options, weak).items():
+            _add(zipped, name, text, mode)
         _add(zipped, "cli.py", "from minifl.cli import main\n\nmain()\n", 0o644)
         for path in sorted(path for path in (ROOT / "minifl").rglob("*") if path.suffix in (".py", ".md")):
             _add(zipped, str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"), 0o644)

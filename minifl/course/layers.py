@@ -42,7 +42,7 @@ def state(said: dict) -> dict[str, str]:
     other = bool(said.get("root") and said.get("user"))
     found = {"limits": said.get("limits"), "files": said.get("landlock", 0) > 0, "user": other,
              "calls": said.get("calls"), "hook": said.get("hook")}
-    needed = {"files": not (other and said.get("closed")), "user": said.get("root", True)}
+    needed = {"files": not other or said.get("open", True), "user": said.get("root", True)}
     return {layer.name: "there" if found[layer.name] else "missing" if needed.get(layer.name, True) else "not needed"
             for layer in LAYERS}
 
@@ -51,6 +51,8 @@ def missing(said: dict) -> list[str]:
     """A line for each layer that is missing, in words."""
     found, abi = state(said), said.get("landlock", 0)
     lines = [f"{layer.what} is missing: {layer.without}" for layer in LAYERS if found[layer.name] == "missing"]
+    if found["files"] == "missing" and found["user"] == "there":
+        lines.append(f"it would be enough if others could not read {', '.join(said.get('open', []))} (chmod go-rwx)")
     if found["calls"] == "missing" and 0 < abi < 6:
         lines.append(f"Landlock's version {abi} refuses no signals" + (" and no TCP" if abi < 4 else ""))
     return lines

@@ -24,9 +24,9 @@ LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc
 
 
 def restrict(readable: list[str], listable: list[str], secret: list[str], megabytes: int, seconds: int,
-             user: int, search: bool) -> dict[str, int]:
+             user: int, search: bool) -> dict[str, int | list[str]]:
     """Give up what a student's code does not need. Returns what came of it:
-    {"limits": were all set?, "landlock": ABI or 0, "root": was it?, "user": id, "closed": is what is secret unreadable?}
+    {"limits": were all set?, "landlock": ABI or 0, "root": was it?, "user": id, "open": secret paths that can be read}
 
     readable  paths that can be read, with what is in them, besides the system's libraries
     listable  folders of which the names can be read
@@ -48,7 +48,7 @@ def restrict(readable: list[str], listable: list[str], secret: list[str], megaby
         libc.prctl(1, 9, 0, 0, 0)        # PR_SET_PDEATHSIG: SIGKILL, should the judge end
     taken = lower(resource.RLIMIT_NPROC, 0) and taken
     return {"limits": taken, "landlock": abi, "root": root, "user": os.geteuid(),
-            "closed": not any(can_read(path, abi) for path in secret)}
+            "open": [path for path in secret if can_read(path, abi)]}
 
 
 def lower(kind: int, limit: int) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -42,8 +44,7 @@ def test_the_student_of_the_metadata(tmp_path):
     assert gradescope.student_of(tmp_path / "none") == ""
 
 
-@pytest.mark.parametrize("reference", [True, False])
-def test_the_bundle_grades_as_gradescope_runs_it(tmp_path, reference):
+def test_the_bundle_grades_as_gradescope_runs_it(tmp_path):
     """Unpacked into a folder that stands for /autograder, its run_autograder grades a submission in it."""
     hidden, out = tmp_path / "hidden", tmp_path / "hw3.zip"
     hidden.mkdir()
@@ -57,7 +58,7 @@ def test_the_bundle_grades_as_gradescope_runs_it(tmp_path, reference):
         zipped.extractall(autograder / "source")
     assert {"setup.sh", "requirements.txt", "run_autograder", "hidden/hw3.json", "minifl/cli.py"} <= set(names)
     assert modes["setup.sh"] == modes["run_autograder"] == 0o755 and not [n for n in names if n.endswith(".pyc")]
-    carve.carve(assignment, autograder / "submission", student="ada@example.org", reference=reference)
+    carve.carve(assignment, autograder / "submission", student="ada@example.org", reference=True)
     (autograder / "submission_metadata.json").write_text(json.dumps({"users": [{"email": "ada@example.org"}]}))
     environment = {**os.environ, "AUTOGRADER": str(autograder), "PYTHON": sys.executable}
     result = subprocess.run(["bash", str(autograder / "source/run_autograder")], env=environment, cwd=tmp_path,
@@ -66,7 +67,44 @@ def test_the_bundle_grades_as_gradescope_runs_it(tmp_path, reference):
     results = json.loads((autograder / "results/results.json").read_text())
     points = sum(assignments.parts(assignment).values())
     assert sum(test["max_score"] for test in results["tests"]) == pytest.approx(points)
-    assert results["score"] == (pytest.approx(points) if reference else 0) and "ada@example.org" in results["output"]
+    assert results["score"] == pytest.approx(points) and "ada@example.org" in results["output"]
+    assert "DONE" not in result.stdout and "the list of calls (seccomp) there" in result.stdout
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory):
+    """The folder of an unpacked bundle."""
+    folder = tmp_path_factory.mktemp("bundled")
+    gradescope.bundle(assignments.load("hw3"), folder / "hw3.zip", weak=True)
+    with zipfile.ZipFile(folder / "hw3.zip") as zipped:
+        zipped.extractall(folder / "autograder/source")
+    return folder / "autograder"
+
+
+def test_the_recipe_of_an_image(bundled):
+    """Its steps and commands name what is in the bundle, and the page has every limit of the container in each command."""
+    source = bundled / "source"
+    recipe = (source / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^FROM \$\{BASE\}\nCOPY \. /autograder/source\nRUN bash /autograder/source/setup.sh$", recipe, re.M)
+    assert json.loads(re.search("^ENTRYPOINT (.*)$", recipe, re.M)[1])[-1] == "/autograder/source/grade"
+    for script in ("grade", "setup.sh", "run_autograder"):
+        assert subprocess.run(["bash", "-n", source / script]).returncode == 0
+    page = (source / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
+    runs = [shlex.split(line) for line in page.splitlines() if line.startswith("docker run ")]
+    assert len(runs) == 2 and all(
+        {"none", "--read-only", "no-new-privileges", "--pids-limit", "--memory", "ALL"} <= set(run) for run in runs)
+    assert "docker build -t minifl-hw3 ." in page and runs[0][-1] == "minifl-hw3"
+    assert runs[1][-4:] == ["minifl-hw3", "/class/submissions", "--out", "/class/results"]
+
+
+def test_the_image_tries_its_sandbox_and_grades(bundled):
+    """What its entry point does, in a folder that stands for /autograder; with arguments, as of `course grade`."""
+    carve.carve(assignments.load("hw3"), bundled / "bob")
+    environment = {**os.environ, "AUTOGRADER": str(bundled), "PYTHON": sys.executable}
+    done = subprocess.run(["bash", bundled / "source/grade", bundled / "bob", "--out", bundled / "results"], env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "run a program   " in done.stderr and "bob:    0.0 of 24" in done.stdout, done
+    assert " --weak-sandbox " in (bundled / "source/grade").read_text(encoding="utf-8")
 
 
 def test_the_same_content_is_the_same_zip(tmp_path):

@@ -116,9 +116,10 @@ def test_who_is_not_root(tmp_path):
 
 def test_the_secret_decides_where_landlock_is_missing():
     """As root, and only there: another user whom the secret is closed to is enough."""
-    said = {"limits": True, "landlock": 0, "root": True, "user": 7, "closed": True, "calls": True, "hook": True}
+    said = {"limits": True, "landlock": 0, "root": True, "user": 7, "open": [], "calls": True, "hook": True}
     assert layers.missing(said) == [] and layers.state(said)["files"] == "not needed"
-    for other in ({"closed": False}, {"root": False}, {"user": 0}):
+    assert "could not read /class" in layers.missing(said | {"open": ["/class"]})[1]
+    for other in ({"open": ["/class"]}, {"root": False}, {"user": 0}):
         assert "Landlock is missing" in layers.missing(said | other)[0]
     for name in ("limits", "calls", "hook"):
         assert len(layers.missing(said | {name: False})) == 1
