@@ -28,8 +28,8 @@ def complex_step(f, inputs, v, wanted):
 
     inputs   name -> float64 array, in the order of f's arguments; wanted: the names to differentiate
     returns  name -> gradient, for the wanted names
-    Exact to rounding where f is analytic. Masks and winners are taken from real parts, which do not move, so on
-    each side of a kink a piecewise analytic f is differentiated exactly too.
+    Exact to rounding where f is analytic. What a layer decides by comparing (which number is positive, which is the
+    largest) it decides by real parts, which do not move, so on each side of a kink f is differentiated exactly too.
     """
     def derivative(name, index):
         moved = dict(inputs)
