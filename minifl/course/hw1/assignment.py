@@ -96,8 +96,8 @@ ASSIGNMENT = Assignment(
     withheld=tuple(f"minifl.gradcheck.instruments.{name}" for name in (
         "STEP", "COMPLEX_TOLERANCE", "CENTRAL_STEP", "WIDE_STEP", "EXTRAPOLATED_TOLERANCE", "SETTLED", "SHRINK", "SHRINKS",
         "extrapolated_difference", "sides", "same_branches", "each_coordinate", "nothing_discarded")),
-    patches=(Patch(CHECKER, " (under ones the radial term\nof feature norm is seen, that of layer norm without a gain is not: "
-                   "the true gradient is 0 there)", ""),),
+    patches=(Patch(CHECKER, " (under ones the radial term\nof feature norm is seen, that of layer norm without a gain is "
+                   "not: the true gradient is 0 there)", ""),),
     choices={
         "weight": {
             "published": Choice("linear layer: y = x W + b with weights stored as (K, D, F)."),
