@@ -1,7 +1,7 @@
 """Answers in prose, marked by hand: those to one question side by side, and a table for points and comments.
 
 In a folder of results:
-    answers/QUESTION.md   what a full answer has, and each student's answer
+    answers/QUESTION.md   what a full answer has, and each student's answer; help.md: who and what helped
     marks.csv             id, question, points, of, comment, answer: points and comments are the instructor's to fill in; the
                           next call of `course grade` adds them to the marks, and students read them in their feedback
 
@@ -38,6 +38,10 @@ def collect(out: str | Path, assignment: Assignment, known: dict[str, dict]) -> 
         return {}
     path = Path(out) / FILE
     filled, found, rows = _read(path, questions) if path.exists() else {}, {}, []
+    helped = [line for own, record in graded.items()
+              for line in (f"## {own}", "", _shown(record.get("answers", {}).get(answers.HELP.name, "")), "")]
+    write(Path(out) / "answers" / f"{answers.HELP.name}.md",
+          "\n".join([f"# {answers.HELP.text}", "", *helped]).encode("utf-8", "replace"))
     for question in questions:
         text = [f"# {question.name}, {question.points} points", "", *_key(assignment, question)]
         for own, record in graded.items():

@@ -69,6 +69,13 @@ def test_a_table_that_cannot_be_read_stays(tmp_path, cells, said):
     assert (tmp_path / "marks.csv").read_bytes() == before
 
 
+def test_who_and_what_helped_is_shown_and_not_marked(tmp_path):
+    marks.collect(tmp_path, HW2, {"ada": kept("ada", help="Emmy.\n## emmy"), "emmy": kept("emmy")})
+    text = (tmp_path / "answers/help.md").read_text()
+    assert "## ada\n\n    Emmy.\n    ## emmy\n" in text and "## emmy\n\n(nothing)" in text
+    assert "help" not in (tmp_path / "marks.csv").read_text()
+
+
 def test_marks_of_who_is_not_there_stay(tmp_path):
     known = {own: kept(own, **{FIRST: "a"}) for own in ("ada", "emmy")}
     marks.collect(tmp_path, HW2, known)
@@ -87,4 +94,4 @@ def test_what_is_taken_from_a_submission(tmp_path):
     (tmp_path / answers.FILE).write_bytes(b"\xff" * 300_000)
     assert set(one.prose(HW2, variant, tmp_path).values()) == {""}
     (tmp_path / answers.FILE).unlink()
-    assert set(one.prose(HW2, variant, tmp_path)) == set(answers.key(HW2))
+    assert set(one.prose(HW2, variant, tmp_path)) == {*answers.key(HW2), answers.HELP.name}
