@@ -134,6 +134,7 @@ MAY_OPEN = {    # file -> the calls, and why they may
     "data/tree.py": ({"ZipFile"}, "checked to be a regular file just before, and open as long as the archive"),
     "data/cifar.py": ({"tarfile.open"}, "of a file that reading.py opened"),
     "runs/plots.py": ({"figure.savefig"}, "into memory"),
+    "course/update.py": ({"read_text", "shutil.copytree"}, "of a folder that it has just made; a copy of the user's, links and all"),
     "course/installed.py": ({"read_text"}, "of the kernel"),
     "course/uploads.py": ({"ZipFile", "zipped.open", "write_bytes"}, "of a file that reading.py opened, to a new folder of ours"),
 }

@@ -13,7 +13,7 @@ from minifl.commands.grade import grade_command
 from minifl.commands.grading import Id, bundle_command, hide_command, private_option
 from minifl.commands.options import FileName
 from minifl.commands.sandbox import sandbox_command
-from minifl.commands.teaching import similar_command
+from minifl.commands.teaching import similar_command, update_command
 from minifl.errors import InputError
 
 student_option = click.option("--student", default="", metavar="ID", type=Id(),
@@ -157,5 +157,5 @@ def check_command(assignment: str, jobs: int, private: Any) -> None:
     sys.exit(1 if bad else 0)
 
 
-for command in (grade_command, hide_command, bundle_command, sandbox_command, similar_command):
+for command in (grade_command, hide_command, bundle_command, sandbox_command, similar_command, update_command):
     course_group.add_command(command)

@@ -1,7 +1,7 @@
 """`course similar`, `course update`: what a term needs besides grades."""
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +69,28 @@ def _owner(roster, students, entry):
         return roster.whose(students, entry.names)
     except roster.Unknown:
         return ""
+
+
+@click.command("update")
+@click.argument("folder", type=FileName())
+@private_option
+def update_command(folder: Any, private: Any) -> None:
+    """Bring a student's folder to this version of the package: what they wrote stays, and a copy of all is beside it."""
+    import resource
+
+    from minifl import __version__
+    from minifl.course import assignments, update
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, hard))     # Python's parser takes a gigabyte for some short texts
+    try:
+        before = update.settings_of(folder)
+        copy, said = update.update(assignments.load(before["assignment"], private), folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    if copy is None:
+        click.echo(f"{folder}: what was handed out is that of version {__version__}; nothing to do.")
+        return
+    for line in said:
+        click.echo(line)
+    click.echo(f"{folder}: from version {before['version']} to {__version__}. As it was it is in {copy}.")

@@ -1,5 +1,6 @@
 """A student's folder: stubs, tasks, public tests, grade.py, texts, and of the package only what is on the allowlist."""
 
+import hashlib
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import minifl
 from minifl.atomic import BEGINNING
 from minifl.course import answers, assignments, readme
 from minifl.course.identity import canonical
@@ -83,13 +85,15 @@ def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str
     for package in {parent for path in folder.rglob("*.py") for parent in path.relative_to(folder).parents}:
         if package.parts and not (folder / package / "__init__.py").exists():
             _write(folder / package / "__init__.py", "")
-    settings = {"assignment": assignment.name, "student": student, "variant": variant}
-    _write(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     _write(folder / "grade.py", GRADE)
     _write(folder / "README.md", readme.readme(assignment, variant, policy))
     _write(folder / "READER.md", readme.READER)
     if assignments.sheet(assignment).questions:
         _write(folder / answers.FILE, answers.form(assignment, variant))
+    handed_out = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()))
+    settings = {"assignment": assignment.name, "student": student, "variant": variant, "version": minifl.__version__,
+                "handed_out": handed_out.hexdigest()[:16]}     # for `course update`
+    _write(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 
 def archive(folder: str | Path) -> bytes:

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
+import minifl
 from minifl.course import answers, assignments, judge, process, uploads
 from minifl.course.carve import SETTINGS
 from minifl.course.identity import canonical
@@ -86,7 +87,8 @@ def claims(said: dict, result: judge.Graded) -> list[str]:
         student = canonical(student)
     if student != result.student:
         found.append(f"its {SETTINGS} says that the student is {student!r}, it was graded as {result.student!r}")
-    for key, value in (("assignment", result.assignment), ("variant", result.variant)):
+    for key, value in (("assignment", result.assignment), ("variant", result.variant),
+                       ("version", minifl.__version__)):
         if key in said and said[key] != value:
             found.append(f"its {SETTINGS} says that the {key} is {said[key]}, it was graded as {value}")
     return found

@@ -51,7 +51,7 @@ def solutions(source: str, module: str, tasks: list[Task], withheld: Sequence[st
     """The shingles that no student's folder may hold: of the code that is taken out, as code or in a text, and of
     derivations but for what the student's docstring, or that of the function's forward pass, has to state too."""
     lines, tree = source.splitlines(), ast.parse(source)
-    students, code, derivations = _named(ast.parse(cut(source, module, tasks, withheld))), set(), set()
+    students, code, derivations = named(ast.parse(cut(source, module, tasks, withheld))), set(), set()
     functions = [_function(tree, module, task) for task in tasks]
     bodies = [_body(lines, node, task) for node, task in zip(functions, tasks)]
     for first, last in (*_withheld(lines, tree, module, withheld), *bodies):
@@ -75,7 +75,7 @@ def left_over(source: str, students: str) -> list[str]:
     def mentions(name, text):
         return len(re.findall(rf"\b{name}\b", text))
 
-    return [name for name, node in _named(ast.parse(students)).items()
+    return [name for name, node in named(ast.parse(students)).items()
             if not isinstance(node, (ast.Import, ast.ImportFrom)) and "." not in name
             and mentions(name, students) == 1 < mentions(name, source)]
 
@@ -102,7 +102,7 @@ def _runs(kind, words):
     return {(kind, *words[i:i + length]) for i in range(len(words) - length + 1)}
 
 
-def _named(tree):
+def named(tree: ast.Module) -> dict[str, ast.stmt]:
     """name -> statement that defines it, of a module and its classes: "EPS", "feature_norm", "ResNet._block"."""
     found = {}
 
@@ -126,10 +126,10 @@ def _named(tree):
 
 def _statement(tree, module, name):
     """What defines a qualified name."""
-    named = _named(tree)
-    node = named.get(name.removeprefix(f"{module}."))
+    there = named(tree)
+    node = there.get(name.removeprefix(f"{module}."))
     if node is None:
-        raise InputError(f"{name}: {module} defines nothing of that name (moved or renamed?); there are {', '.join(named)}.")
+        raise InputError(f"{name}: {module} defines nothing of that name (moved or renamed?); there are {', '.join(there)}.")
     return node
 
 
@@ -147,7 +147,7 @@ def _body(lines, node, task):
               if lines[statement.lineno - 1].lstrip().startswith(task.begin)]
     if task.begin and len(begins) != 1:
         raise InputError(f"{task.function}: {len(begins)} of its statements begin with {task.begin!r}, it has to be one.")
-    return _begin(lines, node.body[begins[0] - 1]), _end(lines, node)
+    return begin(lines, node.body[begins[0] - 1]), end(lines, node)
 
 
 def _withheld(lines, tree, module, names):
@@ -159,22 +159,22 @@ def _withheld(lines, tree, module, names):
     for taken, run in groupby(tree.body, key=lambda node: node in nodes):
         *_, last = run
         if taken:
-            found.append((_begin(lines, before), _end(lines, last)))
+            found.append((begin(lines, before), end(lines, last)))
         before = last
     return found
 
 
-def _begin(lines, before):
+def begin(lines: list[str], before: ast.stmt | None) -> int:
     """The first line that is not empty behind a statement, or of the file: comments above a statement are its own."""
-    first = _end(lines, before) if before else 0
+    first = end(lines, before) if before else 0
     while not lines[first].strip():
         first += 1
     return first
 
 
-def _end(lines, node):
+def end(lines: list[str], node: ast.stmt) -> int:
     """The line behind a statement and the indented comments at its end."""
-    last = node.end_lineno
+    last: int = node.end_lineno or node.lineno
     for number in range(last, len(lines)):
         if lines[number].startswith(" " * (node.col_offset + 1)):
             last = number + 1

@@ -46,7 +46,7 @@ def claimed(submission: str | Path) -> dict:
         assert type(settings) is dict
     except (OSError, ValueError, RecursionError, AssertionError):
         return {}
-    found = {key: settings[key] for key in ("assignment", "student")
+    found = {key: settings[key] for key in ("assignment", "student", "version")
              if type(settings.get(key)) is str and len(settings[key]) <= LONGEST and settings[key].isprintable()}
     variant = settings.get("variant")
     if type(variant) is dict and all(type(value) is str for value in variant.values()) and len(variant) <= 50:

@@ -1,12 +1,14 @@
 """Variants, the student's folder, and its grade.py."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 import toy
 
+import minifl
 from minifl.course import assignments, carve, running
 from minifl.course.assignments import Choice, Patch
 from minifl.errors import InputError
@@ -56,7 +58,9 @@ def test_the_folder(assignment, tmp_path):
     assert files == ["READER.md", "README.md", "answers.md", "grade.py", "minifl/__init__.py", "minifl/course/__init__.py",
                      "minifl/course/hw1/__init__.py", "minifl/course/hw1/tests.py", "minifl/course/running.py",
                      "minifl/course/settings.json", "minifl/toy.py"]
-    assert json.loads((out / carve.SETTINGS).read_text()) == {
+    settings = json.loads((out / carve.SETTINGS).read_text())
+    assert settings.pop("version") == minifl.__version__ and re.fullmatch("[0-9a-f]{16}", settings.pop("handed_out"))
+    assert settings == {
         "assignment": "hw1", "student": "ada", "variant": assignments.variant_of(assignment, "ada")}
     readme = (out / "README.md").read_text()
     assert "# hw1: Toys" in readme and "| doubling | 2 | `doubles` |" in readme and "- `minifl/toy.py`" in readme
