@@ -100,7 +100,8 @@ def _write_class(name, out, roster_file, private, zipped, more):
         if not os.path.lexists(folder):
             carve.carve(assignment, folder, student=student.id, variant=variant, **more)
             fresh += 1
-        elif submission.claimed(folder) != {"assignment": name, "student": student.id, "variant": variant}:
+        elif submission.claimed(folder) | {"version": ""} != {"assignment": name, "student": student.id, "variant": variant,
+                                                              "version": ""}:
             raise InputError(f"--out {out}: {folder.name} is there and was not carved so: another assignment, or another "
                              "private file; name another folder.")
         if zipped:
