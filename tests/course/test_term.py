@@ -18,6 +18,11 @@ def unsaid(said, printed):
         re.fullmatch(r"\s*.*".join(re.escape(part.strip()) for part in line.split("...")), text) for text in printed)]
 
 
+def test_what_the_page_names_is_there():
+    paths = set(re.findall(r"`(?:minifl/)?((?:minifl|examples)/[\w/.]+)`", PAGE)) | set(re.findall(r"\]\((?!http)([^)#]+)\)", PAGE))
+    assert paths and [path for path in paths if not (ROOT / path).exists() and not (ROOT / "docs" / path).exists()] == []
+
+
 def test_a_term(tmp_path):
     (tmp_path / "minifl").symlink_to(ROOT)
     (tmp_path / "env/bin").mkdir(parents=True)
