@@ -89,7 +89,7 @@ def become(user: int, search: bool) -> None:
             os.setresgid(number, number, number)
             os.setresuid(number, number, number)
             return
-        except OSError:
+        except (OSError, AttributeError):      # not every system has these
             continue
 
 

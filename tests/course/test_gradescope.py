@@ -8,13 +8,15 @@ import stat
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
-from minifl.course import assignments, carve, gradescope
+from minifl.course import assignments, carve, container, gradescope
 from minifl.course.judge import Graded
 from minifl.course.running import Outcome
 
+ROOT = Path(__file__).resolve().parents[2]
 RIGHT = Outcome("a", "It adds.", "adding", 1.5, 1.5, "", "line 3", 0.1)
 WRONG = Outcome("b", "It divides.", "dividing", 2.0, 0.5, "is 3, not 4", "line 5", 0.2)
 
@@ -93,6 +95,7 @@ def test_the_recipe_of_an_image(bundled):
     runs = [shlex.split(line) for line in page.splitlines() if line.startswith("docker run ")]
     assert len(runs) == 2 and all(
         {"none", "--read-only", "no-new-privileges", "--pids-limit", "--memory", "ALL"} <= set(run) for run in runs)
+    assert container.FLAGS in (ROOT / "docs/teaching.md").read_text(encoding="utf-8")
     assert "docker build -t minifl-hw3 ." in page and runs[0][-1] == "minifl-hw3"
     assert runs[1][-4:] == ["minifl-hw3", "/class/submissions", "--out", "/class/results"]
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,27 @@ def test_nothing_outlives_grading(grade, without, monkeypatch, by):
         if by == "adopted":
             ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
     assert graded.earned == 5 and ended and not any(map(alive, ended))
+
+
+def test_a_worker_ends_with_its_judge(tmp_path):
+    """However that ends; an endless call does not keep it."""
+    code = f"""
+import os, signal, sys
+from minifl.course.remote import Limits, Remote
+student = Remote({str(tmp_path)!r}, Limits(seconds=30, megabytes=1024))
+student.begin_test()
+student.start()
+print(student.process.pid, flush=True)
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+student("minifl.m").wait()
+"""
+    (tmp_path / "minifl").mkdir()
+    for name, text in (("__init__", ""), ("m", "import time\ndef wait():\n    while True: time.sleep(1)\n")):
+        (tmp_path / f"minifl/{name}.py").write_text(text, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert done.returncode == -9, done.stderr
+    ends = time.monotonic() + 10
+    while alive(int(done.stdout)) and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert not alive(int(done.stdout))
