@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import click
@@ -24,6 +25,24 @@ carve.carve(hw1, "solved", reference=True)
 graded = judge.grade(hw1, "solved")
 print(minifl.__file__, numpy.__file__, *bad, f"{graded.earned:g} of {graded.points:g}", sep="\\n")
 """
+KEPT_IN = """
+from minifl.course import assignments, carve, judge, layers, sandbox
+import os, tempfile
+said, found = sandbox.tried()
+hw1, folder = assignments.load("hw1"), tempfile.mkdtemp()
+carve.carve(hw1, folder + "/solved", reference=True)
+graded = judge.grade(hw1, folder + "/solved")
+print(os.geteuid(), said["user"] not in (0, os.geteuid()), layers.missing(said), [name for name in found if not found[name]],
+      f"{graded.earned:g} of {graded.points:g}")
+"""
+
+
+@pytest.fixture
+def everybodys():
+    """A folder that every user may enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="minifl-installed-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 def virtual_environment(folder):
@@ -38,6 +57,8 @@ def of_conda(folder):
     shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=shutil.ignore_patterns(
         "site-packages", "dist-packages", "test", "config-*", "ensurepip", "idlelib", "__pycache__"))
     (folder / "bin").mkdir()
+    if sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        shutil.copy(Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")), folder / "lib")
     return shutil.copy(Path(sys.executable).resolve(), folder / "bin/python3"), library / "site-packages"
 
 
@@ -69,11 +90,15 @@ def said(python, tmp_path, **environment):
 
 
 @pytest.mark.parametrize("make", [virtual_environment, of_conda])
-def test_the_course_is_sound_where_it_is_installed(tmp_path, make):
-    python, site = make(tmp_path / "some-packages")      # a name that is no site-packages
+def test_the_course_is_sound_where_it_is_installed(everybodys, make):
+    python, site = make(everybodys / "some-packages")      # a name that is no site-packages
     install(site, minifl, numpy, scipy, click)
-    where, _, rest = said(python, tmp_path)
+    where, _, rest = said(python, everybodys)
     assert where == str(site / "minifl/__init__.py") and rest == ["24 of 24"]
+    for user in (0, 65534) if make is of_conda and os.geteuid() == 0 else ():      # this Python is everybody's
+        done = subprocess.run([python, "-B", "-c", KEPT_IN], cwd="/", capture_output=True, encoding="utf-8",
+                              user=user, group=user, extra_groups=[], env={"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": f"{site.parents[1]}"})
+        assert done.stdout == f"{user} {user == 0} [] [] 24 of 24\n", done.stderr
 
 
 def test_packages_in_different_places(tmp_path):
