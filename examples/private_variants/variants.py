@@ -7,8 +7,9 @@ This folder is published, too. Whoever reads it and knows the salt has the solut
 that write them. So change the mathematics, not only the salt: other draws, other formulas. docs/teaching.md says how.
 """
 
+from hw1 import hw1
 from hw2 import hw2
 
 SALT = "write anything here, and something else next year"
 
-__all__ = ["SALT", "hw2"]
+__all__ = ["SALT", "hw1", "hw2"]

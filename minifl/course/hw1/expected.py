@@ -5,9 +5,12 @@ along one entry is the layer itself, at an x (or weight, or bias) that has a sin
 logaddexp, and its derivative is that of a polynomial through its values along the line on which one logit moves.
 """
 
+import cmath
+
 import numpy as np
 
 SMOOTHING = 0.1
+OBJECTIVE = "sum(v*y)"     # what the instruments differentiate
 
 
 # ---- linear layer
@@ -59,27 +62,46 @@ def reduced(losses, given):
     return losses.sum(axis=1) * (1 if given.variant["loss"] == "sum" else 1 / losses.shape[1])
 
 
+def slope(along):
+    """The derivative at 0 of along(moves), where it is smooth from -1 to 1: that of a polynomial through its values."""
+    return np.polynomial.Chebyshev.interpolate(along, 20).deriv()(0.0)
+
+
+def slopes_of_reduced(losses, given):
+    """How each client's loss moves with those of its examples (K, N)."""
+    slopes = np.zeros(losses.shape)
+    for k, client in enumerate(losses):
+        size = max(1.0, *client)
+        for n, e in enumerate(np.eye(len(client))):
+            slopes[k, n] = slope(lambda moves: reduced(client + size * moves[:, None] * e, given)) / size
+    return slopes
+
+
+def log_sum(z):
+    """log(sum(exp(z))), by logaddexp, which does not overflow, but takes no complex numbers."""
+    return cmath.log(sum(map(cmath.exp, z))) if np.iscomplexobj(z) else np.logaddexp.reduce(z)
+
+
+def loss_of_one(z, label, given):
+    """The loss of an example with the logits z; of differences, so that a small loss is not hidden by large logits."""
+    return sum(q * log_sum(z - number) for q, number in zip(target(label, len(z), given), z))
+
+
 def losses_by_hand(logits, labels, given):
-    """The loss of each example (K, N), by logaddexp, which does not overflow; logits (K, N, C)."""
-    right = np.zeros(labels.shape)
-    for at in np.ndindex(labels.shape):
-        weights = target(labels[at], logits.shape[2], given)
-        right[at] = sum(q * np.logaddexp.reduce(logits[at] - z) for q, z in zip(weights, logits[at]))
-    return right
+    """The loss of each example (K, N); logits (K, N, C)."""
+    return np.array([[loss_of_one(z, label, given) for z, label in zip(*client)] for client in zip(logits, labels)])
 
 
 def slopes_by_hand(logits, labels, given):
-    """The derivative of each example's loss by each logit, (K, N, C): that of a polynomial through its values at points
-    along the line on which this logit moves."""
+    """The derivative of each example's loss by each logit, (K, N, C), along the line on which this logit moves."""
     slopes = np.zeros(logits.shape)
     for at in np.ndindex(logits.shape):
-        z, weights = logits[at[:2]], target(labels[at[:2]], logits.shape[2], given)
+        z, label, e = logits[at[:2]], labels[at[:2]], np.eye(logits.shape[2])[at[2]]
 
         def along(moves):
-            return np.array([np.logaddexp.reduce(z + t * e) - np.logaddexp.reduce(z) - t * weights @ e for t in moves])
+            return np.array([loss_of_one(z + t * e, label, given) - loss_of_one(z, label, given) for t in moves])
 
-        e = np.eye(logits.shape[2])[at[2]]
-        slopes[at] = np.polynomial.Chebyshev.interpolate(along, 20).deriv()(0.0)
+        slopes[at] = slope(along)
     return slopes
 
 
@@ -99,3 +121,21 @@ def large(given):
     logits += rng.integers(-8, 9, logits.shape) / 4      # their differences are exact
     logits[:, 0] -= 2000
     return "logits of 1000", logits, rng.integers(0, logits.shape[2], (k, 5)), rng.uniform(0.5, 2, k)
+
+
+# ---- gradient checker
+
+def cotangent(v, y):
+    """How the objective moves with each number of y."""
+    return v
+
+
+def error_by_hand(a, n):
+    """The error of a block where all is finite and does not vanish, number by number."""
+    difference, *sizes = (max(abs(number) for number in np.ravel(block)) for block in (a - n, a, n))
+    return difference / max(sizes)
+
+
+def laid_out(matrix, y_shape, x_shape):
+    """A Jacobian, a row for each number of y and a column for each of x, as yours should be."""
+    return matrix
