@@ -139,7 +139,7 @@ ORDERS = {2: ("1e-5", "1e-8", "at x ± h e", "D(h)"),
 # norm -> (in words, code, by hand)
 NORMS = {"max": ("max|.|", "np.abs({}).max()", "max(abs(number) for number in np.ravel({}))"),
          "sum": ("sum|.|", "np.abs({}).sum()", "sum(abs(number) for number in np.ravel({}))"),
-         "length": ("the root of the sum of squares, |.|", "np.sqrt(({} ** 2).sum())",
+         "length": ("the root of the sum of squares", "np.sqrt(({} ** 2).sum())",
                     "sum(number * number for number in np.ravel({})) ** 0.5")}
 SIZES = {"numeric": ("|n|", "n"), "both": ("(|a| + |n|)", "a + n"), "mean": ("((|a| + |n|)/2)", "(a + n) / 2")}
 LAYOUTS = {"columns": ("(numbers of x, numbers of y)", "np.array(rows).T", "matrix.T", "a column"),

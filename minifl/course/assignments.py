@@ -33,6 +33,7 @@ class Patch(NamedTuple):
     file: str
     old: str
     new: str
+    whole: bool = False     # old is the name of a function, which is replaced whole, when all else is done; see rewriting.py
 
 
 class Choice(NamedTuple):
@@ -147,12 +148,13 @@ def source(assignment: Assignment, variant: dict, file: str) -> str:
     patches += [(f"{axis} {variant.get(axis, PRIVATE)}", patch) for axis, choices in chosen(assignment, variant).items()
                 for choice in choices for patch in choice.patches]
     for where, patch in patches:
-        if patch.file == file:
+        if patch.file == file and not patch.whole:
             if text.count(patch.old) != 1:
                 raise ValueError(f"{assignment.name}, {where}: {patch.old!r} occurs {text.count(patch.old)} "
                                  f"times in {file}, it has to occur once")
             text = text.replace(patch.old, patch.new)
-    return text
+    whole = {patch.old: patch.new for _, patch in patches if patch.file == file and patch.whole}
+    return regions.replaced(text, whole) if whole else text
 
 
 def tests(assignment: Assignment, variant: dict) -> ModuleType:

@@ -80,6 +80,24 @@ def left_over(source: str, students: str) -> list[str]:
             and mentions(name, students) == 1 < mentions(name, source)]
 
 
+def defined(source: str) -> dict[str, ast.stmt]:
+    """name -> statement of the functions of a module and of its classes; "docstring" is that of the module."""
+    tree = ast.parse(source)
+    begin = {"docstring": tree.body[0]} if ast.get_docstring(tree) is not None else {}
+    return begin | {name: node for name, node in _named(tree).items() if isinstance(node, ast.FunctionDef)}
+
+
+def replaced(source: str, new: dict[str, str]) -> str:
+    """A module's text with other functions: name -> text, names as in `defined`. ValueError for one that is not there."""
+    lines, nodes = source.splitlines(), defined(source)
+    if unknown := set(new) - set(nodes):
+        raise ValueError(f"there is no {', '.join(sorted(unknown))} to replace; there are {', '.join(nodes)}")
+    for name in sorted(new, key=lambda name: nodes[name].lineno, reverse=True):
+        first = min([nodes[name].lineno, *(each.lineno for each in getattr(nodes[name], "decorator_list", ()))])
+        lines[first - 1:nodes[name].end_lineno] = new[name].splitlines()
+    return "\n".join(lines) + "\n"
+
+
 def shingles(text: str, python: bool = True) -> set[tuple]:
     """Every run of words and signs of a text, however it is laid out: of Python the tokens of its code, and the words and
     signs of its docstrings and comments."""
