@@ -63,6 +63,7 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
         if json_file is not None and len(found) != 1:
             raise InputError(f"--json is for one submission, here are {len(found)}; grade them one by one.")
         owners, lost = grading.owned(found, students, _named(named), student)
+        lost = lost if submission else results.lost(out, known)
         files = (more["hidden"], more["private"])
         for record, new in grading.graded(chosen, owners, known, options, again=again, files=files,
                                           at_a_time=jobs or (os.cpu_count() or 1) + 2):    # some may sleep

@@ -43,6 +43,9 @@ def graded(assignment: Assignment, owners: dict[str, Entry], known: dict[str, di
     files    of the instructor, on which marks depend, too
     Raises InputError where the instructor's files or options are at fault.
     """
+    unknown = set(again) - set(owners)
+    if unknown:
+        raise InputError(f"--again {sorted(unknown)[0]}: no submission given here is theirs.")
     basis = batch.basis(assignment, options, *files)
     jobs = []
     for own, entry in owners.items():

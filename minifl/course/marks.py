@@ -16,6 +16,7 @@ from minifl import reading
 from minifl.atomic import write
 from minifl.course import answers, assignments, results, roster
 from minifl.course.assignments import Assignment
+from minifl.course.identity import file_name, hash_of
 from minifl.errors import InputError
 
 FILE = "marks.csv"
@@ -48,7 +49,7 @@ def collect(out: str | Path, assignment: Assignment, known: dict[str, dict]) -> 
             answer = record.get("answers", {}).get(question.name, "")
             text += [f"## {own}", "", _shown(answer), ""]
             mark, said = filled.get((own, question.name), (Mark(None, question.points, ""), ""))
-            is_ = results.hash_of(answer)
+            is_ = hash_of(answer)
             if said not in ("", is_):
                 was = "" if mark.points is None else f"{mark.points:g} points before the answer changed. "
                 mark = Mark(None, question.points, f"{was}{mark.comment}")
@@ -57,7 +58,7 @@ def collect(out: str | Path, assignment: Assignment, known: dict[str, dict]) -> 
             found.setdefault(own, {})[question.name] = mark
             rows.append({"id": own, "question": question.name, "points": "" if mark.points is None else mark.points,
                          "of": question.points, "comment": mark.comment, "answer": is_})
-        write(Path(out) / "answers" / f"{results.file_name(question.name)}.md", "\n".join(text).encode("utf-8", "replace"))
+        write(Path(out) / "answers" / f"{file_name(question.name)}.md", "\n".join(text).encode("utf-8", "replace"))
     rows += [{"id": own, "question": question, "points": "" if mark.points is None else mark.points, "of": mark.of,
               "comment": mark.comment, "answer": said} for (own, question), (mark, said) in filled.items()
              if own not in graded]     # who is not there now is not forgotten

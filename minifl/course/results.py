@@ -8,37 +8,21 @@
 """
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
 
 from minifl import reading
 from minifl.atomic import write
 from minifl.course import running
+from minifl.course.identity import file_name
 from minifl.course.judge import Graded
 from minifl.course.running import Outcome
 from minifl.errors import InputError
 
 HIDDEN = "with other shapes and seeds"     # all that a student is told of a hidden test that failed
-LONGEST = 120                              # bytes of a file's name
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet calculates
-
-
-def file_name(text: str) -> str:
-    """A student's id, or a question's name, as the name of a file: another one for another id."""
-    name = "".join(c if c.isalnum() or c in "@.+-_" else quote(c, safe="") for c in text)
-    name = f"%2E{name[1:]}" if name.startswith(".") else name
-    if len(name.encode()) <= LONGEST:
-        return name
-    return quote(text, safe="")[:LONGEST - 20] + f"%{hash_of(text)}"
-
-
-def hash_of(text: str) -> str:
-    """A few digits that tell a long text from others."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def records(out: str | Path, assignment: str) -> dict[str, dict]:
@@ -48,12 +32,23 @@ def records(out: str | Path, assignment: str) -> dict[str, dict]:
         try:
             record = reading.json_file(path)
             found[record["id"]] = record
+            graded_of(record)     # of another version it may have other fields
             if record["assignment"] != assignment:
                 raise InputError(f"--out {out}: holds results of {record['assignment']}, not of {assignment}; name another "
                                  "folder.")
         except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: is no record of a grade ({error}); remove it, and it is graded again.") from None
     return found
+
+
+def lost(out: str | Path, known: dict[str, dict]) -> list[dict]:
+    """Records of what could not be graded and is nobody's, as the table of the call before has them."""
+    try:
+        rows = reading.json_file(Path(out) / "results.json")["results"]
+        return [{"assignment": "", **{key: row[key] for key in ("id", "submission", "why")}, "status": "bad"} for row in rows
+                if row["status"] == "not graded" and row["id"] not in known]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def keep(out: str | Path, record: dict, before: dict | None) -> None:

@@ -16,9 +16,10 @@ import re
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from minifl import reading
-from minifl.course.identity import canonical
+from minifl.course.identity import canonical, file_name
 from minifl.errors import InputError
 
 LARGEST, MOST = 1 << 22, 20_000     # bytes, students
@@ -105,7 +106,7 @@ def whose(students: list[Student] | None, names: tuple[str, ...], given: dict[st
     if students is None:
         who, _, _ = platform(names[0])
         try:
-            return canonical(who)
+            return canonical(unquote(who))     # of a folder that `carve --roster` has named
         except InputError as error:
             raise Unknown(str(error)) from None
     for name in names:
@@ -121,7 +122,7 @@ def whose(students: list[Student] | None, names: tuple[str, ...], given: dict[st
 def _fits(student, who, number):
     """Whether a student goes by a name: id, e-mail address or alias; the words of the name in their order, or from any of
     them on, with or without what is between; the platform's number for them among the aliases."""
-    own = {_folded(text) for text in (student.id, student.email, *student.aliases) if text}
+    own = {_folded(text) for text in (student.id, file_name(student.id), student.email, *student.aliases) if text}
     if _folded(who) in own or number and number in student.aliases:
         return True
     words = [_letters(word) for word in student.name.replace(",", " ").split()]

@@ -21,17 +21,17 @@ def course(capsys, *arguments):
 
 def test_from_carving_to_a_mark(tmp_path, capsys):
     """An instructor's way: carve, solve, hide, grade both, results for Gradescope."""
-    code, out, _ = course(capsys, "carve", "hw3", "--out", tmp_path / "ada", "--student", "ada")
-    assert code == 0 and "hw3 for ada" in out
+    code, out, _ = course(capsys, "carve", "hw1", "--out", tmp_path / "ada", "--student", "ada")
+    assert code == 0 and "hw1 for ada" in out
     stubs = subprocess.run([sys.executable, "-B", "grade.py"], cwd=tmp_path / "ada", capture_output=True, text=True)
     assert stubs.returncode == 1 and "not written yet" in stubs.stdout and stubs.stderr == ""
-    assert course(capsys, "solve", "hw3", "--out", tmp_path / "best", "--student", "ada")[0] == 0
-    assert course(capsys, "hide", "hw3", "--out", tmp_path / "hidden", "--seeds", "1")[0] == 0
-    code, out, _ = course(capsys, "grade", tmp_path / "ada", tmp_path / "best", "--assignment", "hw3", "--as", "best=ada2",
+    assert course(capsys, "solve", "hw1", "--out", tmp_path / "best", "--student", "ada")[0] == 0
+    assert course(capsys, "hide", "hw1", "--out", tmp_path / "hidden", "--seeds", "1")[0] == 0
+    code, out, _ = course(capsys, "grade", tmp_path / "ada", tmp_path / "best", "--assignment", "hw1", "--as", "best=ada2",
                           "--hidden", tmp_path / "hidden")
     assert code == 0 and "Mark: 0.0 of 24" in out and "it was graded as 'ada2'" in out and "Hidden tests" in out
     assert out.splitlines()[-1] == "2 graded (2 now), 0 not graded, 0 of the roster handed in nothing."
-    code, _, _ = course(capsys, "grade", tmp_path / "best", "--student", "ada", "--assignment", "hw3", "--json",
+    code, _, _ = course(capsys, "grade", tmp_path / "best", "--student", "ada", "--assignment", "hw1", "--json",
                         tmp_path / "results.json")
     assert code == 0 and json.loads((tmp_path / "results.json").read_text())["score"] == 24
 
@@ -120,15 +120,15 @@ def test_check_tells_what_does_not_hold_by_its_exit_code(capsys, monkeypatch):
 def test_a_zip_of_a_class(tmp_path, capsys):
     """As Moodle hands it out: a folder for each student, and one who handed in something else."""
     for name, command in (("ada", "solve"), ("emmy", "carve")):
-        assert course(capsys, command, "hw3", "--out", tmp_path / name, "--student", name)[0] == 0
+        assert course(capsys, command, "hw1", "--out", tmp_path / name, "--student", name)[0] == 0
     with zipfile.ZipFile(tmp_path / "class.zip", "w") as zipped:
         for name in ("ada", "emmy"):
             for file in (tmp_path / name).rglob("*"):
                 zipped.write(file, f"{name}_1_assignsubmission_file_/{file.relative_to(tmp_path / name)}")
         zipped.writestr("zoe_2_assignsubmission_file_/essay.pdf", "%PDF")
-        zipped.writestr("eve_3_assignsubmission_file_/hw3.zip", "no archive")
-    code, out, _ = course(capsys, "grade", tmp_path / "class.zip", "--assignment", "hw3", "--out", tmp_path / "results")
+        zipped.writestr("eve_3_assignsubmission_file_/hw1.zip", "no archive")
+    code, out, _ = course(capsys, "grade", tmp_path / "class.zip", "--assignment", "hw1", "--out", tmp_path / "results")
     assert code == 0 and "3 graded (3 now), 1 not graded" in out
     marks = {row["id"]: row["mark"] for row in json.loads((tmp_path / "results/results.json").read_text())["results"]}
     assert marks == {"ada": 24, "emmy": 0, "zoe": 0, "eve": None}
-    assert course(capsys, "grade", tmp_path / "class.zip", "--assignment", "hw3", "--json", "r.json")[:2] == (2, "")
+    assert course(capsys, "grade", tmp_path / "class.zip", "--assignment", "hw1", "--json", "r.json")[:2] == (2, "")

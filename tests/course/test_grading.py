@@ -92,6 +92,7 @@ def test_a_class_with_bad_submissions(room, tmp_path, capsys):
     code, said, _ = grade(capsys, *arguments, "--again", " ADA")
     assert "5 graded (1 now)" in said and {path.name for path in (out / "earlier").iterdir()} == {"exits-1.json", "ada-1.json"}
     assert grade(capsys, "--out", out)[0] == 0 and table(out)["ada"]["mark"] == "27.0"      # the tables alone
+    assert "fits nobody" in table(out)["stranger"]["why"] and grade(capsys, "--out", out)[0] == 0 and "stranger" in table(out)
     (tmp_path / "times.csv").write_text("id,submitted\nada,2026-12-03 00:01\nemmy,2026-12-01 12:00\n")
     late = ("--due", "2026-12-01 12:00", "--submitted", tmp_path / "times.csv", "--late-days", "1", "--late-percent", "50")
     assert grade(capsys, "--out", out, *late)[0] == 0 and table(out)["emmy"]["mark"] == "27.0"
@@ -109,7 +110,7 @@ def test_one_submission(solved, capsys, tmp_path):
 @pytest.mark.parametrize("arguments, said", [
     (("class", "--student", "ada"), None), (("class/ada", "class/emmy", "--student", "ada"), "--student is for one submission, here are 2"),
     (("class/ada", "--as", "eve=ada"), "no submission is called so"), (("class/ada", "--as", "eve"), "is not NAME=ID"),
-    ((), "no submission is given"), (("class/ada", "--due", "2026-12-01"), "needs --submitted"),
+    (("class/ada", "--again", "eve"), "--again eve: no submission given here is theirs"), ((), "no submission is given"), (("class/ada", "--due", "2026-12-01"), "needs --submitted"),
     (("class/ada", "--submitted", "m.json"), "need --due"), (("class/ada", "--gradescope", "m.json"), "names no e-mail address"),
     (("class/ada", "--out", "other"), "holds results of hw1, not of hw2"), (("class/ada", "--out", "broken"), "is no record of a grade")])
 def test_bad_input(tmp_path, capsys, monkeypatch, arguments, said):
@@ -226,3 +227,8 @@ def test_a_folder_of_results_needs_whole_records(tmp_path):
     assert list(results.records(tmp_path, "hw2")) == ["ada"]
     with pytest.raises(InputError, match="holds results of hw2"):
         results.records(tmp_path, "hw3")
+    results.keep(tmp_path, grading.record("emmy", Entry(("emmy",), ()), HW2, why="no"), None)
+    kept = json.loads((tmp_path / "records/emmy.json").read_text())
+    (tmp_path / "records/emmy.json").write_text(json.dumps(kept | {"status": "graded", "graded": {"public": [], "hidden": [], "old": 1}}))
+    with pytest.raises(InputError, match="emmy.json: is no record of a grade .*remove it, and it is graded again"):
+        results.records(tmp_path, "hw2")

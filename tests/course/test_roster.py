@@ -5,7 +5,7 @@ import pytest
 from minifl.course import roster
 from minifl.errors import InputError
 
-CLASS = "id;name;email;aliases;extra days\nADA@x.org;Lovelace, Ada;;123|al;2\nemmy;Amalie Emmy Noether;emmy@y.org;;\njm;Jos\xe9 Mart\xed;;;\n\n"
+CLASS = "id;name;email;aliases;extra days\nADA@x.org;Lovelace, Ada;;123|al;2\nemmy;Amalie Emmy Noether;emmy@y.org;;\njm;Jos\xe9 Mart\xed;;;\na/b;;;;\n\n"
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def students(tmp_path):
 
 def test_read(students, tmp_path):
     assert students[0] == roster.Student("ada@x.org", "Lovelace, Ada", "", ("123", "al"), 2)
-    assert [student.id for student in students] == ["ada@x.org", "emmy", "jm"] and students[1].days == 0
+    assert [student.id for student in students] == ["ada@x.org", "emmy", "jm", "a/b"] and students[1].days == 0
     (tmp_path / "plain.csv").write_text('ID,remark\n"a,b",x\n')
     assert roster.read(tmp_path / "plain.csv") == [roster.Student("a,b")]
 
@@ -46,7 +46,7 @@ def test_a_roster_that_is_not_there_or_too_long(tmp_path, monkeypatch):
     (("lovelaceada_123_456_hw2.zip",), "ada@x.org"), (("lovelaceada_LATE_9_456_norm-1.py",), "ada@x.org"),
     (("xyz_123_456_hw2.zip",), "ada@x.org"), (("Ada Lovelace_77_assignsubmission_file_",), "ada@x.org"), (("ADA@x.org ",), "ada@x.org"),
     (("al.zip",), "ada@x.org"), (("Noether Amalie Emmy_1_assignsubmission_file_hw2.zip",), "emmy"), (("EMMY@Y.ORG",), "emmy"),
-    (("martijose_5_6_hw2.zip",), "jm"), (("Jose\u0301 Marti\u0301_5_assignsubmission_onlinetext_",), "jm"), (("class.zip", "emmy"), "emmy")])
+    (("a%2Fb",), "a/b"), (("martijose_5_6_hw2.zip",), "jm"), (("Jose\u0301 Marti\u0301_5_assignsubmission_onlinetext_",), "jm"), (("class.zip", "emmy"), "emmy")])
 def test_names_that_platforms_make(students, names, own):
     assert roster.whose(students, names) == own
 
@@ -73,5 +73,6 @@ def test_the_outermost_name_counts(students):
 
 def test_without_a_roster_the_name_is_the_id():
     assert roster.whose(None, ("Ada.zip", "hw2")) == "ada" and roster.whose(None, ("Ada L_1_assignsubmission_file_",)) == "ada l"
+    assert roster.whose(None, ("a%2Fb.zip",)) == "a/b"
     with pytest.raises(roster.Unknown, match="none of them for control"):
         roster.whose(None, ("a\x1bb",))
