@@ -17,6 +17,7 @@ from minifl.errors import InputError
 
 SETTINGS = "minifl/course/settings.json"
 ALWAYS = ("minifl/course/__init__.py", "minifl/course/running.py")
+JUDGES = frozenset({"running.py", "comparing.py", "tests.py", "expected.py", "drivers.py"})    # in minifl/course
 GRADE = '''"""Points for what you have written so far:  python grade.py  or  python grade.py "PART OR TEST"
 
 In a notebook in this folder:  from grade import grade; grade()  or  grade("PART OR TEST")
@@ -75,16 +76,21 @@ def carve(assignment: assignments.Assignment, out: str | Path, *, student: str =
 
 
 def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str = "", variant: dict | None = None,
-               reference: bool = False, policy: str = readme.POLICY) -> None:
-    """The files of a student's folder in `folder`; reference: with the solutions instead of the stubs."""
+               reference: bool = False, policy: str = readme.POLICY, judged: bool = False) -> None:
+    """The files of a student's folder in `folder`; reference: with the solutions instead of the stubs; judged: without
+    what judges, and what says whose it is."""
     variant = assignments.variant_of(assignment, student) if variant is None else variant
     here = f"minifl/course/{assignment.name}"
     for file in (*ALWAYS, *assignment.given, *assignment.files, f"{here}/tests.py"):
+        if judged and file.startswith("minifl/course/") and Path(file).name in JUDGES:
+            continue
         whole = reference or file not in assignment.files
         _write(folder / file, (assignments.source if whole else assignments.students)(assignment, variant, file))
     for package in {parent for path in folder.rglob("*.py") for parent in path.relative_to(folder).parents}:
         if package.parts and not (folder / package / "__init__.py").exists():
             _write(folder / package / "__init__.py", "")
+    if judged:
+        return
     _write(folder / "grade.py", GRADE)
     _write(folder / "README.md", readme.readme(assignment, variant, policy))
     _write(folder / "READER.md", readme.READER)

@@ -1,13 +1,15 @@
-"""Messages between the grader and the process of a submission: one JSON line each, nothing is ever unpickled.
+"""What two processes say to each other, the grader and that of a submission: one JSON line each, nothing is ever unpickled.
 
 Plain data pass exactly: None, bool, whole numbers, floats, strings, NumPy arrays and scalars of numbers (as base64 of .npy),
-tuples, lists, and dicts with string keys. Anything else stays where it is and travels as a Handle.
+tuples, lists, and dicts with string keys. Anything else stays where it is: its number travels, and on the other side
+something stands for it.
 
 This file imports no other of the package: the worker loads it alone, beside the student's own minifl.
 """
 
 import base64
 import io
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -20,48 +22,96 @@ KINDS = "biufc"           # of arrays: numbers, no text and no objects
 LARGEST = 16              # bytes of one number: no extended precision, whose bytes may stand for nothing
 
 
-class Handle:
-    """Something that the other side keeps: it can be given to a later call, and is of no other use."""
-
-    def __init__(self, number, type):
-        self.number, self.type = number, type
-
-    def __repr__(self):
-        return f"<{self.type} of the student's>"
-
-    def _opaque(self, *_, **__):
-        raise TypeError(f"a function returned an object of type {self.type}, where numbers, arrays, or tuples, lists or "
-                        "dicts of these are expected")
-
-    __array__ = __iter__ = __len__ = __getitem__ = __bool__ = __float__ = __int__ = __index__ = __call__ = _opaque
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __matmul__ = _opaque
-    __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __abs__ = __contains__ = _opaque
-
-
 class Malformed(ValueError):
     """A message that is not of this form."""
 
 
-def dumps(value: Any, keep: Callable[[Any], int] | None = None) -> str:
-    """value as one line of JSON. keep: object -> its number, for what is no plain data; None: TypeError for that."""
-    line = json.dumps(_encode(value, keep), allow_nan=False)
+class Gone(Exception):
+    """A message names an object that is not kept any more."""
+
+
+class Objects:
+    """What one side has told the other of by number, and what stands here for the other's.
+
+    stand_in   (number, name of the type) -> what stands here for an object of the other side's
+    first      the first number that is given; none is given twice
+    """
+
+    def __init__(self, stand_in: Callable[[int, str], Any], first: int = 0) -> None:
+        self.stand_in, self.numbers = stand_in, itertools.count(first)
+        self.mine, self.known, self.theirs, self.standing = {}, {}, {}, {}
+
+    def clear(self) -> None:
+        """Forget all: what is asked for afterwards by an old number is not there."""
+        for table in (self.mine, self.known, self.theirs, self.standing):
+            table.clear()
+
+    def told(self, value: Any) -> dict:
+        """The message that stands for an object: the other side's own, or one of this side's."""
+        if id(value) in self.theirs:
+            return {"yours": self.theirs[id(value)]}
+        if id(value) not in self.known:
+            number = next(self.numbers)
+            self.mine[number], self.known[id(value)] = value, number
+        return {"object": self.known[id(value)], "type": type(value).__name__[:80]}
+
+    def meant(self, content: dict) -> Any:
+        """The object that such a message stands for; Gone."""
+        if "yours" in content:
+            if int(content["yours"]) not in self.mine:
+                raise Gone("what an earlier call returned went with its process")
+            return self.mine[int(content["yours"])]
+        number = int(content["object"])
+        if number not in self.standing:
+            self.standing[number] = self.stand_in(number, str(content["type"])[:80])
+            self.theirs[id(self.standing[number])] = number
+        return self.standing[number]
+
+
+def dumps(value: Any, objects: Objects | None = None) -> str:
+    """value as one line of JSON. Without objects TypeError for what is no plain data."""
+    line = json.dumps(_encode(value, objects), allow_nan=False)
     if len(line) > MOST_BYTES:
         raise Malformed(f"more than {MOST_BYTES >> 20} MB of data")
     return line
 
 
-def loads(line: str, kept: Callable[[int], Any] | None = None) -> Any:
-    """The value of a line. kept: number -> the object that a handle stands for; None: handles stay Handles."""
+def loads(line: str, objects: Objects | None = None) -> Any:
+    """The value of a line. Gone for an object that is not kept any more, Malformed for what is no message."""
     if len(line) > MOST_BYTES:
         raise Malformed(f"more than {MOST_BYTES >> 20} MB of data")
     try:
-        return _decode(json.loads(line), kept)
+        return _decode(json.loads(line), objects)
     except (ValueError, KeyError, TypeError, IndexError, StopIteration, RecursionError, EOFError, AttributeError,
             MemoryError, OverflowError) as error:
         raise Malformed(f"not a message: {type(error).__name__}") from None
 
 
-def _encode(value, keep):
+def written_back(before: Any, after: Any) -> None:
+    """Change arrays, lists and dicts as a call on the other side has changed its copies of them."""
+    if type(before) is type(after) is np.ndarray and before.shape == after.shape:
+        before[...] = after
+    elif type(before) is type(after) is dict:
+        for name in before.keys() - after.keys():
+            del before[name]
+        for name, value in after.items():
+            before[name] = _changed(before.get(name), value)
+    elif type(before) is type(after) is list:
+        before[:] = [_changed(*pair) for pair in zip(before, after)] + after[len(before):]
+
+
+def _changed(before, after):
+    """What stands in a list or dict afterwards: the same array, list or dict with what is new in it, or another one."""
+    if type(before) is type(after) is tuple and len(before) == len(after):
+        return tuple(_changed(*pair) for pair in zip(before, after))
+    same = type(before) is type(after) in (np.ndarray, list, dict)
+    if not same or (type(before) is np.ndarray and (before.shape, before.dtype) != (after.shape, after.dtype)):
+        return after
+    written_back(before, after)
+    return before
+
+
+def _encode(value, objects):
     if value is None or type(value) in (bool, str, int):    # a subclass may behave in any way
         return value
     if type(value) is float:
@@ -71,32 +121,29 @@ def _encode(value, keep):
     if type(value) is np.ndarray and _passes(value.dtype) and value.nbytes < MOST_BYTES:
         return {"array": _npy(value)}
     if type(value) in (tuple, list):
-        return {type(value).__name__: [_encode(item, keep) for item in value]}
+        return {type(value).__name__: [_encode(item, objects) for item in value]}
     if type(value) is dict and all(type(key) is str for key in value):
-        return {"dict": {key: _encode(item, keep) for key, item in value.items()}}
-    if isinstance(value, Handle):
-        return {"handle": value.number, "type": value.type}
-    if keep is None:
+        return {"dict": {key: _encode(item, objects) for key, item in value.items()}}
+    if objects is None:
         raise TypeError(f"{type(value).__name__} is no plain data")
-    return {"handle": keep(value), "type": type(value).__name__[:80]}
+    return {"kept": objects.told(value)}
 
 
-def _decode(value, kept):
+def _decode(value, objects):
     if value is None or isinstance(value, (bool, str, int, float)):
         return value
-    kind = next(iter(value))
-    content = value[kind]
+    kind, content = next(iter(value.items()))
     if kind == "float":
         return float(content)
     if kind in ("array", "scalar"):
         array = _array(base64.b64decode(content, validate=True))
         return array if kind == "array" else array[()]
     if kind in ("tuple", "list"):
-        return {"tuple": tuple, "list": list}[kind](_decode(item, kept) for item in content)
+        return {"tuple": tuple, "list": list}[kind](_decode(item, objects) for item in content)
     if kind == "dict":
-        return {str(key): _decode(item, kept) for key, item in content.items()}
-    if kind == "handle":
-        return Handle(int(content), str(value["type"])[:80]) if kept is None else kept(int(content))
+        return {str(key): _decode(item, objects) for key, item in content.items()}
+    if kind == "kept" and objects is not None:
+        return objects.meant(content)
     raise ValueError(kind)
 
 

@@ -1,8 +1,13 @@
 """Grading a submission: its files over a clean tree, in a process of their own, under tests that stay in this one.
 
 The tests of minifl/course/hwN/tests.py run here; the `student` that they are given sends every call to the worker and gets
-plain data back. So a submission meets neither tests nor checkers nor hidden seeds, and whatever it does - not end, exit,
-exhaust memory, replace modules - costs it the test in which it does so.
+plain data back. So a submission meets neither tests nor oracles nor hidden seeds, nor what its id and variant are, and
+whatever it does - not end, exit, exhaust memory, replace modules - costs it the test in which it does so. Its files are
+copied here and never read as Python: they are compiled where they run.
+
+What comes of it goes to two readers. A student may see outcomes of public tests and notes. Outcomes of hidden tests and
+evidence are the instructor's: a submission chooses its messages, prints and the names of the files that it asks for, and any
+of these can carry what a hidden test has shown it.
 """
 
 import contextlib
@@ -18,7 +23,7 @@ from typing import NamedTuple
 from minifl import reading
 from minifl.course import assignments, carve, running
 from minifl.course.remote import Limits, Remote
-from minifl.course.submission import claimed, taken
+from minifl.course.submission import advice, claimed, taken
 from minifl.errors import InputError
 
 PUBLIC_SHARE = 0.5     # of a test's points where there are hidden tests
@@ -33,8 +38,9 @@ class Graded(NamedTuple):
     student: str
     variant: dict
     public: list       # Outcomes
-    hidden: list       # Outcomes; what is shown of them is only where to look
+    hidden: list       # Outcomes; what a student is shown of them is only where to look
     notes: list        # what the grader has to say besides
+    evidence: list     # what the submission tried and claimed, for the instructor
 
     @property
     def earned(self) -> float:
@@ -54,7 +60,7 @@ def grade(assignment: assignments.Assignment, submission: str | Path, *, student
     hidden   a folder with hwN.json {"seeds": [...]} and perhaps hwN.py with further graded functions
     Raises InputError for a submission or hidden folder that is none.
     """
-    submission, notes = Path(submission), []
+    submission = Path(submission)
     if not os.path.isdir(submission):
         raise InputError(f"submission {submission}: is not a folder; give the student's folder, as carved.")
     seeds, further = hidden_of(assignment, hidden)
@@ -70,13 +76,14 @@ def grade(assignment: assignments.Assignment, submission: str | Path, *, student
                         f"{variant}")
     tests = running.tests_in(assignments.tests(assignment, variant))
     with tempfile.TemporaryDirectory(prefix="minifl-grade-") as tree:
-        carve.write_tree(assignment, Path(tree), student=student, variant=variant)
-        notes += [*taken(assignment, submission, Path(tree)), *said]
+        carve.write_tree(assignment, Path(tree), student=student, variant=variant, judged=True)
+        notes = taken(assignment, submission, Path(tree))
         for path in (Path(tree), *Path(tree).rglob("*")):     # for a worker that is another user
             path.chmod(0o755 if path.is_dir() else 0o644)
         remote = Remote(tree, limits, [submission, *filter(None, (hidden, assignment.private))])
         try:
             remote.start()
+            notes += _imported(assignment, remote)
             share = PUBLIC_SHARE if seeds or further else 1.0
             public = [_run(test, remote, [running.Given(student, variant)], share) for test in tests]
             secret = []
@@ -86,8 +93,23 @@ def grade(assignment: assignments.Assignment, submission: str | Path, *, student
                 secret += [_run(test, remote, givens, 1.0) for test in further]
         finally:
             remote.stop()
-    notes = [_clean(note) for note in (*notes, *remote.missing, *remote.refused)]
-    return Graded(assignment.name, student, variant, public, secret, notes)
+    notes, evidence = ([_clean(line) for line in lines] for lines in (notes, [*said, *remote.missing, *remote.evidence]))
+    return Graded(assignment.name, student, variant, public, secret, notes, evidence)
+
+
+def _imported(assignment, remote):
+    """Have the submission's files imported; notes on those that cannot be."""
+    notes = []
+    for file in assignment.files:
+        remote.begin_test()
+        with _bounded(remote.left() + GRACE):
+            try:
+                remote.load(assignments.module(file))
+            except NotImplementedError:
+                pass     # at the top of a file; the tests will say so
+            except running.Wrong as error:
+                notes.append(f"{file} cannot be imported: {error}{advice(str(error))}")
+    return notes
 
 
 def _run(test, remote, givens, share):
@@ -98,7 +120,7 @@ def _run(test, remote, givens, share):
         with _bounded(remote.left() + GRACE):
             outcome = running.run(test, remote, given)
         told = dict.fromkeys((outcome.message, *remote.told)) if outcome.message else ()
-        outcomes.append(outcome._replace(message=_clean("\n".join(told))))
+        outcomes.append(outcome._replace(message="\n".join(map(_clean, told))[:LONGEST]))
     failed = next((outcome for outcome in outcomes if not outcome.passed), outcomes[0])
     passed = sum(outcome.passed for outcome in outcomes) / len(outcomes)
     return failed._replace(points=test.points * share, earned=test.points * share * passed,
@@ -159,6 +181,7 @@ def _bounded(seconds):
 
 
 def _clean(text):
-    """A submission's text that can be printed anywhere: no control characters, no lone surrogates, not endless."""
-    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in text[:LONGEST])
+    """A submission's text as one line that can be printed anywhere: no control characters, no lone surrogates, not
+    endless."""
+    text = "".join(c if c.isprintable() else "?" for c in text[:LONGEST])
     return text.encode("utf-8", "replace").decode()

@@ -9,6 +9,7 @@ limits.py, calls.py.
 
 import os
 import sys
+from collections.abc import Callable
 
 FINE = frozenset({"os.putenv", "os.unsetenv", "os.add_dll_directory", "os.walk", "os.fwalk"})
 REFUSED = ("os.", "socket.", "subprocess.", "ctypes.", "shutil.", "tempfile.", "sqlite3.", "pty.", "urllib.", "http.",
@@ -22,12 +23,12 @@ WORDS = {"os.system": "run a program", "os.exec": "run a program", "os.posix_spa
          "os.remove": "remove a file", "os.rmdir": "remove a folder", "os.rename": "rename a file",
          "shutil.rmtree": "remove a folder", "os.mkdir": "make a folder", "os.symlink": "make a link",
          "socket.__new__": "open a network connection", "os.chdir": "change the current folder"}
-KEPT = 5    # attempts that are told
+KEPT = 20    # attempts of a process that are told
 
 
 def install(tree: str, library: list[str], packages: list[str], listable: list[str], secret: list[str],
-            refused: list[str]) -> None:
-    """From here on refuse with PermissionError; `refused` is a list to which each new attempt is added in words.
+            tell: Callable[[str], None]) -> None:
+    """From here on refuse with PermissionError; `tell` is called with each new attempt in words.
 
     Readable are the tree, the folders of the library but for the site-packages in them, and the packages, but for what
     is secret. The hook keeps what it needs in its closure and calls nothing that student code could have replaced.
@@ -37,13 +38,14 @@ def install(tree: str, library: list[str], packages: list[str], listable: list[s
     folders = frozenset(listable)
     base, written = f"{tree}/", os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     string, whole, binary = str, int, bytes
-    kind, length, error, absent, put = type, len, PermissionError, ImportError, refused.append
-    subclass = issubclass
+    kind, length, error, absent = type, len, PermissionError, ImportError
+    subclass, told = issubclass, []
 
     def refuse(what):
         text = f"your code tried to {what}: not allowed while it is graded"
-        if length(refused) < KEPT and text not in refused:
-            put(text)
+        if length(told) < KEPT and text not in told:
+            told.append(text)
+            tell(text)
         raise error(text)
 
     def full(path):

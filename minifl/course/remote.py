@@ -1,11 +1,13 @@
 """`student` of the grader: a submission's functions in a process of their own, worker.py, over json_lines.py.
 
-Arguments are copies: a function that changes its input does not change the test's. What comes back is plain data or a
-json_lines.Handle. A function that raises, takes too long, or ends its process raises here what `running.run` says to the
-student; a process that does not answer as it should is replaced, so that the next test finds none of this.
+Arguments are copies: what a function does to its input does not reach the test's. What comes back is plain data or a Handle.
+Functions that are handed over are called here, when the student's code calls what stands for them there. A function
+that raises, takes too long, or ends its process raises here what `running.run` says to the student; a process that does not
+answer as it should is replaced, so that the next test finds none of this.
 """
 
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -22,6 +24,7 @@ PACKAGE = Path(minifl.__file__).resolve().parent
 PER_TEST = 6           # a test may take as many times as long as a call
 STARTING = 60          # seconds: NumPy on a busy machine
 PATIENCE = 2           # calls of a function that may take too long before it is not called any more
+MOST_EVIDENCE = 100    # lines
 
 # What a test may expect a function to raise is also of that type here.
 EXPECTED = {base.__name__: type(base.__name__, (running.Wrong, base), {})
@@ -40,6 +43,48 @@ class Late(running.Wrong):
     """The time of a call, a test or the submission is over."""
 
 
+class Handle:
+    """A module or an object of the student's that stays in its process: its attributes can be asked for and set, it can
+    be called and handed over; for anything else it is no number, array, tuple, list or dict."""
+
+    def __init__(self, remote, of, path):
+        vars(self).update(_Handle__remote=remote, _Handle__of=of, _Handle__path=path)
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self.__remote.ask(self.__named() | {"get": name}, f"{self.__path}.{name}")
+
+    def __setattr__(self, name, value):
+        self.__remote.ask(self.__named() | {"set": name, "value": value}, f"{self.__path}.{name}")
+
+    def __call__(self, *arguments, **options):
+        return self.__called(arguments, options, False)[0]
+
+    def __with_arguments__(self, *arguments, **options):
+        return self.__called(arguments, options, True)
+
+    def __called(self, arguments, options, look):
+        """(result, arguments and options as they are afterwards)."""
+        found, changed = self.__remote.call(
+            self.__named() | {"arguments": arguments, "options": options, "look": look}, self.__path)
+        return found, *(changed or (list(arguments), options))
+
+    def __named(self):
+        return {"of": self} if self.__of is None else {"module": self.__of}
+
+    def __repr__(self):
+        return f"<{self.__path} of the student's>"
+
+    def _opaque(self, *_, **__):
+        raise TypeError(f"a function returned an object of type {self.__path}, where numbers, arrays, or tuples, lists or "
+                        "dicts of these are expected")
+
+    __array__ = __iter__ = __len__ = __getitem__ = __bool__ = __float__ = __int__ = __index__ = _opaque
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __matmul__ = _opaque
+    __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __abs__ = __contains__ = _opaque
+
+
 class Remote:
     """The `student` of tests; the worker is started when it is needed. secret: folders that it cannot read."""
 
@@ -47,13 +92,14 @@ class Remote:
         self.tree, self.limits = Path(tree).resolve(), limits
         self.secret = [str(PACKAGE), *(str(Path(folder).resolve()) for folder in secret)]
         self.process = self.channel = None
+        self.objects = _Objects(lambda number, kind: Handle(self, None, self.path or kind))
         self.test_ends = self.all_ends = time.monotonic() + limits.total
-        self.loaded, self.broken, self.slow = set(), {}, {}     # modules; module -> why not; function -> how often
-        self.told, self.refused, self.generation = [], [], 0    # of this test; of all; of processes
-        self.until, self.missing = "", []     # missing: layers of the sandbox
+        self.loaded, self.broken, self.slow = set(), {}, {}      # modules; module -> why not; function -> how often
+        self.told, self.evidence, self.generation = [], [], 0    # of this test; of all; of processes
+        self.until, self.path, self.missing = "", "", []         # missing: layers of the sandbox
 
     def __call__(self, module):
-        return _Functions(self, module)
+        return Handle(self, module, module)
 
     def begin_test(self) -> None:
         """A test begins: its time, and nothing that the one before has left."""
@@ -62,35 +108,47 @@ class Remote:
         self.until = (f"the test took longer than {PER_TEST * self.limits.seconds:g} s" if own < self.all_ends else
                       f"the {self.limits.total:g} s for the whole submission are used up")
         if self.process is not None:
+            self.objects.clear()
             with suppress(running.Wrong):
-                self._ask({}, "the submission")
+                self._ask({"begin": True}, "the submission")
 
     def left(self) -> float:
         """Seconds that the test has left."""
         return max(0.0, self.test_ends - time.monotonic())
 
-    def call(self, module: str, name: str, arguments: tuple, options: dict) -> Any:
-        """The result of one call; Wrong, or what the student's function raised as NotImplementedError."""
-        if self.slow.get((module, name), 0) >= PATIENCE:
-            raise running.Wrong(f"{name} took longer than {self.limits.seconds:g} s before: an infinite loop? "
-                                "It is not called any more")
+    def ask(self, request: dict, path: str) -> Any:
+        """The result of a request that may need a module. Wrong, or NotImplementedError as the student's code raised it."""
         if self.process is None:
             self.loaded = set()
-        if module not in self.loaded:
-            self._load(module)
+        if "module" in request and request["module"] not in self.loaded:
+            self.load(request["module"])
+        return self._ask(request, path).get("result")
+
+    def call(self, request: dict, path: str) -> tuple[Any, Any]:
+        """The result of a call, and [arguments, options] afterwards if it has changed them."""
+        name = path.rpartition(".")[2]
+        if self.slow.get(path, 0) >= PATIENCE:
+            raise running.Wrong(f"{name} took longer than {self.limits.seconds:g} s before: an infinite loop? "
+                                "It is not called any more")
         try:
-            return self._ask({"module": module, "name": name, "arguments": arguments, "options": options}, name)
+            reply = self._ask(request, path)
         except Late:
-            self.slow[module, name] = self.slow.get((module, name), 0) + (time.monotonic() < self.test_ends)
+            self.slow[path] = self.slow.get(path, 0) + (time.monotonic() < self.test_ends)
             raise
+        return reply.get("result"), reply.get("changed")
 
     def stop(self) -> int | None:
         """End the process and what it started; its exit code."""
         ended, self.process = self.process, None
-        return None if ended is None else process.end(ended, self.channel)
+        if ended is None:
+            return None
+        code = process.end(ended, self.channel)
+        self._drain(ended)
+        ended.stderr.close()
+        return code
 
-    def _load(self, module):
-        """Import a module in the worker, or say why that failed, without trying a second time."""
+    def load(self, module: str) -> None:
+        """Import a module in the worker. Wrong or NotImplementedError if that fails; it is not tried a second time."""
         if module not in self.broken:
             try:
                 self._ask({"module": module}, module)
@@ -104,15 +162,18 @@ class Remote:
                 self.broken[module] = str(error)
         raise running.Wrong(self.broken[module])
 
-    def _ask(self, request, name):
-        """The result of a request; `name` is what is to blame."""
-        number = secrets.token_hex(8)
+    def _ask(self, request, path):
+        """The reply to a request; the last word of `path` is what is to blame."""
+        number, name = secrets.token_hex(8), path if "." not in path or len(request) == 1 else path.rpartition(".")[2]
         if self.process is None:
             self.start()
-        line = json_lines.dumps({"id": number, **request})
         ends = min(time.monotonic() + self.limits.seconds, self.test_ends)
         try:
-            reply = self._exchange(line, number, ends)
+            text = self._exchange(f"{number} {json_lines.dumps(request, self.objects)}", number, ends)
+            self.path = path if "get" in request else ""
+            reply = json_lines.loads(text, self.objects)
+            if type(reply) is not dict:
+                raise json_lines.Malformed("no answer")
         except TimeoutError:
             self.stop()
             if ends == self.test_ends:
@@ -120,15 +181,20 @@ class Remote:
             raise Late(f"{name} took longer than {self.limits.seconds:g} s: an infinite loop?") from None
         except OSError:
             raise running.Wrong(f"{name} {self._ending()}") from None
-        except json_lines.Malformed as error:
+        except (json_lines.Malformed, json_lines.Gone) as error:
             self.stop()
             raise running.Wrong(f"{name} gave back what cannot be read: {error}") from None
-        self._tell(reply)
+        self._drain(self.process)
+        printed = _text(reply.get("printed")).strip()
+        if printed:
+            self.told.append(f"printed: {printed[:300]}")
         if "error" not in reply:
-            return reply.get("result")
+            return reply
         error, message, where = (_text(reply.get(key)) for key in ("error", "message", "where"))
         if error == "NotImplementedError":
             raise NotImplementedError(message)
+        if error == "Gone":
+            raise running.Wrong(message)
         more = f" (there are {self.limits.megabytes} MB)" if error.endswith("MemoryError") else ""
         said = f"{name} raised {error}: {message}{more}" + (f" ({where})" if where else "")
         raise EXPECTED.get(error, running.Wrong)(said)
@@ -141,11 +207,11 @@ class Remote:
         self.process, self.channel = process.start(self.tree)
         try:     # nothing of the submission has run when it says that it is ready
             config = process.config(self.tree, self.secret, self.limits.megabytes, self.limits.total, self.generation << 32)
-            said = self._exchange(json.dumps(config), "ready", time.monotonic() + STARTING)["layers"]
-            self.process.stderr.close()
+            said = self._exchange(json.dumps(config), "ready", time.monotonic() + STARTING)
+            said = json_lines.loads(said)["layers"]
         except (OSError, json_lines.Malformed):
-            said, _ = self.process, self.stop()
-            text = said.stderr.read().decode(errors="replace")[-1000:]
+            text = self.process.stderr.read1().decode(errors="replace")[-1000:]
+            self.stop()
             raise InputError(f"--memory {self.limits.megabytes}: the grader's process does not start; give more. "
                              f"{text}") from None
         self.missing = layers.missing(said)
@@ -154,22 +220,45 @@ class Remote:
             raise InputError(f"the sandbox has holes here: {'; '.join(self.missing)}. {layers.ADVICE}")
 
     def _exchange(self, line, number, ends):
-        """Send a line; the reply, which carries its number. TimeoutError, OSError if the worker has gone, Malformed."""
+        """Send a line; the text of the reply that carries its number. What is asked for in between is answered.
+        TimeoutError, OSError if the worker has gone, Malformed."""
+        self._send(line, ends)
+        while True:
+            data = bytearray()
+            while not data.endswith(b"\n"):
+                self._wait(ends)
+                part = self.channel.recv(2**20)
+                if not part:
+                    raise ConnectionError
+                data += part
+                if len(data) > json_lines.MOST_BYTES + 1:
+                    raise json_lines.Malformed(f"more than {json_lines.MOST_BYTES >> 20} MB of data")
+            word, _, text = data.decode(errors="replace").partition(" ")
+            if word == number:
+                return text
+            if word != "ask":
+                raise json_lines.Malformed("an answer to another question")
+            self._send(f"answer {json_lines.dumps(self._answer(text), self.objects)}", ends)
+
+    def _answer(self, text):
+        """What a function that was handed over returns, or raises: that is the student's to deal with."""
+        asked = json_lines.loads(text, self.objects)
+        try:
+            of, handed = asked["of"], [list(asked["arguments"]), dict(asked["options"])]
+            if isinstance(of, Handle) or not callable(of):
+                raise TypeError(f"an object of type {type(of).__name__} was called")
+            before = json_lines.dumps(handed, self.objects)
+            reply = {"result": of(*handed[0], **handed[1])}
+            return reply | ({} if json_lines.dumps(handed, self.objects) == before else {"changed": handed})
+        except running.Wrong:
+            self.stop()     # it waits for an answer
+            raise
+        except Exception as error:
+            return {"error": type(error).__name__, "message": str(error)[:300]}
+
+    def _send(self, line, ends):
         self._wait(ends)
         self.channel.sendall(line.encode() + b"\n")
-        data = bytearray()
-        while not data.endswith(b"\n"):
-            self._wait(ends)
-            part = self.channel.recv(2**20)
-            if not part:
-                raise ConnectionError
-            data += part
-            if len(data) > json_lines.MOST_BYTES + 1:
-                raise json_lines.Malformed(f"more than {json_lines.MOST_BYTES >> 20} MB of data")
-        reply = json_lines.loads(data.decode(errors="replace"))
-        if type(reply) is not dict or reply.get("id") != number:
-            raise json_lines.Malformed("an answer to another question")
-        return reply
 
     def _wait(self, ends):
         left = ends - time.monotonic()
@@ -189,26 +278,24 @@ class Remote:
             return f"ended its process ({signal.Signals(-code).name}): a crash, or more time or memory than allowed?"
         return f"ended its process (exit code {code}): os._exit?"
 
-    def _tell(self, reply):
-        """Keep what was refused and the beginning of what was printed."""
-        refused = reply.get("refused")
-        for text in refused[:5] if type(refused) is list else ():
-            text = _text(text)[:300]
-            self.told.append(text)
-            if text not in self.refused and len(self.refused) < 20:
-                self.refused.append(text)
-        printed = _text(reply.get("printed")).strip()
-        if printed:
-            self.told.append(f"printed: {printed[:300]}")
+    def _drain(self, worker):
+        """Keep what a worker has told of what was refused."""
+        os.set_blocking(worker.stderr.fileno(), False)
+        with suppress(BlockingIOError):
+            while part := os.read(worker.stderr.fileno(), 2**16):
+                for line in part.decode(errors="replace").splitlines():
+                    self.told.append(line[:400])
+                    if line[:400] not in self.evidence and len(self.evidence) < MOST_EVIDENCE:
+                        self.evidence.append(line[:400])
 
-class _Functions:
-    """The functions of one module."""
 
-    def __init__(self, remote, module):
-        self._remote, self._module = remote, module
+class _Objects(json_lines.Objects):
+    """The judge's: a Handle of a test that is over stands for nothing."""
 
-    def __getattr__(self, name):
-        return lambda *arguments, **options: self._remote.call(self._module, name, arguments, options)
+    def told(self, value: Any) -> dict:
+        if isinstance(value, Handle) and id(value) not in self.theirs:
+            raise running.Wrong(f"{value} is not kept any more")
+        return super().told(value)
 
 
 def _text(value):

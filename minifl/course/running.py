@@ -9,11 +9,12 @@ A test is a function of (student, given) that stands in minifl/course/hwN/tests.
         ...norm.feature_norm(x)...
         expect(error <= 1e-12, f"dx is off by {error:.0e}")
 
-student(module) gives the functions of a module that the student wrote. In the grader they run in another process, which
-gets plain numbers, strings, arrays, lists, tuples and dicts of these and returns such; anything else that comes back (a
-cache, an object) can only be given to the next call. So a test passes no functions; what needs one is a function of
-the given module minifl.course.hwN.drivers. `given` has what differs between students and between public and hidden
-tests: seeds, shapes, variant. A test ends with an exception (`expect`) or passes; it never prints.
+student(module) gives a module that the student wrote, or that they were given. In the grader it is in another process,
+which gets copies of plain numbers, strings, arrays, lists, tuples and dicts of these, and returns such; anything else
+that comes back (a cache, an object) can be given to another call, and its attributes can be called. A function, or
+any other object, that a test passes stays with the test: the student's code can call it, and cannot look into it.
+`given` has what differs between students and between public and hidden tests: seeds, shapes, variant. A test ends with
+an exception (`expect`) or passes; it never prints.
 """
 
 import sys
@@ -21,7 +22,8 @@ import textwrap
 import time
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -94,6 +96,38 @@ def tests_in(module: ModuleType) -> list[Any]:
 def local(module: str) -> ModuleType:
     """`student` of a plain run: the module itself."""
     return import_module(module)
+
+
+def with_arguments(function: Any, *arguments: Any, **options: Any) -> tuple[Any, list, dict]:
+    """Call a student's function. Returns its result, and its arguments and options as it leaves them: yours stay as
+    they are."""
+    elsewhere = getattr(function, "__with_arguments__", None)     # of the grader: they are copied on the way
+    if elsewhere is not None:
+        return elsewhere(*arguments, **options)
+    mine, named = _copied(list(arguments)), _copied(options)
+    return function(*mine, **named), mine, named
+
+
+@contextmanager
+def instead(of: Any, **functions: Callable) -> Iterator[None]:
+    """For a while functions of a student's module or class are these."""
+    before = {name: getattr(of, name) for name in functions}
+    try:
+        for name, function in functions.items():
+            setattr(of, name, function)
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(of, name, function)
+
+
+def _copied(value):
+    """Arrays, lists, tuples and dicts of them; anything else is the same."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    return {name: _copied(item) for name, item in value.items()} if type(value) is dict else value
 
 
 def run(test: Any, student: Student, given: Given) -> Outcome:

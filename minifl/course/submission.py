@@ -24,18 +24,15 @@ def taken(assignment: Assignment, submission: str | Path, tree: Path) -> list[st
                 notes.append(f"{file} is missing: nothing in it is written")
                 continue
             (tree / file).write_bytes(data)
-            compile(data, file, "exec")     # bytes: a coding line and a byte order mark mean what they mean to the student
         except InputError as error:
             notes.append(f"{file} {error} and was not taken")
-        except Exception as error:      # most are a SyntaxError; a coding line has Python import what it names
-            notes.append(f"{file} cannot be compiled: {type(error).__name__}: {error}{_coding(error)}")
     return notes
 
 
-def _coding(error):
+def advice(error: str) -> str:
     """What helps where a text's encoding is the matter; Python's words for it differ from version to version."""
     return (" (it is not UTF-8 text; save it as that, or name its encoding in the first line: # coding: latin-1)"
-            if "codec can't decode" in str(error) or "Non-UTF-8" in str(error) else "")
+            if "codec can't decode" in error or "Non-UTF-8" in error else "")
 
 
 def claimed(submission: str | Path) -> dict:

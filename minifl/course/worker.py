@@ -1,27 +1,33 @@
 """The process in which a submission runs: `python -I -S -B worker.py`, its standard input a socket to the judge.
 
-It calls functions of the student's tree as the judge asks for, and holds nothing worth stealing: tests, checkers,
-expected numbers and points are in the judge's process. Before the first line of the student's code runs, it gives up
-what that does not need: limits.py by the kernel, refusing.py by an audit hook that says in words what was refused.
-calls.py leaves it the system calls that this needs. What of these is missing the judge is told, see layers.py.
+It holds the student's files and what these were given, and nothing that knows an answer: tests, expected numbers,
+drivers and points are in the judge's process, which asks for a function of the student's and gets back what it returned.
+Before the first line of the student's code runs, it gives up what that does not need: limits.py by the kernel, refusing.py
+by an audit hook that says in words what was refused. calls.py leaves it the system calls that this needs. What of these
+is missing the judge is told, see layers.py.
 
-The judge writes lines, one at a time, and reads an answer to each:
-    first       plain JSON, see remote.py: {"tree", "packages", "sites", "libraries", "secret", "first", "megabytes",
-                "seconds", "user", "search"}
-    then        json_lines.py's: {"id", "module"} to import it, with "name", "arguments", "options" to call a function,
-                or {"id"} when a test begins: what was kept for handles is dropped
-    an answer   {"id", "result"} or {"id", "error", "message", "where"}, with "refused" and "printed"
+Lines on the socket, of which the first is plain JSON, see process.config; the others are a word and json_lines.py's text:
+    judge   NUMBER {"begin": ...}                          a test begins: what was kept is dropped
+            NUMBER {"module"}                              import it, "get" an attribute of it, or "set" one to "value"
+            NUMBER {"of"}                                  the same of an object that is kept, or call it, with
+                                                           "arguments", "options", and "look": are they as before?
+            answer {"result", "changed"}, {"error", "message"}     to what was asked
+    worker  NUMBER {"result", "changed"} or {"error", "message", "where"}, with "printed"
+            ask {"of", "arguments", "options"}             call a function that was handed over
+What is refused goes through what was its standard error: what has been said there cannot be taken back.
 """
 
+import builtins
 import fcntl
 import importlib.machinery
 import importlib.util
 import io
-import itertools
 import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 
 PRINTED = 2000    # characters of prints that are kept
@@ -67,19 +73,6 @@ def imported(name: str, tree: str) -> ModuleType:
     return module
 
 
-def answer(request: dict, tree: str, kept: dict) -> object:
-    """What a request asks for."""
-    if "module" not in request:
-        kept.clear()
-        return None
-    found = imported(request["module"], tree)
-    if "name" not in request:
-        return None
-    for name in request["name"].split("."):
-        found = getattr(found, name)
-    return found(*request["arguments"], **request["options"])
-
-
 def message(error: BaseException) -> str:
     try:
         return str(error)[:1000]
@@ -98,53 +91,94 @@ def where(error: BaseException, tree: str) -> str:
     return found
 
 
-def serve(channel: int, tree: str, json_lines: ModuleType, refused: list[str], first: int,
-          layers: dict) -> None:
-    """Answer until the judge hangs up. first: the first handle's number, no number is given twice; layers: of the
+def serve(channel: int, tree: str, json_lines: ModuleType, first: int, layers: dict) -> None:
+    """Answer until the judge hangs up. first: the first object's number, no number is given twice; layers: of the
     sandbox, see layers.py."""
-    kept, numbers, printed, write, missing = {}, itertools.count(first), Printed(), os.write, []
+    printed, write, end = Printed(), os.write, os._exit
     lines = os.fdopen(channel, "r", encoding="utf-8", closefd=False)
 
-    def keep(value):
-        number = next(numbers)
-        kept[number] = value
-        return number
-
-    def had(number):
-        if number not in kept:
-            missing.append(number)
-        return kept.get(number)
-
-    def send(reply):
-        text = (json_lines.dumps({**reply, "printed": printed.take(), "refused": refused[:]}, keep) + "\n").encode()
+    def send(word, content):
+        text = f"{word} {json_lines.dumps(content, objects)}\n".encode()
         while text:
             text = text[write(channel, text):]
-        refused.clear()
 
-    send({"id": "ready", "layers": layers})
-    for line in lines:
-        number = None
-        missing.clear()
+    def handed_over(number, kind):
+        """What stands here for a function of the judge's."""
+        def ask(*arguments, **options):
+            send("ask", {"of": ask, "arguments": arguments, "options": options})
+            while True:
+                word, _, text = received()
+                if word != "answer":
+                    reply(word, text)
+                    continue
+                said = json_lines.loads(text, objects)
+                if "error" in said:
+                    kind = getattr(builtins, said["error"], None)
+                    raise (kind if isinstance(kind, type) and issubclass(kind, Exception) else RuntimeError)(said["message"])
+                if "changed" in said:
+                    json_lines.written_back([list(arguments), options], said["changed"])
+                return said["result"]
+        return ask
+
+    def received():
+        line = lines.readline()
+        if not line:
+            end(0)
+        return line.partition(" ")
+
+    def answered(request):
+        """What a request asks for."""
+        if "begin" in request:
+            objects.clear()
+            return {}
+        of = imported(request["module"], tree) if "module" in request else request["of"]
+        if "get" in request:
+            return {"result": getattr(of, request["get"])}
+        if "set" in request:
+            setattr(of, request["set"], request["value"])
+        if "arguments" not in request:
+            return {}
+        handed = [list(request["arguments"]), request["options"]]
+        before = json_lines.dumps(handed, objects) if request["look"] else ""
+        found = {"result": of(*handed[0], **handed[1])}
+        if request["look"] and json_lines.dumps(handed, objects) != before:
+            found["changed"] = handed
+        return found
+
+    def reply(number, text):
         sys.stdout = sys.stderr = printed
         try:
-            request = json_lines.loads(line, had)
-            number = request["id"]
-            if missing:
-                raise LookupError("what an earlier call returned went with its process")
-            send({"id": number, "result": answer(request, tree, kept)})
+            send(number, {**answered(json_lines.loads(text, objects)), "printed": printed.take()})
         except BaseException as error:      # SystemExit and KeyboardInterrupt, too: this process serves on
             kind = "NotImplementedError" if isinstance(error, NotImplementedError) else type(error).__name__
             said = ("its result cannot be sent: " if isinstance(error, json_lines.Malformed) else "") + message(error)
-            send({"id": number, "error": str(kind)[:80], "message": said, "where": where(error, tree)})
+            send(number, {"error": str(kind)[:80], "message": said, "where": where(error, tree), "printed": printed.take()})
+
+    objects = json_lines.Objects(handed_over, first)
+    send("ready", {"layers": layers})
+    while True:
+        word, _, text = received()
+        reply(word, text)
+
+
+def evidence(pipe: int) -> Callable[[str], None]:
+    """What tells the judge of an attempt, at once. A full pipe is no reason to wait: what is in it is enough."""
+    write, length, encode, replace = os.write, 400, str.encode, str.replace
+
+    def tell(text):
+        with suppress(OSError):
+            write(pipe, encode(replace(text[:length], "\n", " ") + "\n", "utf-8", "replace"))
+    return tell
 
 
 def main() -> None:
-    channel = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
+    channel, pipe = (fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3) for number in (0, 2))
+    os.set_blocking(pipe, False)
     with os.fdopen(channel, "rb", buffering=0, closefd=False) as first:
         config = json.loads(first.readline())
     for number in range(3):
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
-    tree, library, refused = config["tree"], sys.path[:], []
+    tree, library = config["tree"], sys.path[:]
     sys.path.insert(0, tree)                                # with -S there are no site-packages, and so no other minifl
     sys.meta_path.append(Installed(config["sites"]))
     json_lines, limits, calls, refusing = map(sibling, ("json_lines", "limits", "calls", "refusing"))
@@ -153,10 +187,9 @@ def main() -> None:
                              config["megabytes"], config["seconds"], config["user"], config["search"])
     layers["calls"] = calls.allow_only()
     del sys.modules["__main__"]
-    refusing.install(tree, library, config["packages"], sites, config["secret"], refused)
+    refusing.install(tree, library, config["packages"], sites, config["secret"], evidence(pipe))
     layers["hook"] = True
-    serve(channel, tree, json_lines, refused, config["first"], layers)
-    os._exit(0)
+    serve(channel, tree, json_lines, config["first"], layers)
 
 
 if __name__ == "__main__":

@@ -43,4 +43,4 @@ def test_a_students_own_grading_and_ours_agree(assignment, tmp_path, kept):
     said = re.findall(r"^  (ok|FAIL|todo) .*\[(\w+)\]$", own, re.MULTILINE)
     assert {name: word == "ok" for word, name in said} == {o.name: o.passed for o in graded.public}
     assert f"{graded.earned:.1f} of 5 points" in own.splitlines()[-1]
-    assert any("cannot be compiled" in note for note in graded.notes) == (graded.earned == 0)
+    assert any("cannot be imported" in note for note in graded.notes) == (graded.earned == 0)

@@ -2,19 +2,21 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toy
 from toy import SHORT, SOURCE as REFERENCE
 
 import minifl
-from minifl.course import judge, limits
+from minifl.course import gradescope, judge, limits
 from minifl.course.remote import Remote
-from minifl.course.running import Wrong
+from minifl.course.running import Wrong, expect, instead, with_arguments
 from minifl.errors import InputError
 
 NONE = toy.STUBS.replace('"""Toy functions."""\n', "")
@@ -167,8 +169,60 @@ except PermissionError:
 
 def test_what_was_tried_is_said_though_it_was_caught(grade):
     graded = grade(REFERENCE + "\ntry: open('/tmp/elsewhere', 'w')\nexcept OSError: pass\n")
-    assert graded.earned == 5 and graded.notes == ["your code tried to open /tmp/elsewhere for writing: not allowed while it is "
-                                                   "graded"]
+    assert graded.earned == 5 and graded.notes == []
+    assert graded.evidence == ["your code tried to open /tmp/elsewhere for writing: not allowed while it is graded"]
+
+
+def test_what_was_tried_cannot_be_taken_back(grade):
+    """Neither by the frames of the guard that an exception leaves, nor by closing what the worker tells it by."""
+    graded = grade("""
+import os, sys
+try:
+    open("/etc/shadow")
+except OSError as error:
+    trace = error.__traceback__
+    while trace:
+        for value in list(trace.tb_frame.f_locals.values()):
+            if isinstance(value, list): value.clear()
+        trace = trace.tb_next
+frame = sys._getframe()
+while frame:
+    for value in list(frame.f_locals.values()):
+        if isinstance(value, list) and value is not sys.path and value is not sys.meta_path: value.clear()
+    frame = frame.f_back
+""" + REFERENCE)
+    assert graded.evidence == ["your code tried to read /etc/shadow: not allowed while it is graded"]
+
+
+def test_nothing_that_a_submission_chose_returns_from_a_hidden_test(grade, tmp_path):
+    """Its prints, exceptions and the names of files that it asks for may be the hidden array."""
+    toy.write(tmp_path / "hidden/hw1.json", '{"seeds": [3]}')
+    leaking = REFERENCE.replace("    twice_the", """    said = "x" + repr(x.tolist())
+    print(said)
+    try: open("/" + said)
+    except OSError: pass
+    raise ValueError(said)
+    twice_the""", 1)
+    graded = grade(leaking, hidden=tmp_path / "hidden", student="ada")
+    x = judge.running.Given("ada", graded.variant, 3)
+    number = repr(x.rng("x").standard_normal(x.size("N", 2, 5)).tolist()[0])[:10]
+    assert any(number in line for line in graded.evidence)
+    assert number not in json.dumps(gradescope.results(graded)) and "/x[" in json.dumps(gradescope.results(graded))
+
+
+def test_a_message_of_a_submission_is_one_line(grade):
+    graded = grade(REFERENCE.replace("    twice_the", "    raise ValueError('a\\nFAIL  passed\\nMark: 5 of 5')\n    twice_the", 1))
+    assert graded.public[0].message.splitlines() == [
+        "double raised ValueError: a?FAIL  passed?Mark: 5 of 5 (line 10 of minifl/toy.py)"]
+
+
+def test_compiling_is_limited(grade):
+    """5 kB of nested try/finally: each copies what is in it."""
+    nested = "".join(" " * i + "try:\n" + " " * (i + 1) + "x = 0\n" + " " * i + "finally:\n" for i in range(60)) + " " * 60 + "x = 1\n"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    graded = grade(nested + REFERENCE, limits=judge.Limits(seconds=1, total=30, megabytes=512))
+    assert graded.earned == 0 and "cannot be imported" in graded.notes[0]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000     # kB, of the judge
 
 
 def test_prints_are_shown_where_a_test_fails(grade):
@@ -208,11 +262,11 @@ def test_a_result_that_keeps_a_test_busy_costs_its_test_alone(monkeypatch, assig
 
 def test_a_claimed_id_is_said_to_be_one(grade, tmp_path):
     toy.write(tmp_path / "submission/minifl/course/settings.json", json.dumps({"student": "ada", "variant": {"scale": "other"}}))
-    notes = grade(REFERENCE, student=None).notes
-    assert "own claim" in notes[0] and "carved for the variant" in notes[1]
+    said = grade(REFERENCE, student=None).evidence
+    assert "own claim" in said[0] and "carved for the variant" in said[1]
 
 
-# ---- one worker, many tests
+# ---- one worker, many tests, and functions that cross to it
 
 @pytest.fixture
 def remote(tmp_path):
@@ -241,6 +295,72 @@ def test_a_cache_of_an_ended_process_is_refused(remote):
         functions.g(cache)
     _, cache = functions.f()
     assert functions.g(cache) == 2
+
+
+def test_functions_of_a_test_are_called_in_the_test(remote):
+    """They stay here: the student's code can call them and hand them on, not look into them."""
+    student = remote("""
+import numpy as np
+def twice(f, x): return f(x) + f(x, shift=1.0)
+def fill(f, table): f(table, [2]); return table
+def look(f): return [name for name in dir(f) if not name.startswith("__")], repr(f.__closure__ is None)
+def back(f): return f
+def kind(f):
+    try: f()
+    except Exception as error: return type(error).__name__, str(error)
+""")
+    module, seen = student("minifl.m"), []
+
+    def f(x, shift=0.0):
+        seen.append(x)
+        return 3 * x + shift
+
+    def fills(table, more):
+        table["x"][...] = 7
+        table["new"] = np.ones(2)
+
+    assert module.twice(f, np.ones(2)).tolist() == [7, 7] and len(seen) == 2
+    table = module.fill(fills, {"x": np.zeros(3)})
+    assert table["x"].tolist() == [7, 7, 7] and table["new"].tolist() == [1, 1]
+    assert module.look(f)[0] == [] and module.back(f) is f
+    assert module.kind(lambda: 1 / 0) == ("ZeroDivisionError", "division by zero")
+    assert module.kind(object()) == ("TypeError", "an object of type object was called")
+    with pytest.raises(Wrong, match="is not the number"):
+        module.twice(lambda x: expect(False, "is not the number"), 1.0)
+    assert module.twice(f, 1.0) == 7.0        # by a process that is asked anew
+
+
+def test_a_function_of_a_test_may_call_the_students(remote):
+    module = remote("def f(g, n):\n    return 1 if n == 0 else n * g(n - 1)\n")("minifl.m")
+    assert module.f(lambda n: module.f(lambda m: 1, 0) if n == 0 else n * 10, 3) == 60
+    assert module.f(lambda n: module.f(lambda m: 100, 1) + n, 2) == 2 * 101
+
+
+def test_what_a_call_changes_is_looked_at_and_not_taken_over(remote):
+    module = remote("def f(x, table):\n    x *= 0\n    table['new'] = x\n    return x\n")("minifl.m")
+    x, table = np.ones(3), {}
+    assert not module.f(x, table).any() and x.all() and table == {}
+    found, arguments, options = with_arguments(module.f, x, table=table)
+    assert not found.any() and x.all() and table == {}
+    assert not arguments[0].any() and not options["table"]["new"].any()
+
+
+def test_methods_and_attributes_of_an_object(remote):
+    module = remote("""
+class Sum:
+    unit = 2.0
+    def __init__(self, start): self.value = start
+    def add(self, x): self.value = self.value + self.step(x); return self
+    def step(self, x): return x * self.unit
+""")("minifl.m")
+    one = module.Sum(1.0)
+    assert one.add(2.0).value == 5.0 and module.Sum.unit == 2.0
+    with instead(module.Sum, step=lambda self, x: 10 * x):
+        assert module.Sum(0.0).add(2.0).value == 20.0
+    assert module.Sum(0.0).add(2.0).value == 4.0
+    with pytest.raises(Wrong, match="nothing raised AttributeError"):
+        one.nothing
+    assert not hasattr(one, "__array_interface__")
 
 
 def test_a_function_that_hangs_is_not_called_for_ever(remote):

@@ -22,11 +22,13 @@ WRONG = Outcome("b", "It divides.", "dividing", 2.0, 0.5, "is 3, not 4", "line 5
 
 
 def test_results():
-    graded = Graded("hw2", "ada", {"eps": "root"}, [RIGHT, WRONG], [WRONG, RIGHT], ["norm.py is missing"])
+    graded = Graded("hw2", "ada", {"eps": "root"}, [RIGHT, WRONG], [WRONG, RIGHT], ["norm.py is missing"],
+                    ["your code tried to read /secret"])
     results = gradescope.results(graded)
     assert json.loads(json.dumps(results)) == results
-    assert results["score"] == 4.0 and results["execution_time"] == 0.6 and results["stdout_visibility"] == "hidden"
+    assert results["score"] == 4.0 and results["execution_time"] == 0.3 and results["stdout_visibility"] == "hidden"
     assert "hw2, graded for ada: eps root" in results["output"] and "norm.py is missing" in results["output"]
+    assert "/secret" not in json.dumps(results)
     assert [t["visibility"] for t in results["tests"]] == ["visible"] * 2 + ["after_published"] * 2
     assert results["tests"][0] == {"name": "adding: a", "score": 1.5, "max_score": 1.5, "status": "passed",
                                    "output": "It adds.", "visibility": "visible"}

@@ -7,7 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from minifl.course.json_lines import Handle, Malformed, dumps, loads
+from minifl.course.json_lines import Gone, Malformed, Objects, dumps, loads, written_back
+from minifl.course.remote import Handle
+
+
+class Stands:
+    """For an object of the other side's."""
+
+    def __init__(self, number, kind):
+        self.number, self.kind = number, kind
 
 
 def same(a, b):
@@ -32,24 +40,23 @@ def test_plain_data_pass_exactly(value):
 
 
 def test_what_is_no_plain_data_stays_and_comes_back():
-    kept = []
-
-    def keep(value):
-        kept.append(value)
-        return len(kept) - 1
-
+    here, there = (Objects(lambda number, kind: Stands(number, kind), first) for first in (0, 100))
     things = [object(), {1: 2}, np.array([object()], dtype=object), np.ma.array([1.0]), Malformed, {3}]
-    back = loads(dumps((np.ones(2), things), keep))
-    assert [type(thing) for thing in back[1]] == [Handle] * len(things) and len(kept) == len(things)
-    again = loads(dumps(back), kept.__getitem__)
+    back = loads(dumps((np.ones(2), things, things[0]), here), there)
+    assert [type(thing) for thing in back[1]] == [Stands] * len(things) and back[2] is back[1][0]
+    assert [thing.kind for thing in back[1]] == ["object", "dict", "ndarray", "MaskedArray", "type", "set"]
+    again = loads(dumps(back, there), here)
     assert all(a is b for a, b in zip(again[1], things))
+    here.clear()
+    with pytest.raises(Gone, match="went with its process"):
+        loads(dumps(back, there), here)
     with pytest.raises(TypeError, match="object is no plain data"):
         dumps(object())
 
 
 @pytest.mark.parametrize("line", [
     "", "x", "[1]", '{"pickle": "gASVAAA="}', '{"array": "AAAA"}', '{"array": "not base64!"}', '{"array": 3}', "{}", '{"tuple": 3}',
-    '{"handle": "x"}', '{"float": "x"}', "[" * 100_000, '{"list": ' * 3000,
+    '{"kept": {"yours": 3}}', '{"kept": {"object": "x", "type": "A"}}', '{"float": "x"}', "[" * 100_000, '{"list": ' * 3000,
 ])
 def test_anything_else_is_malformed(line):
     with pytest.raises(Malformed):
@@ -99,11 +106,23 @@ def test_a_subclass_is_no_plain_data():
         pass
 
     for value in (Text("a"), Number(1), np.str_("a"), np.longdouble(1), np.array(["a"]), np.matrix([1])):
-        assert type(loads(dumps(value, lambda _: 3))) is Handle
+        objects = Objects(Stands)
+        assert type(loads(dumps(value, objects), Objects(Stands))) is Stands
+
+
+def test_what_a_call_has_changed_is_changed_in_place():
+    x, inner, gone = np.zeros(3), [1, 2], np.zeros(2)
+    before = [x, {"a": x, "inner": inner, "gone": gone, "whole": 1}, (inner, x)]
+    kept = before[1]
+    written_back(before, [np.ones(3), {"a": np.full(3, 5.0), "inner": [1, 2, 3], "new": np.ones(1), "whole": 2.0}, ([7], np.full(3, 6.0))])
+    assert before[0] is x and before[1] is kept and kept["a"] is x and kept["inner"] is inner and before[2][0] is inner
+    assert x.tolist() == [6, 6, 6] and inner == [7] and list(kept) == ["a", "inner", "whole", "new"] and kept["whole"] == 2.0
+    written_back(before, [np.zeros((2, 2)), kept, before[2]])     # another shape: another array
+    assert before[0].shape == (2, 2) and x.tolist() == [6, 6, 6]
 
 
 def test_a_handle_is_of_no_use():
-    handle = Handle(3, "Cache")
+    handle = Handle(None, None, "Cache")
     for use in (np.asarray, list, bool, float, len, abs, lambda h: h[0], lambda h: h - 1, lambda h: np.ones(2) * h, lambda h: h < 1):
         with pytest.raises(TypeError, match="object of type Cache, where"):
             use(handle)

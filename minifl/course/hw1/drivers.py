@@ -3,7 +3,7 @@
 import numpy as np
 
 from minifl.course.hw1.expected import cotangent
-from minifl.gradcheck import instruments
+from minifl.course.running import with_arguments
 
 # name -> f(*inputs) -> y, cache
 FUNCTIONS = {
@@ -52,29 +52,51 @@ PAIRS = {
 }
 
 
-def differentiate(instrument, function, inputs, v, wanted):
+class Sealed:
+    """A cache that only these functions look into."""
+
+    def __init__(self, content):
+        self.content = content
+
+
+def sealed(forward, backward):
+    """The pair with such a cache."""
+    def to(*inputs):
+        y, cache = forward(*inputs)
+        return y, Sealed(cache)
+
+    return to, lambda dy, cache: backward(dy, cache.content)
+
+
+def checker(student):
+    """The file of your gradient checker."""
+    return student("minifl.gradcheck.instruments")
+
+
+def differentiate(student, instrument, function, inputs, v, wanted):
     """(gradients, names of inputs that were written to): what your instrument of that name says of FUNCTIONS."""
-    before = {name: array.copy() for name, array in inputs.items()}
-    gradients = getattr(instruments, instrument)(FUNCTIONS[function], inputs, v, wanted)
-    return gradients, [name for name, array in inputs.items() if not np.array_equal(array, before[name])]
+    gradients, (_, after, *_), _ = with_arguments(
+        getattr(checker(student), instrument), FUNCTIONS[function], inputs, v, wanted)
+    return gradients, [name for name, array in inputs.items() if not np.array_equal(array, after[name])]
 
 
-def judge(instrument, pair, backward, x, v):
+def verdict(student, instrument, pair, backward, x, v):
     """Your block_error of a backward pass of PAIRS and the gradient that your instrument finds."""
     forward, backwards = PAIRS[pair]
-    numeric = getattr(instruments, instrument)(forward, {"x": x}, v, ["x"])["x"]
+    forward, back = sealed(forward, backwards[backward])
+    numeric = getattr(checker(student), instrument)(forward, {"x": x}, v, ["x"])["x"]
     y, cache = forward(x)
-    return instruments.block_error(backwards[backward](cotangent(v, y), cache), numeric)
+    return checker(student).block_error(back(cotangent(v, y), cache), numeric)
 
 
-def jacobian_of_bump(x):
+def jacobian_of_bump(student, x):
     """Your Jacobian of the bump at x."""
-    return instruments.jacobian(_bump, _bump_backward, x)
+    return checker(student).jacobian(*sealed(_bump, _bump_backward), x)
 
 
-def jacobian_of_product(x, a, several):
+def jacobian_of_product(student, x, a, several):
     """Your Jacobian of y = x a'; if several, its backward returns a tuple of the gradients by x and by a."""
     def backward(dy, cache):
         return (dy @ a, np.swapaxes(dy, -1, -2) @ cache) if several else dy @ a
 
-    return instruments.jacobian(lambda x: (x @ a.T, x), backward, x)
+    return checker(student).jacobian(*sealed(lambda x: (x @ a.T, x), backward), x)

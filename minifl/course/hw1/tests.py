@@ -7,7 +7,7 @@ import numpy as np
 
 from minifl.backend import Array
 from minifl.course.comparing import compare
-from minifl.course.hw1.drivers import PAIRS
+from minifl.course.hw1 import drivers
 from minifl.course.hw1.expected import (OBJECTIVE, all_mapped, classified, cotangent, error_by_hand, laid_out, large,
                                         losses_by_hand, mapped, problems, reduced, slopes_by_hand, slopes_of_reduced,
                                         stored, units)
@@ -164,7 +164,7 @@ def loss_gradient_of_large_logits(student: Student, given: Given) -> None:
 
 def differentiated(student: Student, instrument: str, function: str, inputs: dict, v: Array, wanted: list[str]) -> dict:
     """The gradients that an instrument finds, after a look at what came back."""
-    gradients, changed = student("minifl.course.hw1.drivers").differentiate(instrument, function, inputs, v, wanted)
+    gradients, changed = drivers.differentiate(student, instrument, function, inputs, v, wanted)
     expect(isinstance(gradients, dict), f"{instrument} should return a dict, it returned a {type(gradients).__name__}")
     expect(list(gradients) == list(wanted), f"{instrument} was asked for {wanted} and returned {list(gradients)}")
     expect(not changed, f"{instrument} changed its input {', '.join(changed)}")
@@ -269,7 +269,7 @@ def block_error_rejects(student: Student, given: Given) -> None:
 @graded(CHECKER, 1, "complex_step and block_error together: is the given v used? Is each entry compared?")
 def verdicts(student: Student, given: Given) -> None:
     """With your checker right backward passes are accepted and wrong ones are not."""
-    drivers, rng = student("minifl.course.hw1.drivers"), given.rng("verdicts")
+    rng = given.rng("verdicts")
     x = rng.uniform(-1, 1, (4, 4))
     x -= np.array([[row.mean()] for row in x])     # so that a cotangent of ones does not see the term along x
     v, ones = rng.uniform(0.5, 1.5, (4, 4)) * rng.choice([-1, 1], (4, 4)), np.ones((4, 4))
@@ -280,10 +280,10 @@ def verdicts(student: Student, given: Given) -> None:
             ("bump", "transposed", v), ("bump", "with the sign changed", v), ("bump", "None", v),
             ("exp", "too large by 1e-9", v), ("exp", "of a cotangent of ones", v),
             ("constant", "right, but it cannot be told from one that returns zeros", v)):
-        error = drivers.judge("complex_step", pair, backward, x, given_v)
-        forward, (right, *_) = PAIRS[pair][0], PAIRS[pair][1].values()
+        error = drivers.verdict(student, "complex_step", pair, backward, x, given_v)
+        forward, (right, *_) = drivers.PAIRS[pair][0], drivers.PAIRS[pair][1].values()
         dy, cache = cotangent(given_v, forward(x)[0]), forward(x)[1]
-        a, n = PAIRS[pair][1][backward](dy, cache), right(dy, cache)
+        a, n = drivers.PAIRS[pair][1][backward](dy, cache), right(dy, cache)
         should = error_by_hand(a, n) if a is not None and np.isfinite(a).all() and n.any() else np.inf
         expect(error == should or abs(error - should) <= 1e-12,
                f"the error of a backward pass of {pair} that is {backward!r} is {error:.3g}, where v is "
@@ -293,10 +293,10 @@ def verdicts(student: Student, given: Given) -> None:
 @graded(CHECKER, 2, "the docstring of jacobian: which of the two axes is y's? What is the gradient of one entry of y?")
 def jacobian_matrix(student: Student, given: Given) -> None:
     """The Jacobian has a row for each number of y and a column for each of x."""
-    drivers, rng = student("minifl.course.hw1.drivers"), given.rng("Jacobian")
+    rng = given.rng("Jacobian")
     a = rng.standard_normal((given.size("outputs", 4, 5), 3))
     for several in (False, True):
-        j = drivers.jacobian_of_product(rng.standard_normal((1, 1, 3)), a, several)
+        j = drivers.jacobian_of_product(student, rng.standard_normal((1, 1, 3)), a, several)
         words = f"J of y = x a', a {a.shape}{', backward returning a tuple' * several}"
         compare(words, j, laid_out(a, (1, 1, len(a)), (1, 1, 3)), VALUE, ("row", "column"))
     x = rng.standard_normal((2, 3))
@@ -305,5 +305,5 @@ def jacobian_matrix(student: Student, given: Given) -> None:
         for i in range(3):
             for j in range(3):
                 right[3 * row + i, 3 * row + j] = np.exp(-(x[row] @ x[row]) / 2) * ((i == j) - x[row, i] * x[row, j])
-    compare("J of the bump of two rows", drivers.jacobian_of_bump(x), laid_out(right, x.shape, x.shape), VALUE,
+    compare("J of the bump of two rows", drivers.jacobian_of_bump(student, x), laid_out(right, x.shape, x.shape), VALUE,
             ("row", "column"))

@@ -7,6 +7,7 @@ import numpy as np
 
 from minifl.backend import Array
 from minifl.course.comparing import compare
+from minifl.course.hw3 import drivers
 from minifl.course.hw3.expected import (GRADIENT, MAP, STEP, VALUE, along, block_by_hand, block_problems,
                                         conv_problems, correlation, pool_problems, pooled, repeated, stored, units)
 from minifl.course.running import Given, Student, expect, graded
@@ -262,12 +263,11 @@ def global_gradient(student: Student, given: Given) -> None:
 @graded(BLOCK, 1, "the paragraph on conv1, conv2 and the shortcut in the docstring of ResNet._block")
 def block_layers(student: Student, given: Given) -> None:
     """The block has the convolutions that it should have, with their strides and paddings."""
-    drivers = student("minifl.course.hw3.drivers")
     for words, x, p, options in block_problems(given):
         stride = options["stride"]
         expected = [("block.conv1", stride, 1), ("block.conv2", 1, 1)]
         expected += [("block.shortcut", stride, 0)] if options["projected"] else []
-        asked = [tuple(call) for call in drivers.block(x, p, **options)["asked"]]
+        asked = [tuple(call) for call in drivers.block(student, x, p, **options)["asked"]]
         for name, *_ in asked:
             expect(name in [layer for layer, _, _ in expected], f"a convolution {name!r} was asked for ({words})")
         for layer in expected:
@@ -280,13 +280,12 @@ def block_layers(student: Student, given: Given) -> None:
 @graded(BLOCK, 1, "the equation in the docstring of ResNet._block: where does the sum stand?")
 def block_values(student: Student, given: Given) -> None:
     """The block has the values of its equation."""
-    drivers = student("minifl.course.hw3.drivers")
     for words, x, p, options in block_problems(given):
-        y = drivers.block(x, p, **options)["y"]
+        y = drivers.block(student, x, p, **options)["y"]
         compare(f"y ({words})", y, block_by_hand(x, p, given, **options), VALUE, MAP)
 
 
-def slopes_of_block(drivers: Any, x: Array, p: dict, dy: Array, options: dict, name: str) -> Array:
+def slopes_of_block(student: Student, x: Array, p: dict, dy: Array, options: dict, name: str) -> Array:
     """d<dy, y>/d(x or a parameter), one client after the other, by the complex step."""
     clients = []
     for k in range(len(x)):
@@ -294,7 +293,7 @@ def slopes_of_block(drivers: Any, x: Array, p: dict, dy: Array, options: dict, n
         e = units(inputs[name].shape)
         moved = {layer: repeated(value, len(e)).astype(complex) for layer, value in inputs.items()}
         moved[name] = moved[name] + 1j * STEP * e
-        y = drivers.block(moved.pop("x"), moved, **options)["y"]
+        y = drivers.block(student, moved.pop("x"), moved, **options)["y"]
         clients.append(along(dy[k], y.imag / STEP).reshape(inputs[name].shape))
     return np.array(clients)
 
@@ -302,23 +301,21 @@ def slopes_of_block(drivers: Any, x: Array, p: dict, dy: Array, options: dict, n
 @graded(BLOCK, 2, "the two questions in the task of ResNet._block_backward: what does x receive, and from where?")
 def block_input_gradient(student: Student, given: Given) -> None:
     """dx of the block is the derivative of yours by each pixel, for shortcuts of both kinds."""
-    drivers = student("minifl.course.hw3.drivers")
     for words, x, p, options in block_problems(given):
-        y = drivers.block(x, p, **options)["y"]
+        y = drivers.block(student, x, p, **options)["y"]
         dy = given.rng("dy").standard_normal(y.shape)
-        dx = drivers.block(x, p, dy, **options)["dx"]
-        compare(f"dx ({words})", dx, slopes_of_block(drivers, x, p, dy, options, "x"), GRADIENT, MAP)
+        dx = drivers.block(student, x, p, dy, **options)["dx"]
+        compare(f"dx ({words})", dx, slopes_of_block(student, x, p, dy, options, "x"), GRADIENT, MAP)
 
 
 @graded(BLOCK, 2, "the task of ResNet._block_backward: which gradient arrives at each of the layers?")
 def block_parameter_gradients(student: Student, given: Given) -> None:
     """The gradients of all the block's weights, gains and biases are the derivatives of your block."""
-    drivers = student("minifl.course.hw3.drivers")
     for words, x, p, options in block_problems(given):
-        y = drivers.block(x, p, **options)["y"]
+        y = drivers.block(student, x, p, **options)["y"]
         dy = given.rng("dy").standard_normal(y.shape)
-        g = drivers.block(x, p, dy, **options)["g"]
+        g = drivers.block(student, x, p, dy, **options)["g"]
         for name in p:
             expect(name in g, f"there is no gradient {name!r} in g ({words})")
-            compare(f"the gradient of {name} ({words})", g[name], slopes_of_block(drivers, x, p, dy, options, name),
+            compare(f"the gradient of {name} ({words})", g[name], slopes_of_block(student, x, p, dy, options, name),
                     GRADIENT, ("client",))

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from minifl.course.hw4 import averaging
-from minifl.data import counts
-from minifl.fl import local
-from minifl.fl.algorithms.fedavg import FedAvg, Work
+from minifl.course.running import expect, with_arguments
 from minifl.models import MLP, Arrangement, loss_and_grad
 
+FEDAVG = "minifl.fl.algorithms.fedavg"
 
-def local_steps(w, x, y, **options):
+
+def local_steps(student, w, x, y, **options):
     """Your local_sgd on F(theta) = mean_n y_n/2 ||theta - x_n||^2.
 
     x, y     (K, E, N, D) and (K, E, N)
@@ -23,22 +22,24 @@ def local_steps(w, x, y, **options):
         gap = theta[:, None] - x
         return (y * (gap * gap).sum(axis=2)).mean(axis=1) / 2, (y[:, :, None] * gap).mean(axis=1), x.mean(axis=1)
 
-    theta, losses, running = local.local_sgd(gradient, w, x, y, **options)
+    (theta, losses, running), (_, w, *_), _ = with_arguments(
+        student("minifl.fl.local").local_sgd, gradient, w, x, y, **options)
+    expect(visited, "the gradient was not asked for")
     return {"theta": theta, "losses": losses, "running": running, "w": w, "began": visited[0], "calls": len(visited)}
 
 
-def message(w, theta):
+def message(student, w, theta):
     """Your FedAvg.message, for w and theta (K, P): what is sent, and what is kept."""
-    none = np.zeros((len(theta), 0))
-    return FedAvg().message(Work(None, w, {}, {}, none, none, none, none, none, 0.1), theta)
+    none, fedavg = np.zeros((len(theta), 0)), student(FEDAVG)
+    return fedavg.FedAvg().message(fedavg.Work(None, w, {}, {}, none, none, none, none, none, 0.1), theta)
 
 
-def server(w, mean, state, share):
+def server(student, w, mean, state, share):
     """Your FedAvg.server: next w (P,) and state."""
-    return FedAvg().server(None, w, mean, state, share)
+    return student(FEDAVG).FedAvg().server(None, w, mean, state, share)
 
 
-def rounds(w, centers, curvatures, sizes, answering, lr, steps):
+def rounds(student, w, centers, curvatures, sizes, answering, lr, steps):
     """Rounds of your FedAvg, with given local steps, on F_k(theta) = a_k/2 ||theta - x_k||^2.
 
     centers, curvatures, sizes   of each client x_k (P,), a_k, n_k
@@ -52,17 +53,17 @@ def rounds(w, centers, curvatures, sizes, answering, lr, steps):
             theta = np.array(w)
             for _ in range(steps):
                 theta = theta - lr * curvatures[k] * (theta - centers[k])
-            sent.append({name: array[0] for name, array in message(np.array(w)[None], theta[None])[0].items()})
-        mean = averaging.mean_message(sent, [sizes[k] for k in clients])
-        w, state = server(w, mean, state, sum(sizes[k] for k in clients) / sum(sizes))
+            sent.append({name: array[0] for name, array in message(student, np.array(w)[None], theta[None])[0].items()})
+        mean = student("minifl.course.hw4.averaging").mean_message(sent, [sizes[k] for k in clients])
+        w, state = server(student, w, mean, state, sum(sizes[k] for k in clients) / sum(sizes))
         way.append(np.array(w))
     return way
 
 
-def top_up(table, least):
+def top_up(student, table, least):
     """Your counts.top_up, and the table as it is afterwards."""
-    handed = np.array(table)
-    return counts.top_up(handed, least), handed
+    found, (handed, _), _ = with_arguments(student("minifl.data.counts").top_up, np.array(table), least)
+    return found, handed
 
 
 def one_class(norm, x, labels, k, *, hidden, radius, steps, lr, seed):

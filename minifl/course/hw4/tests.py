@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minifl.course.hw4 import drivers
 from minifl.course.hw4.expected import (SMALL, a_problem, a_table, check_apportioned, check_one_taker, length_of,
                                         lowest, near, p, plain_loss, step_weights, way, whole)
 from minifl.course.running import Given, Student, expect, graded
@@ -17,7 +18,7 @@ COUNTS, DEALING, COLLAPSE = "label counts", "dealing the examples", "collapse"
 def plain_steps(student: Student, given: Given) -> None:
     """Steps of plain SGD from the server's parameters end where they should, with the loss before each step."""
     w, x, y = a_problem(given)
-    found = student("minifl.course.hw4.drivers").local_steps(w.copy(), x, y, lr=0.3)
+    found = drivers.local_steps(student, w.copy(), x, y, lr=0.3)
     ways = [way(w, own, scales, "", lr=0.3) for own, scales in zip(x, y)]
     near("theta", found["theta"], [end[0] for end in ways])
     near("losses", found["losses"], [end[1] for end in ways])
@@ -32,7 +33,7 @@ def momentum_and_decay(student: Student, given: Given) -> None:
     w, x, y = a_problem(given)
     for momentum, decay in ((0.6, 0.0), (0.0, 0.4), (0.7, 0.3)):
         options = {"lr": 0.2, "momentum": momentum, "weight_decay": decay}
-        found = student("minifl.course.hw4.drivers").local_steps(w.copy(), x, y, **options)
+        found = drivers.local_steps(student, w.copy(), x, y, **options)
         near(f"theta (momentum {momentum}, weight_decay {decay})", found["theta"],
              [way(w, own, scales, given.variant["momentum"], **options)[0] for own, scales in zip(x, y)])
 
@@ -46,7 +47,7 @@ def stragglers(student: Student, given: Given) -> None:
     done = rng.permutation([1, most, *rng.integers(1, most, clients - 2)])
     active, running = np.arange(most) < done[:, None], rng.standard_normal((clients, len(w)))
     for options in ({"lr": 0.3}, {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.2}):
-        found = student("minifl.course.hw4.drivers").local_steps(w.copy(), x, y, active=active, running=running.copy(),
+        found = drivers.local_steps(student, w.copy(), x, y, active=active, running=running.copy(),
                                                                  **options)
         ways = [way(w, *own, rule, steps=steps, running=list(begin), **options)
                 for *own, steps, begin in zip(x, y, done, running)]
@@ -61,7 +62,7 @@ def begins_and_statistics(student: Student, given: Given) -> None:
     rng = given.rng("begins")
     begins, running = rng.standard_normal((len(x), len(w))), rng.standard_normal((len(x), len(w)))
     for begin in (begins, w):
-        found = student("minifl.course.hw4.drivers").local_steps(begin.copy(), x, y, lr=0.3, running=running.copy())
+        found = drivers.local_steps(student, begin.copy(), x, y, lr=0.3, running=running.copy())
         near("w, which is the server's, after the steps: it", found["w"], begin, 0)
         every = np.broadcast_to(begin, begins.shape)
         near("where the first step begins: it", found["began"], every)
@@ -99,7 +100,7 @@ def what_a_client_sends(student: Student, given: Given) -> None:
     """FedAvg's message holds what the server adds up, and a client keeps nothing."""
     rng = given.rng("message")
     w, theta = rng.standard_normal((2, given.size("clients", 3, 5), given.size("d", 2, 5)))
-    sent, kept = student("minifl.course.hw4.drivers").message(w, theta)
+    sent, kept = drivers.message(student, w, theta)
     expect(set(sent) == {"update"}, f"the message should be named update, found {sorted(sent)}")
     near("the update", sent["update"], [[t - b for t, b in zip(*rows)] for rows in zip(theta, w)])
     expect(len(kept) == 0, f"a client of FedAvg keeps nothing, found {sorted(kept)}")
@@ -111,7 +112,7 @@ def the_servers_step(student: Student, given: Given) -> None:
     rng = given.rng("server")
     w, update, kept = rng.standard_normal((3, given.size("d", 2, 5)))
     for share in (1.0, 0.3):
-        after, state = student("minifl.course.hw4.drivers").server(w, {"update": update}, {"kept": kept}, share)
+        after, state = drivers.server(student, w, {"update": update}, {"kept": kept}, share)
         near(f"w (share {share})", after, [a + b for a, b in zip(w, update)])
         expect(set(state) == {"kept"} and np.array_equal(state["kept"], kept), "the state should stay as it is")
 
@@ -144,7 +145,7 @@ def rounds_with_missing_clients(student: Student, given: Given) -> None:
     w, centers, curvatures = rng.standard_normal(d), rng.standard_normal((clients, d)), rng.uniform(0.5, 1.5, clients)
     sizes = rng.integers(1, 20, clients).tolist()
     answering = [list(range(clients)), [clients - 1], [0, clients - 1], list(range(1, clients))]
-    found = student("minifl.course.hw4.drivers").rounds(w, centers, curvatures, sizes, answering, lr, steps)
+    found = drivers.rounds(student, w, centers, curvatures, sizes, answering, lr, steps)
     for number, answered in enumerate(answering, start=1):
         weights, before, w = p([sizes[k] for k in answered], given), w, np.zeros(d)
         for weight, k in zip(weights, answered):
@@ -217,14 +218,14 @@ def smallest_clients(student: Student, given: Given) -> None:
 @graded(COUNTS, 1, "the docstring of top_up: from which cell does who lacks something take, and how much?")
 def largest_cells_first(student: Student, given: Given) -> None:
     """A client that lacks something takes from the largest cells that can spare it, as much as they can."""
-    rng, drivers = given.rng("largest cells"), student("minifl.course.hw4.drivers")
+    rng = given.rng("largest cells")
     for top in (4, 9, 9):
         table = rng.integers(1, top, (given.size("holders", 4, 7), given.size("classes", 3, 6)))
         table[rng.integers(len(table))] = 0
         for least in range(1, table.sum() // len(table) + 1):
             small = np.flatnonzero(table.sum(axis=1) < least)
             if len(small) == 1:
-                after, unchanged = drivers.top_up(table, least)
+                after, unchanged = drivers.top_up(student, table, least)
                 expect(np.array_equal(unchanged, table), "the counts that top_up was given should stay as they are")
                 check_one_taker(after, table, least, small[0])
 
@@ -232,9 +233,9 @@ def largest_cells_first(student: Student, given: Given) -> None:
 @graded(COUNTS, 1, "the docstring of top_up: who takes first, and what is left for the next one?")
 def one_after_the_other(student: Student, given: Given) -> None:
     """Those below the minimum take in their order: who comes last finds what the others left."""
-    drivers = student("minifl.course.hw4.drivers")
     table = np.array([[10, 0], [1, 7], [0, 0], [0, 1]])
-    whole("with a minimum of 3 what you can do by hand,", drivers.top_up(table, 3)[0], [[5, 0], [1, 7], [3, 0], [2, 1]])
+    whole("with a minimum of 3 what you can do by hand,", drivers.top_up(student, table, 3)[0],
+          [[5, 0], [1, 7], [3, 0], [2, 1]])
     rng = given.rng("in their order")
     for _ in range(6):
         table = rng.integers(0, 12, (given.size("holders", 4, 7) + 3, given.size("classes", 3, 6)))
@@ -242,9 +243,10 @@ def one_after_the_other(student: Student, given: Given) -> None:
         for least in range(1, table.sum() // len(table) + 1):
             small = np.flatnonzero(table.sum(axis=1) < least)
             if len(small) > 1:      # without the last of them, then with it
-                first = np.asarray(drivers.top_up(np.delete(table, small[-1], axis=0), least)[0])
-                then = drivers.top_up(np.insert(first, small[-1], table[small[-1]], axis=0), least)[0]
-                whole("who comes last changed what the others took: the table", drivers.top_up(table, least)[0], then)
+                first = np.asarray(drivers.top_up(student, np.delete(table, small[-1], axis=0), least)[0])
+                then = drivers.top_up(student, np.insert(first, small[-1], table[small[-1]], axis=0), least)[0]
+                whole("who comes last changed what the others took: the table",
+                      drivers.top_up(student, table, least)[0], then)
 
 
 # ---- dealing
@@ -379,7 +381,7 @@ def a_client_with_one_class(student: Student, given: Given) -> None:
     scale = hidden**0.5 / length_of(hidden, given)
     floor = student("minifl.course.hw4.collapse").lowest_loss(classes, hidden, radius * scale)
     for norm in ("none", "fn"):
-        found = student("minifl.course.hw4.drivers").one_class(
+        found = drivers.one_class(
             norm, x, labels, k, hidden=hidden, radius=radius, steps=120, lr=0.5, seed=int(rng.integers(1000)))
         says = np.asarray(found["says"][-1]) == k
         if norm == "none":
