@@ -165,7 +165,7 @@ def test_hostile_calls_cost_their_own_points_alone(grade, tmp_path, name):
     toy.write(hidden, '{"seeds": [3]}')
     places = f"OUTSIDE, HIDDEN, REPOSITORY = {str(outside)!r}, {str(hidden)!r}, {minifl.__file__!r}\n"
     text = places + REFERENCE.replace("    twice_the", f"    {code}\n    twice_the", 1)
-    time = 10 if "memory" in name else 1.5       # to fill half a gigabyte, on a busy machine
+    time = 10 if "memory" in name or "huge" in name else 1.5       # to fill half a gigabyte, on a busy machine
     graded = grade(text, hidden=hidden.parent, limits=Limits(seconds=time, total=60, megabytes=512))
     earned = {o.name: o.earned for o in graded.public}
     assert earned["doubles"] == 0 and said in messages(graded)["doubles"]
