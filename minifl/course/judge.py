@@ -23,7 +23,7 @@ from typing import NamedTuple
 from minifl import reading
 from minifl.course import assignments, carve, running
 from minifl.course.remote import Limits, Remote
-from minifl.course.submission import advice, claimed, taken
+from minifl.course.submission import advice, taken
 from minifl.errors import InputError
 
 PUBLIC_SHARE = 0.5     # of a test's points where there are hidden tests
@@ -40,7 +40,7 @@ class Graded(NamedTuple):
     public: list       # Outcomes
     hidden: list       # Outcomes; what a student is shown of them is only where to look
     notes: list        # what the grader has to say besides
-    evidence: list     # what the submission tried and claimed, for the instructor
+    evidence: list     # what the submission tried, and what the sandbox lacks, for the instructor
 
     @property
     def earned(self) -> float:
@@ -51,11 +51,11 @@ class Graded(NamedTuple):
         return sum(outcome.points for outcome in (*self.public, *self.hidden))
 
 
-def grade(assignment: assignments.Assignment, submission: str | Path, *, student: str | None = None,
+def grade(assignment: assignments.Assignment, submission: str | Path, *, student: str = "",
           variant: dict | None = None, hidden: str | Path | None = None, limits: Limits = Limits()) -> Graded:
     """Grade the folder of a submission. Returns Graded, whatever the submission does.
 
-    student  the id, which the variant and the public seeds follow from; None: as the submission's settings.json says
+    student  the id, which the variant and the public seeds follow from; "": as published
     variant  axis -> value instead of the id's
     hidden   a folder with hwN.json {"seeds": [...]} and perhaps hwN.py with further graded functions
     Raises InputError for a submission or hidden folder that is none.
@@ -64,16 +64,8 @@ def grade(assignment: assignments.Assignment, submission: str | Path, *, student
     if not os.path.isdir(submission):
         raise InputError(f"submission {submission}: is not a folder; give the student's folder, as carved.")
     seeds, further = hidden_of(assignment, hidden)
-    settings, said = claimed(submission), []
-    if student is None:
-        student = settings.get("student", "")
-        said.append(f"the student's id, {student!r}, is the submission's own claim" if student else
-                     "the submission names no student: graded as the published variant")
     if variant is None:
         variant = assignments.variant_of(assignment, student)
-        if settings.get("variant", variant) != variant:
-            said.append(f"it was carved for the variant {settings['variant']}, but is graded as that of the id, "
-                        f"{variant}")
     tests = running.tests_in(assignments.tests(assignment, variant))
     with tempfile.TemporaryDirectory(prefix="minifl-grade-") as tree:
         carve.write_tree(assignment, Path(tree), student=student, variant=variant, judged=True)
@@ -93,7 +85,7 @@ def grade(assignment: assignments.Assignment, submission: str | Path, *, student
                 secret += [_run(test, remote, givens, 1.0) for test in further]
         finally:
             remote.stop()
-    notes, evidence = ([_clean(line) for line in lines] for lines in (notes, [*said, *remote.missing, *remote.evidence]))
+    notes, evidence = ([_clean(line) for line in lines] for lines in (notes, [*remote.missing, *remote.evidence]))
     return Graded(assignment.name, student, variant, public, secret, notes, evidence)
 
 

@@ -210,8 +210,8 @@ class Remote:
             said = self._exchange(json.dumps(config), "ready", time.monotonic() + STARTING)
             said = json_lines.loads(said)["layers"]
         except (OSError, json_lines.Malformed):
-            text = self.process.stderr.read1().decode(errors="replace")[-1000:]
             self.stop()
+            text = "\n".join(self.told)[-1000:]
             raise InputError(f"--memory {self.limits.megabytes}: the grader's process does not start; give more. "
                              f"{text}") from None
         self.missing = layers.missing(said)

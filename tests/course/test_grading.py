@@ -215,10 +215,11 @@ def test_names_of_files(text, tmp_path):
 
 def test_students_are_not_told_of_hidden_tests_and_evidence():
     wrong = Outcome("b", "It divides.", "dividing", 2.0, 0.5, "secret number 4711", "line 5", 0.2)
-    plain = Graded("hw2", "ada", {}, [wrong], [wrong], [])._asdict()
+    plain = Graded("hw2", "ada", {}, [wrong], [wrong], [], ["your code tried to read /4712"])._asdict()
     plain |= {kind: [one._asdict() for one in plain[kind]] for kind in ("public", "hidden")}
     kept = grading.record("ada", Entry(("ada",), ()), HW2, "graded", graded=plain, claims=["tried /etc/passwd"])
     assert results.feedback(kept).count("4711") == 1 and results.feedback(kept).count("with other shapes and seeds") == 1
+    assert "4712" in results.evidence(kept) and "4712" not in results.feedback(kept)
     assert results.evidence(kept).count("4711") == 2 and "passwd" in results.evidence(kept) and "passwd" not in results.feedback(kept)
 
 

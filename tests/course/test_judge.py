@@ -50,15 +50,6 @@ def test_the_variant_follows_from_the_student_and_a_copy_is_no_answer(grade, ass
     assert grade(REFERENCE, student=thrice, variant={"scale": "published"}).earned == 5
 
 
-def test_the_student_is_what_the_settings_say_unless_the_instructor_does(grade, tmp_path):
-    settings = tmp_path / "submission/minifl/course/settings.json"
-    toy.write(settings, json.dumps({"student": "ada", "variant": {"scale": "published"}}))
-    assert grade(REFERENCE, student=None).student == "ada" and grade(REFERENCE, student="emmy").student == "emmy"
-    for broken in ("{", "[]", '{"student": {}}' + " " * 20_000, "[" * 9000):
-        toy.write(settings, broken)
-        assert grade(REFERENCE, student=None).student == ""
-
-
 def test_hidden_tests_have_half_of_the_points(grade, tmp_path):
     hidden = tmp_path / "hidden"
     toy.write(hidden / "hw1.json", '{"seeds": [3, 4]}')

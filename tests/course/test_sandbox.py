@@ -181,7 +181,7 @@ def test_grading_refuses_where_a_layer_is_missing(grade, without, name):
     with pytest.raises(InputError, match=f"has holes here: {words}.*--weak-sandbox"):
         grade(REFERENCE)
     graded = grade(REFERENCE, limits=SHORT._replace(weak=True))
-    assert graded.earned == 5 and re.match(words, graded.notes[0])
+    assert graded.earned == 5 and re.match(words, graded.evidence[0])
 
 
 # ---- what is started ends
