@@ -1,6 +1,5 @@
 """The grader: right, wrong, broken and hostile submissions each get a score and a message, and none breaks it."""
 
-import json
 import os
 
 import pytest
