@@ -84,7 +84,7 @@ def defined(source: str) -> dict[str, ast.stmt]:
     """name -> statement of the functions of a module and of its classes; "docstring" is that of the module."""
     tree = ast.parse(source)
     begin = {"docstring": tree.body[0]} if ast.get_docstring(tree) is not None else {}
-    return begin | {name: node for name, node in _named(tree).items() if isinstance(node, ast.FunctionDef)}
+    return begin | {name: node for name, node in named(tree).items() if isinstance(node, ast.FunctionDef)}
 
 
 def replaced(source: str, new: dict[str, str]) -> str:
