@@ -49,8 +49,9 @@ def list_command(private: Any) -> None:
         if assignment.draw is None:
             for axis, values in assignment.choices.items():
                 click.echo(f"    variant {axis} = {' | '.join(values)}")
+        pairs = 60 * 59 / 2 * share
         click.echo(f"    {number:,.0f} variants, {'of your own' if assignment.draw else 'published'}: of sixty students "
-                   f"{60 * 59 / 2 * share:.2g} pairs share one")
+                   f"{pairs:{'.0f' if pairs >= 10 else '.2g'}} pairs share one")
     if private is None:
         click.echo("The repository is public, and holds the solutions of all published variants: --private draws your own.")
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from minifl.commands.course import course_group
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/teaching.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```bash\n(.*?)```\n(?:```text\n(.*?)```\n)?", re.S)
@@ -21,6 +23,15 @@ def unsaid(said, printed):
 def test_what_the_page_names_is_there():
     paths = set(re.findall(r"`(?:minifl/)?((?:minifl|examples)/[\w/.]+)`", PAGE)) | set(re.findall(r"\]\((?!http)([^)#]+)\)", PAGE))
     assert paths and [path for path in paths if not (ROOT / path).exists() and not (ROOT / "docs" / path).exists()] == []
+
+
+def test_the_commands_and_options_that_the_page_names_are_there():
+    """Also those in sentences, which are not run."""
+    sentences = re.sub(r"```(?:sh|text)\n.*?```", "", PAGE, flags=re.S)
+    named = set(re.findall(r"minifl course (\w+)", sentences)) | set(re.findall(r"`course (\w+)`", sentences))
+    assert {"carve", "grade", "update"} <= named <= set(course_group.commands)
+    options = {option for command in course_group.commands.values() for each in command.params for option in each.opts}
+    assert set(re.findall(r"[`( ](--[a-z-]+)", sentences)) <= options
 
 
 def test_a_term(tmp_path):
