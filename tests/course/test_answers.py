@@ -95,3 +95,10 @@ def test_the_numbers_of_a_quiet_round():
     while v > 0.5:
         v, rounds = 0.99 * v + 0.01 * 0.01**2, rounds + 1
     assert rounds == 69 and "about 69 rounds" in said and round(0.5 / (0.01 * 0.01**2)) == 500_000
+
+
+def test_the_numbers_of_the_matrix_nobody_writes():
+    """hw3's key."""
+    said = " ".join(answers.key(assignments.load("hw3"))["the matrix nobody writes"].split())
+    pixels = 32 * 32 * 64
+    assert f"{pixels}^2, about {pixels**2 / 1e9:.1f}e9 numbers, {4 * pixels**2 / 1e9:.0f} GB in float32, of which {3 * 3 * 64}" in said
