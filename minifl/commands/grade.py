@@ -56,6 +56,8 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
     known = {} if out is None else results.records(out, assignment)
     if not submission and not known:
         raise InputError("no submission is given, and no --out folder with results.")
+    for line in _holes() if more["weak_sandbox"] else ():
+        click.echo(f"weak sandbox: {line}")
     fresh, failed = 0, []
     with ExitStack() as unpacked:
         opened = [unpacked.enter_context(uploads.entries(path, one=student is not None)) for path in submission]
@@ -93,6 +95,12 @@ def _options(assignment, variant, hidden, private, seconds, total, memory, weak_
     judge.hidden_of(assignment, hidden)
     return {"variant": variant, "hidden": hidden and str(hidden.absolute()), "private": private and str(private.absolute()),
             "limits": {"seconds": seconds, "total": total, "megabytes": memory, "weak": weak_sandbox}}
+
+
+def _holes():
+    """A line for each layer of the sandbox that is missing."""
+    from minifl.course import layers, sandbox
+    return layers.missing(sandbox.tried()[0])
 
 
 def _rules(due, submitted, late_days, late_percent, earlier, **_):

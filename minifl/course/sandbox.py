@@ -6,7 +6,8 @@ import os
 import secrets
 import socket
 import tempfile
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from minifl.course import attempts, layers, process, running
@@ -16,6 +17,26 @@ from minifl.errors import InputError
 
 def tried(limits: Limits = Limits()) -> tuple[dict, dict[str, str]]:
     """(what the worker says of its layers, attempt -> what refused it, "" if it was done)."""
+    with targets() as (base, at):
+        worker, channel = process.start(base / "tree", "attempts.py")
+        answers, said = [], b""
+        with suppress(TimeoutError):
+            channel.settimeout(STARTING)
+            config = process.config(base / "tree", [str(base / "private")], limits.megabytes, limits.total, 0)
+            channel.sendall(json.dumps(config | {"at": at}).encode() + b"\n")
+            with channel.makefile("r", encoding="utf-8") as lines:
+                answers += [json.loads(line) for line in lines]
+            said = worker.stderr.read()
+        process.end(worker, channel)
+        hook = _in_words(base / "tree", at["public"], limits)
+    if len(dict(answers[1:])) < len(attempts.BY):
+        raise InputError(f"the sandbox cannot be tried: its process ends. {said.decode(errors='replace')[-1000:]}")
+    return answers[0] | {"hook": bool(hook)}, dict(answers[1:]) | {attempts.WITH_HOOK: hook}
+
+
+@contextmanager
+def targets() -> Iterator[tuple[Path, dict]]:
+    """(a new folder with a `tree` for a worker, what there is for attempts.py besides)."""
     with ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="minifl-sandbox-")))
         for name, mode in (("tree/file", 0o644), ("open/file", 0o644), ("private/file", 0o600)):
@@ -32,22 +53,9 @@ def tried(limits: Limits = Limits()) -> tuple[dict, dict[str, str]]:
         seen = ctypes.create_string_buffer(8)      # in the memory of this process
         at = {"private": str(base / "private/file"), "public": str(base / "open/file"), "folder": str(base / "open"),
               "process": os.getpid(), "address": ctypes.addressof(seen), "port": listening.getsockname()[1], "name": name}
-        worker, channel = process.start(base / "tree", "attempts.py")
-        answers, said = [], b""
-        with suppress(TimeoutError):
-            channel.settimeout(STARTING)
-            config = process.config(base / "tree", [str(base / "private")], limits.megabytes, limits.total, 0)
-            channel.sendall(json.dumps(config | {"at": at}).encode() + b"\n")
-            with channel.makefile("r", encoding="utf-8") as lines:
-                answers += [json.loads(line) for line in lines]
-            said = worker.stderr.read()
-        process.end(worker, channel)
-        hook = _in_words(base / "tree", at["public"], limits)
+        yield base, at
         with suppress(OSError):
             os.rmdir(f"/tmp/{name}")
-    if len(dict(answers[1:])) < len(attempts.BY):
-        raise InputError(f"the sandbox cannot be tried: its process ends. {said.decode(errors='replace')[-1000:]}")
-    return answers[0] | {"hook": bool(hook)}, dict(answers[1:]) | {attempts.WITH_HOOK: hook}
 
 
 def _in_words(tree, file, limits):

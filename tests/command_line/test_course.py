@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from minifl.cli import main
-from minifl.course import assignments, proof
+from minifl.course import assignments, layers, proof, sandbox
 
 
 def course(capsys, *arguments):
@@ -34,6 +34,13 @@ def test_from_carving_to_a_mark(tmp_path, capsys):
     code, _, _ = course(capsys, "grade", tmp_path / "best", "--student", "ada", "--assignment", "hw1", "--json",
                         tmp_path / "results.json")
     assert code == 0 and json.loads((tmp_path / "results.json").read_text())["score"] == 24
+
+
+def test_what_a_weak_sandbox_lacks_is_printed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sandbox, "tried", lambda: ({}, {}))
+    (tmp_path / "ada").mkdir()
+    code, out, _ = course(capsys, "grade", tmp_path / "ada", "--assignment", "hw3", "--weak-sandbox")
+    assert code == 0 and out.count("weak sandbox: ") == len(layers.LAYERS) and "Landlock is missing: code that" in out
 
 
 def test_variants(tmp_path, capsys):

@@ -115,6 +115,28 @@ def test_who_is_not_root(tmp_path):
                              "start a process", "run a program", "read the environment of the grader's process"}
 
 
+@WHOLE
+def test_a_submission_past_the_hook(grade, without):
+    """Its own code in the worker itself, which lacks the hook alone, makes the same attempts: the kernel refuses each."""
+    without("hook")
+    source = Path(attempts.__file__).read_text(encoding="utf-8").partition("def sibling")[0]
+    with sandbox.targets() as (base, at):
+        code = f"""
+    import json
+    done = []
+    for name, attempt in attempts({at!r}, {str(base / 'tree')!r}, 1024).items():
+        try:
+            attempt()
+            done.append(name)
+        except (OSError, ValueError, MemoryError):
+            pass
+    assert len(BY) > 20
+    raise ValueError(f"done: {{json.dumps(done)}}")
+"""
+        graded = grade(REFERENCE.replace("    twice_the", f"{code}\n    twice_the", 1) + source, limits=SHORT._replace(weak=True))
+    assert "done: []" in graded.public[0].message
+
+
 def test_the_secret_decides_where_landlock_is_missing():
     """As root, and only there: another user whom the secret is closed to is enough."""
     said = {"limits": True, "landlock": 0, "root": True, "user": 7, "open": [], "calls": True, "hook": True}
