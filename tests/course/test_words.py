@@ -2,6 +2,7 @@
 
 import ast
 import re
+from configparser import ConfigParser
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,15 @@ def test_the_accuracies_of_the_page_are_the_papers():
     plain, fn, ln = (f"{round(paper[method][0])} %" for method in ("FedAvg", "FedFN", "FedLN"))
     assert f"a test accuracy of {plain} without a norm, {fn} with feature norm and {ln} with layer norm" in " ".join(
         readme.READER.split())
+
+
+def test_what_is_installed_is_what_the_package_needs():
+    config = ConfigParser()
+    config.read(assignments.ROOT / "setup.cfg")
+    needed = [line for line in config["options"]["install_requires"].split() if not line.startswith("click")]
+    installed = " ".join(f'"{package}"' for package in needed)
+    assert readme.WORKING.count(f"python -m pip install {installed}\n") == 2
+    assert f"Python {config['options']['python_requires'].removeprefix('>=')} or newer" in readme.WORKING
 
 
 def test_the_readme():
