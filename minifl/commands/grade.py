@@ -70,7 +70,7 @@ def grade_command(submission: Any, assignment: str, roster_file: Any, named: Any
         for record, new in grading.graded(chosen, owners, known, options, again=again, files=files,
                                           at_a_time=jobs or (os.cpu_count() or 1) + 2):    # some may sleep
             if new and out is not None:
-                results.keep(out, record, known.get(record["id"]))
+                results.keep(out, record)
             known[record["id"]] = record
             fresh += new and record["status"] == "graded"
             failed += [record] if record["status"] == "failed" and not record["stopped"] else []

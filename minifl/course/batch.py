@@ -3,6 +3,7 @@ the others, to what is already graded, or to this process. This one opens no sub
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from minifl import processes
 from minifl.course import assignments
@@ -42,18 +44,20 @@ def run(jobs: list[dict], at_a_time: int) -> Iterator[tuple[dict, dict]]:
     started, leaving, lock = set(), threading.Event(), threading.Lock()
 
     def one(job):
-        with lock:
-            if leaving.is_set():
-                return None
-            process = subprocess.Popen([sys.executable, "-B", "-m", "minifl.course.one"], env=processes.environment(),
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                       start_new_session=True)
-            started.add(process)
-        try:
-            return _answer(process, job)
-        finally:
+        with TemporaryDirectory(prefix="minifl-batch-") as folder:      # which goes, however the process ends
+            os.chmod(folder, 0o711)      # a submission's process is another user
             with lock:
-                started.discard(process)
+                if leaving.is_set():
+                    return None
+                process = subprocess.Popen([sys.executable, "-B", "-m", "minifl.course.one"], start_new_session=True,
+                                           env=processes.environment() | {"TMPDIR": folder}, stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                started.add(process)
+            try:
+                return _answer(process, job)
+            finally:
+                with lock:
+                    started.discard(process)
 
     pool = ThreadPoolExecutor(at_a_time)
     try:

@@ -31,8 +31,9 @@ def records(out: str | Path, assignment: str) -> dict[str, dict]:
     for path in sorted((Path(out) / "records").glob("*.json")):
         try:
             record = reading.json_file(path)
-            found[record["id"]] = record
-            graded_of(record)     # of another version it may have other fields
+            found[record["id"]] = record if _readable(record) else {
+                **{key: record[key] for key in ("id", "submission", "assignment")}, "status": "bad",
+                "why": "was graded by another version of minifl; give the submission again"}
             if record["assignment"] != assignment:
                 raise InputError(f"--out {out}: holds results of {record['assignment']}, not of {assignment}; name another "
                                  "folder.")
@@ -51,17 +52,27 @@ def lost(out: str | Path, known: dict[str, dict]) -> list[dict]:
         return []
 
 
-def keep(out: str | Path, record: dict, before: dict | None) -> None:
+def keep(out: str | Path, record: dict) -> None:
     """Write a record, what the student and what the instructor reads; the record before stays in earlier/."""
     out, name = Path(out), file_name(record["id"])
-    if before is not None:
+    before = out / "records" / f"{name}.json"
+    if before.exists():
         number = 1
         while (out / "earlier" / f"{name}-{number}.json").exists():
             number += 1
-        write(out / "earlier" / f"{name}-{number}.json", _json(before))
+        write(out / "earlier" / f"{name}-{number}.json", reading.whole(before))
     write(out / "feedback" / f"{name}.txt", feedback(record).encode())
     write(out / "evidence" / f"{name}.txt", evidence(record).encode())
     write(out / "records" / f"{name}.json", _json(record))      # the last: what has a record has all of it
+
+
+def _readable(record):
+    """Whether a record is of this version."""
+    try:
+        graded_of(record)
+        return True
+    except TypeError:
+        return False
 
 
 def graded_of(record: dict) -> Graded | None:
