@@ -23,7 +23,7 @@ WORDS = {
     "classifier": r"\bclassifier\b", "feature": r"\bfeatures?\b(?! ?_?norm)", "feature norm": r"\bfeature norm\b|\bFN\b",
     "softmax": r"\bsoftmax\b(?! ?cross)", "cross-entropy": r"\bcross[- ]entropy\b", "cotangent": r"\bcotangent\b|\bdL/dy\b",
     "cache": r"\bcache\b", "Jacobian": r"\bJacobians?\b", "complex step": r"\bcomplex step\b", "analytic": r"\banalytic f\b",
-    "central difference": r"\bcentral difference\b", "kink": r"\bkinks?\b", "radial": r"\bradial direction\b",
+    "central difference": r"\bcentral difference\b", "kink": r"\bkinks?\b", "radial": r"\bradial\b",
     "eps": r"\beps\b", "gain": r"\bgain\b", "channel": r"\bchannels?\b", "map": r"\b(?:a|the|padded|whole|of a) map\b",
     "convolution": r"\bconvolutions?\b", "kernel": r"\bkernels?\b", "stride": r"\bstride\b", "padding": r"\bpadding\b",
     "window": r"\bwindows?\b", "tie": r"\bties?\b", "activation": r"\bactivations?\b", "unit": r"\bunits?\b(?! vector| cotangent)",
