@@ -53,24 +53,25 @@ def end(process: subprocess.Popen, channel: socket.socket) -> int:
     """
     channel.close()
     with _changing:
-        left, ends = _left(process.pid), time.monotonic() + ENDING
+        left, ends = _left(process.pid, {process.pid}), time.monotonic() + ENDING
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         code = process.wait()
         _workers.discard(process.pid)
+        left |= _left(process.pid, left)      # what it started meanwhile
         while left and time.monotonic() < ends:
             for pid in left:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
                 with suppress(OSError):
                     os.waitpid(pid, os.WNOHANG)     # where it is a child of ours by now
-            left = _left(process.pid)
+            left = _left(process.pid, left)
         return code
 
 
-def _left(worker):
-    """The processes that a worker started and that live."""
+def _left(worker, roots):
+    """The processes that a worker started and that live. roots: it, or such processes, as long as these had not ended."""
     parents, users, children = {}, {}, set()
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, KeyError):      # it has ended meanwhile
@@ -81,7 +82,7 @@ def _left(worker):
                 children.add(pid)
             elif not said["State"].startswith(("Z", "X")):
                 parents[pid], users[pid] = parent, int(said["Uid"].split()[0])
-    below = {worker}
+    below = roots & {*parents, worker}
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
     return (below | children | {pid for pid, user in users.items() if user == USERS + worker}) - {worker}

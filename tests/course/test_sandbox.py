@@ -242,7 +242,7 @@ def test_nothing_outlives_grading(grade, without, monkeypatch, by):
     """A worker without list of calls, limit of processes and audit hook, so that a child can leave."""
     without("calls", "processes", "hook", *(["user"] if by == "adopted" else []))
     ended, left = set(), process._left
-    monkeypatch.setattr(process, "_left", lambda worker: ended.update(found := left(worker)) or found)
+    monkeypatch.setattr(process, "_left", lambda *of: ended.update(found := left(*of)) or found)
     if by == "adopted":
         monkeypatch.setattr(process, "_adopted", False)
         process.adopt()
