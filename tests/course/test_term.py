@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from minifl.commands.course import course_group
+from minifl.course import assignments
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/teaching.md").read_text(encoding="utf-8")
@@ -23,6 +24,15 @@ def unsaid(said, printed):
 def test_what_the_page_names_is_there():
     paths = set(re.findall(r"`(?:minifl/)?((?:minifl|examples)/[\w/.]+)`", PAGE)) | set(re.findall(r"\]\((?!http)([^)#]+)\)", PAGE))
     assert paths and [path for path in paths if not (ROOT / path).exists() and not (ROOT / "docs" / path).exists()] == []
+
+
+def test_what_later_assignments_hand_out_of_earlier_ones():
+    loaded, said = {name: assignments.load(name) for name in assignments.NAMES}, []
+    for later in loaded.values():
+        earlier = [one.name for one in loaded.values() if set(one.files) & {*later.given, *later.files} and one != later]
+        if earlier:
+            said.append(f"{later.name} of {', '.join(earlier[:-1])} and {earlier[-1]}")
+    assert f"which they build on: {'; '.join(said)}. " in " ".join(PAGE.split())
 
 
 def test_the_commands_and_options_that_the_page_names_are_there():
