@@ -54,7 +54,7 @@ def entries(path: str | Path, one: bool = False) -> Iterator[list[Entry]]:
     """The Entries at `path`, a folder or an archive of one student or of a class; one: it is one student's. Those of an
     archive last as long as the context. Nothing of a student's own archive is opened. InputError where nothing is."""
     path = Path(path)
-    name = path.resolve().name or "submission"
+    name = os.path.basename(os.path.abspath(path)) or "submission"      # of a link its own
     if not os.path.lexists(path):
         raise InputError(f"submission {path}: is not there; give a folder, as carved, a zip archive, or those of a class.")
     if os.path.isdir(path):

@@ -106,12 +106,13 @@ def test_nothing_outside_and_no_links(found, tmp_path):
 def test_links_in_a_folder_are_not_followed(tmp_path):
     """Not to another student's folder either."""
     (tmp_path / "class/emmy/minifl").mkdir(parents=True)
+    (tmp_path / "class/emmy/minifl/norm.py").write_text("n")
     (tmp_path / "class/eve").mkdir()
     (tmp_path / "class/eve/hw2").symlink_to(tmp_path / "class/emmy")
     (tmp_path / "class/ada").symlink_to(tmp_path / "class/emmy")
     with uploads.entries(tmp_path / "class") as entries:
         assert [(entry.names, entry.why, gathered(entry)) for entry in entries] == [
-            (("ada",), "is a link", "is a link"), (("emmy",), "", {}), (("eve",), "", {})]
+            (("ada",), "is a link", "is a link"), (("emmy",), "", {"minifl/norm.py": b"n"}), (("eve",), "", {})]
 
 
 def test_names_that_no_terminal_should_see(found):
@@ -165,6 +166,9 @@ def test_a_folder_is_itself_and_other_files_are_refused(tmp_path):
     (tmp_path / "minifl").mkdir()
     with uploads.entries(tmp_path) as entries:
         assert entries == [uploads.Entry((tmp_path.name,), (tmp_path,))]
+    (tmp_path / "minifl/ada").symlink_to(tmp_path)
+    with uploads.entries(tmp_path / "minifl/ada") as (entry,):      # the instructor's own link
+        assert entry.names == ("ada",)
     (tmp_path / "s.tar.gz").write_bytes(os.urandom(100))
     with uploads.entries(tmp_path / "s.tar.gz") as (entry,):
         assert gathered(entry) == NEITHER
