@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -49,9 +48,9 @@ def run(jobs: list[dict], at_a_time: int) -> Iterator[tuple[dict, dict]]:
             with lock:
                 if leaving.is_set():
                     return None
-                process = subprocess.Popen([sys.executable, "-B", "-m", "minifl.course.one"], start_new_session=True,
-                                           env=processes.environment() | {"TMPDIR": folder}, stdin=subprocess.PIPE,
-                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                process = subprocess.Popen(processes.command("minifl.course.one"), env=os.environ | {"TMPDIR": folder},
+                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                           start_new_session=True)
                 started.add(process)
             try:
                 return _answer(process, job)

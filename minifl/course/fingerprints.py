@@ -72,8 +72,8 @@ def read_from(paths: Sequence[Path], files: Sequence[str]) -> dict[str, tuple] |
     """file -> (text, tokens) of a submission's files, printable and bounded; why it is none. In a process with limits."""
     job = {"paths": [str(path.absolute()) for path in paths], "files": list(files)}
     try:
-        done = subprocess.run([sys.executable, "-B", "-m", "minifl.course.fingerprints"], env=processes.environment(),
-                              input=json.dumps(job).encode(), capture_output=True, timeout=SECONDS)
+        done = subprocess.run(processes.command("minifl.course.fingerprints"), input=json.dumps(job).encode(),
+                              capture_output=True, timeout=SECONDS)
         found = json.loads(done.stdout)
         return found if type(found) is str else {file: (text, of) for file, (text, of) in found.items()}
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""One submission, graded in a process of its own: `python -m minifl.course.one`, started by batch.py.
+"""One submission, graded in a process of its own: started by batch.py.
 
 The first line of standard input is the job, see `batch.job`; a line of standard output is the answer:
     {"status": "graded", "hash", "graded": Graded as a dict, "answers": {question: text}, "claims": what it says of itself}

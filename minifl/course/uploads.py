@@ -70,8 +70,8 @@ def entries(path: str | Path, one: bool = False) -> Iterator[list[Entry]]:
 def unpack(archive: str | Path, folder: str | Path) -> str:
     """Unpack an archive into a folder, in a process with limits. Returns "" or why that failed."""
     try:
-        done = subprocess.run([sys.executable, "-B", "-m", "minifl.course.uploads", str(archive), str(folder)],
-                              env=processes.environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
+        done = subprocess.run([*processes.command("minifl.course.uploads"), str(archive), str(folder)],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return f"takes more than {SECONDS} s to unpack"
     said = done.stdout.decode(errors="replace").strip()[:300]

@@ -192,6 +192,21 @@ def test_what_ends_the_batch_ends_all_of_it(tmp_path, number):
     assert alive(tmp_path) == []
 
 
+def test_nothing_is_imported_from_the_folder_where_the_instructor_is(tmp_path, solved):
+    """Which may be a student's, with a minifl of its own, and a json.py."""
+    shutil.copytree(solved / "ada", tmp_path / "ada")
+    for name in ("minifl/__init__.py", "minifl/course/one.py", "minifl/course/uploads.py", "json.py", "numpy.py"):
+        (tmp_path / "ada" / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    shutil.make_archive(str(tmp_path / "ada/hw2"), "zip", solved / "ada")
+    for more in ((".",), ("hw2.zip",)):
+        done = subprocess.run([sys.executable, str(assignments.ROOT / "cli.py"), "course", "grade", *more, "--assignment", "hw2"],
+                              cwd=tmp_path / "ada", capture_output=True, text=True)
+        assert done.returncode == 0 and "of 27" in done.stdout, done.stderr
+    subprocess.run([sys.executable, str(assignments.ROOT / "cli.py"), "course", "similar", ".", "--assignment", "hw2", "--out", "r.md"],
+                   cwd=tmp_path / "ada", check=True)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_the_hash_sees_what_marks_depend_on(tmp_path):
     (tmp_path / "hw2.json").write_text('{"seeds": [1]}')
     first = batch.basis(HW2, {"variant": None}, tmp_path)
