@@ -29,7 +29,7 @@ cd "$AUTOGRADER/source"
 README = """# The autograder of {name}
 
 Made by `course bundle`. It holds solutions, hidden tests and variants: keep it from students. The same files work in three
-places; in each, what a submission might try is tried first (`course sandbox`), and nothing is graded if a layer is missing.
+places; in each, what a submission might try is tried first (`course sandbox`), and {missing}.
 
 ## Docker or podman, on your machine
 
@@ -51,7 +51,7 @@ docker run {flags} \\
 ```
 
 With a roster, add `-v "$PWD/roster.csv:/class/roster.csv:ro"` and `--roster /class/roster.csv`. Further options are those
-of `course grade`. With Docker, the results belong to root afterwards.
+of `course grade`. With Docker, the results belong to root afterwards. Where SELinux is on (Fedora), write `:ro,z` and `:z`.
 
 | part of the command | what it keeps out |
 |---|---|
@@ -77,6 +77,8 @@ def files(name: str, options: str, weak: bool) -> dict[str, tuple[str, int]]:
     """file of the bundle -> (text, mode). options: of `course grade`, for hidden tests and such, with a blank at the end."""
     image = IMAGE.format(name=name)
     options += "--weak-sandbox " if weak else ""
+    missing = ("this one grades even where a layer is missing (`--weak-sandbox`)" if weak else
+               "nothing is graded if a layer is missing")
     return {"Dockerfile": (DOCKERFILE.format(name=name, image=image), 0o644),
             "grade": (GRADE.format(name=name, options=options, or_not=" || true" if weak else ""), 0o755),
-            "README.md": (README.format(name=name, image=image, flags=FLAGS), 0o644)}
+            "README.md": (README.format(name=name, image=image, flags=FLAGS, missing=missing), 0o644)}
