@@ -4,6 +4,8 @@ import numpy as np
 
 from minifl.course.running import expect
 
+LARGEST = 1e100     # where sums and squares of numbers are still finite; what is infinite would be as far from anything
+
 
 def compare(what, found, expected, tolerance, axes=(), along=None):
     """Fail unless `found` is `expected` up to `tolerance` times the largest entry; say how and where it is not.
@@ -16,8 +18,10 @@ def compare(what, found, expected, tolerance, axes=(), along=None):
            f"{what} has the shape {np.shape(found)}, it should have {np.shape(expected)}")
     expect(found.dtype.kind in "fc", f"{what} has the dtype {found.dtype}, it should hold floats")
     expect(np.isfinite(found).all(), f"{what} holds nan or infinity")
-    error = np.abs(found - expected)
-    largest = max(np.abs(found).max(), np.abs(expected).max())
+    with np.errstate(over="ignore"):
+        error = np.abs(found - expected)
+        largest = max(np.abs(found).max(), np.abs(expected).max())
+    expect(largest < LARGEST, f"{what} holds {largest:.0e}: too large to be compared")
     if error.max() <= tolerance * largest:
         return
     message = f"{what} is off by {error.max() / largest:.1e} of its largest entry"

@@ -255,6 +255,8 @@ def block_error_rejects(student: Student, given: Given) -> None:
     """What is no gradient at all, or no evidence of one, never passes."""
     block_error = student("minifl.gradcheck.instruments").block_error
     n = given.rng("rejects").uniform(1, 2, (2, 3))
+    found = block_error(n, n)
+    expect(found == 0, f"the error is {found} where backward and the true gradient are the same, it should be 0")
     holed, infinite = n.copy(), n.copy()
     holed[1, 2], infinite[0, 1] = np.nan, np.inf
     for words, a, b in (("backward returned None", None, n), ("a row is missing", n[:1], n), ("transposed", n.T, n),

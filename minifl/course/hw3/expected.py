@@ -2,12 +2,15 @@
 
 Convolutions are compared with scipy.signal, pooling with plain loops over windows. Gradients are compared with the
 derivative of your own forward pass: convolution and average are linear, so along a unit vector e it is f(e) itself; for
-max-pooling one pixel after the other is raised; for the residual block it is the complex step Im f(x + ih e)/h. The
-copies of the input that differ in one number are the clients of one call.
+max-pooling one pixel after the other is raised. Then, along a random direction u, they are compared with the derivative of
+what should come out. For the residual block it is the complex step Im f(x + ih e)/h of what should come out. The copies of
+the input that differ in one number are the clients of one call.
 """
 
 import numpy as np
 from scipy import signal
+
+from minifl.course.running import expect
 
 VALUE, GRADIENT = 1e-12, 1e-11   # of the largest entry
 STEP = 1e-100                    # of the complex step
@@ -28,6 +31,14 @@ def repeated(one, times):
 def along(dy, y):
     """<dy, y> for each of the clients of y (S, ...); dy (...) is that of one client."""
     return (dy * y).reshape(len(y), -1).sum(axis=1)
+
+
+def check_direction(what, dy, moved, gradient, u):
+    """<gradient, u> is what <dy, y> changes by along u; moved: what y changes by."""
+    expect(dy.shape == moved.shape, f"y has the shape {dy.shape}, it should have {moved.shape}")
+    yours, right = (gradient * u).sum(), (dy * moved).sum()
+    expect(abs(yours - right) <= GRADIENT * np.abs(dy * moved).sum(), f"{what} is the derivative of your own forward pass, "
+           f"which is not what it should be: along a random direction it is {yours:.6g} where {right:.6g} is right")
 
 
 def stored(weight, given):
@@ -80,6 +91,11 @@ def pooled(x, function, *, size, stride=None):
                        for a in rows] for example in client] for client in x])
 
 
+def winner(window):
+    """The number with the largest real part."""
+    return window.flat[window.real.argmax()]
+
+
 def block_problems(given):
     """(in words, x, parameters by name, options of drivers.block): shortcuts of both kinds, norms, gains, biases."""
     rng = given.rng("block")   # with a norm no ReLU: a map that is 0 everywhere has no direction
@@ -109,7 +125,7 @@ def block_problems(given):
 def block_by_hand(x, p, given, *, stride, projected, end, arrangement):
     """What the block should return, with the maps that stand in for its convolutions."""
     def convolution(x, layer, stride=1):
-        bias = p.get(f"block.{layer}.bias", np.zeros((2, 1)))
+        bias = p.get(f"block.{layer}.bias", np.zeros((1, 1)))
         return np.einsum("knhwc,kcf->knhwf", x[:, :, ::stride, ::stride], p[f"block.{layer}.weight"]) + over(bias)
 
     def unit(x, layer, kind):
@@ -117,13 +133,13 @@ def block_by_hand(x, p, given, *, stride, projected, end, arrangement):
         return ordered[1](ordered[0](x, layer, kind), layer, kind)
 
     def activation(x, layer, kind):
-        return np.where(x > 0, x, (0.01 if "activation" in arrangement else 0) * x)
+        return np.where(x.real > 0, x, (0.01 if "activation" in arrangement else 0) * x)
 
     def norm(x, layer, kind):
         axes = (2, 3, 4)
         if kind == "mv":
-            x = (x - x.mean(axis=axes, keepdims=True)) / x.std(axis=axes, keepdims=True)
-        if kind == "n":
+            x = x - x.mean(axis=axes, keepdims=True)
+        if kind in ("n", "mv"):
             x = x / np.sqrt((x**2).mean(axis=axes, keepdims=True))
         gain, bias = (p.get(f"block.{layer}.{what}") for what in ("gain", "bias"))
         return x if gain is None else x * over(gain) + over(bias)

@@ -9,9 +9,11 @@ from minifl.backend import Array
 from minifl.course.comparing import compare
 from minifl.course.hw3 import drivers
 from minifl.course.hw3.expected import (GRADIENT, MAP, STEP, VALUE, along, block_by_hand, block_problems,
-                                        conv_problems, correlation, pool_problems, pooled, repeated, stored, units)
+                                        check_direction, conv_problems, correlation, pool_problems, pooled, repeated,
+                                        stored, units, winner)
 from minifl.course.running import Given, Student, expect, graded
 
+SINGLE = 1e-4       # of numbers in float32
 CONV, POOL, BLOCK = "convolution", "pooling", "residual block"
 
 
@@ -52,11 +54,12 @@ def conv_options(student: Student, given: Given) -> None:
 def conv_types_and_errors(student: Student, given: Given) -> None:
     """float32 in gives float32 out, the inputs stay as they are, and a kernel that does not fit is an error."""
     conv = student("minifl.layers.conv")
-    for words, x, weight, bias, options, _ in conv_problems(given):
+    for words, x, weight, bias, options, kernel in conv_problems(given):
         single = [array.astype(np.float32) for array in (x, weight, bias)]
         before = [array.copy() for array in single]
         y, _ = conv.conv2d(*single, **options)
         expect(y.dtype == np.float32, f"y of float32 inputs is {y.dtype}, it should be float32 ({words})")
+        compare(f"y of float32 inputs ({words})", y, correlation(x, kernel, bias, given, **options), SINGLE, MAP)
         expect(all(np.array_equal(*pair) for pair in zip(single, before)), f"an input was written to ({words})")
     h, w = given.size("map height", 5, 7), given.size("narrow map", 3, 4)
     for padding in (0, 1):
@@ -70,20 +73,22 @@ def conv_types_and_errors(student: Student, given: Given) -> None:
 def conv_input_gradient(student: Student, given: Given) -> None:
     """dx is the derivative of your convolution by each pixel."""
     conv = student("minifl.layers.conv")
-    for words, x, weight, bias, options, _ in conv_problems(given):
+    for words, x, weight, bias, options, kernel in conv_problems(given):
         y, cache = conv.conv2d(x, weight, bias, **options)
         dy = given.rng("dy").standard_normal(y.shape)
         dx, _, _ = conv.conv2d_backward(dy, cache)
         e = units(x.shape[1:])
         slopes = [along(dy[k], conv.conv2d(e, repeated(weight[k], len(e)), **options)[0]) for k in range(len(x))]
         compare(f"dx ({words})", dx, np.reshape(slopes, x.shape), GRADIENT, MAP)
+        u = given.rng("direction", words).standard_normal(x.shape)
+        check_direction(f"dx ({words})", dy, correlation(u, kernel, None, given, **options), dx, u)
 
 
 @graded(CONV, 2, "your answer to the task of conv2d_backward for one weight: what is summed over, what is not?")
 def conv_weight_gradient(student: Student, given: Given) -> None:
     """dweight is the derivative of your convolution by each number of the kernel."""
     conv = student("minifl.layers.conv")
-    for words, x, weight, bias, options, _ in conv_problems(given):
+    for words, x, weight, bias, options, kernel in conv_problems(given):
         y, cache = conv.conv2d(x, weight, bias, **options)
         dy = given.rng("dy").standard_normal(y.shape)
         _, dweight, _ = conv.conv2d_backward(dy, cache)
@@ -91,13 +96,16 @@ def conv_weight_gradient(student: Student, given: Given) -> None:
         slopes = [along(dy[k], conv.conv2d(repeated(x[k], len(e)), e, **options)[0]) for k in range(len(x))]
         compare(f"dweight ({words})", dweight, np.reshape(slopes, weight.shape), GRADIENT,
                 ("client", *(f"axis {axis} of the kernel" for axis in range(4))))
+        u = given.rng("direction", words).standard_normal(kernel.shape)
+        moved = correlation(x, u, None, given, **options)
+        check_direction(f"dweight ({words})", dy, moved, dweight, stored(u, given))
 
 
 @graded(CONV, 1, "your answer to the task of conv2d_backward for one b[f]; 'is None' in its docstring")
 def conv_bias_gradient(student: Student, given: Given) -> None:
     """dbias is right, it is None without a bias, and dx is None where nobody asked for it."""
     conv = student("minifl.layers.conv")
-    for words, x, weight, bias, options, _ in conv_problems(given):
+    for words, x, weight, bias, options, kernel in conv_problems(given):
         y, cache = conv.conv2d(x, weight, bias, **options)
         dy = given.rng("dy").standard_normal(y.shape)
         _, dweight, dbias = conv.conv2d_backward(dy, cache)
@@ -105,6 +113,8 @@ def conv_bias_gradient(student: Student, given: Given) -> None:
         slopes = [along(dy[k], conv.conv2d(repeated(x[k], len(e)), repeated(0 * weight[k], len(e)), e, **options)[0])
                   for k in range(len(x))]
         compare(f"dbias ({words})", dbias, np.array(slopes), GRADIENT, ("client", "channel"))
+        u = given.rng("direction", words).standard_normal(bias.shape)
+        check_direction(f"dbias ({words})", dy, correlation(0 * x, kernel, u, given, **options), dbias, u)
         _, cache = conv.conv2d(x, weight, **options)
         dx, alone, dbias = conv.conv2d_backward(dy, cache, input_gradient=False)
         expect(dbias is None, f"dbias of a convolution without bias should be None ({words})")
@@ -120,19 +130,21 @@ def conv_many_channels(student: Student, given: Given) -> None:
     for kh, padding in ((3, 1), (5, 0)):
         rows = given.size(f"rows out {kh}", 6, 10)
         x = rng.standard_normal((2, 2, rows + kh - 1 - 2 * padding, given.size("columns", 4, 6), 16))
-        weight = stored(rng.standard_normal((2, kh, given.size("kernel width", 2, 3), 16, 2)), given)
-        y, cache = conv.conv2d(x, weight, padding=padding)
-        expect(y.shape[2] == rows, f"y has {y.shape[2]} rows, it should have {rows}")
+        kernel = rng.standard_normal((2, kh, given.size("kernel width", 2, 3), 16, 2))
+        y, cache = conv.conv2d(x, stored(kernel, given), padding=padding)
+        compare(f"y with 16 channels and a kernel of {kh} rows", y, correlation(
+            x, kernel, None, given, stride=1, padding=padding), VALUE, MAP)
         dy = rng.standard_normal(y.shape)
         dx, dweight, _ = conv.conv2d_backward(dy, cache)
-        for what, gradient, at in (("dx", dx, x), ("dweight", dweight, weight)):
+        for what, gradient, at in (("dx", dx, x), ("dweight", dweight, stored(kernel, given))):
             expect(np.shape(gradient) == at.shape,
                    f"{what} has the shape {np.shape(gradient)}, it should have {at.shape}")
             for k in range(2):
-                u, others = rng.standard_normal((directions, *at.shape[1:])), (x if what == "dweight" else weight)[k]
+                moves_x, others = what == "dx", (x if what == "dweight" else kernel)[k]
+                u = rng.standard_normal((directions, *(x if moves_x else kernel).shape[1:]))
                 other = repeated(others, directions)
-                moved, _ = conv.conv2d(*((u, other) if what == "dx" else (other, u)), padding=padding)
-                slope, yours = along(dy[k], moved), along(gradient[k], u)
+                moved = correlation(*((u, other) if moves_x else (other, u)), None, given, stride=1, padding=padding)
+                slope, yours = along(dy[k], moved), along(gradient[k], u if moves_x else stored(u, given))
                 size = np.abs(dy[k] * moved).reshape(directions, -1).sum(axis=1)
                 expect((np.abs(yours - slope) <= VALUE * size).all(), f"{what} is wrong with 16 channels, a kernel of "
                        f"{kh} rows and {rows} rows of outputs, along each of {directions} random directions "
@@ -162,7 +174,7 @@ def max_values(student: Student, given: Given) -> None:
     for words, x, options in pool_problems(given):
         imaginary = given.rng("imaginary").standard_normal(x.shape)
         y, _ = pool.max_pool2d(x + 1j * imaginary, **options)
-        winners = pooled(x + 1j * imaginary, lambda window: window.flat[window.real.argmax()], **options)
+        winners = pooled(x + 1j * imaginary, winner, **options)
         compare(f"y of complex numbers ({words})", y, winners, VALUE, MAP)
 
 
@@ -178,6 +190,8 @@ def check_max_gradient(student: Student, given: Given, overlapping: bool) -> Non
         e = units(x.shape[1:])
         slopes = [along(dy[k], (pool.max_pool2d(x[k] + e / 2, **options)[0] - y[k]) * 2) for k in range(len(x))]
         compare(f"dx ({words})", dx, np.reshape(slopes, x.shape), GRADIENT, MAP)
+        u = given.rng("direction").standard_normal(x.shape)
+        check_direction(f"dx ({words})", dy, pooled(x + 1j * u, winner, **options).imag, dx, u)
 
 
 @graded(POOL, 1, "the task of max_pool2d_backward: which pixels receive the gradient of one window?")
@@ -200,6 +214,7 @@ def max_ties(student: Student, given: Given) -> None:
         x = given.rng("ties").integers(0, 2, x.shape).astype(float)
         x[0, 0] = 1
         y, cache = pool.max_pool2d(x, **options)
+        compare(f"y with ties ({words})", y, pooled(x, np.max, **options), VALUE, MAP)
         dy = given.rng("dy").standard_normal(y.shape)
         dx = pool.max_pool2d_backward(dy, cache)
         expect(np.shape(dx) == x.shape, f"dx has the shape {np.shape(dx)}, it should have {x.shape}")
@@ -244,7 +259,9 @@ def avg_gradient(student: Student, given: Given) -> None:
         y, cache = pool.avg_pool2d(x, **options)
         dy = given.rng("dy").standard_normal(y.shape)
         slopes = [along(d, pool.avg_pool2d(units(x.shape[1:]), **options)[0]) for d in dy]
-        compare(f"dx ({words})", pool.avg_pool2d_backward(dy, cache), np.reshape(slopes, x.shape), GRADIENT, MAP)
+        dx, u = pool.avg_pool2d_backward(dy, cache), given.rng("direction").standard_normal(x.shape)
+        compare(f"dx ({words})", dx, np.reshape(slopes, x.shape), GRADIENT, MAP)
+        check_direction(f"dx ({words})", dy, pooled(u, np.mean, **options), dx, u)
 
 
 @graded(POOL, 1, "the task of global_avg_pool_backward: what is the mean divided by?")
@@ -285,7 +302,7 @@ def block_values(student: Student, given: Given) -> None:
         compare(f"y ({words})", y, block_by_hand(x, p, given, **options), VALUE, MAP)
 
 
-def slopes_of_block(student: Student, x: Array, p: dict, dy: Array, options: dict, name: str) -> Array:
+def slopes_of_block(given: Given, x: Array, p: dict, dy: Array, options: dict, name: str) -> Array:
     """d<dy, y>/d(x or a parameter), one client after the other, by the complex step."""
     clients = []
     for k in range(len(x)):
@@ -293,29 +310,29 @@ def slopes_of_block(student: Student, x: Array, p: dict, dy: Array, options: dic
         e = units(inputs[name].shape)
         moved = {layer: repeated(value, len(e)).astype(complex) for layer, value in inputs.items()}
         moved[name] = moved[name] + 1j * STEP * e
-        y = drivers.block(student, moved.pop("x"), moved, **options)["y"]
+        y = block_by_hand(moved.pop("x"), moved, given, **options)
         clients.append(along(dy[k], y.imag / STEP).reshape(inputs[name].shape))
     return np.array(clients)
 
 
 @graded(BLOCK, 2, "the two questions in the task of ResNet._block_backward: what does x receive, and from where?")
 def block_input_gradient(student: Student, given: Given) -> None:
-    """dx of the block is the derivative of yours by each pixel, for shortcuts of both kinds."""
+    """dx of the block is the derivative of its equation by each pixel, for shortcuts of both kinds."""
     for words, x, p, options in block_problems(given):
         y = drivers.block(student, x, p, **options)["y"]
         dy = given.rng("dy").standard_normal(y.shape)
         dx = drivers.block(student, x, p, dy, **options)["dx"]
-        compare(f"dx ({words})", dx, slopes_of_block(student, x, p, dy, options, "x"), GRADIENT, MAP)
+        compare(f"dx ({words})", dx, slopes_of_block(given, x, p, dy, options, "x"), GRADIENT, MAP)
 
 
 @graded(BLOCK, 2, "the task of ResNet._block_backward: which gradient arrives at each of the layers?")
 def block_parameter_gradients(student: Student, given: Given) -> None:
-    """The gradients of all the block's weights, gains and biases are the derivatives of your block."""
+    """The gradients of all the block's weights, gains and biases are the derivatives of its equation."""
     for words, x, p, options in block_problems(given):
         y = drivers.block(student, x, p, **options)["y"]
         dy = given.rng("dy").standard_normal(y.shape)
         g = drivers.block(student, x, p, dy, **options)["g"]
         for name in p:
             expect(name in g, f"there is no gradient {name!r} in g ({words})")
-            compare(f"the gradient of {name} ({words})", g[name], slopes_of_block(student, x, p, dy, options, name),
+            compare(f"the gradient of {name} ({words})", g[name], slopes_of_block(given, x, p, dy, options, name),
                     GRADIENT, ("client",))

@@ -213,6 +213,7 @@ def smallest_clients(student: Student, given: Given) -> None:
             expect(after.min() >= min_size, f"a client has {after.min()} examples, below min_size {min_size}")
             expect((after[before < min_size] == min_size).all(), "a client took more than it lacked")
             expect((found <= drawn)[before >= min_size].all(), "a client got something that did not lack anything")
+        expect(before.min() < least, "label_counts, which is given, should draw uneven clients")
 
 
 @graded(COUNTS, 1, "the docstring of top_up: from which cell does who lacks something take, and how much?")
@@ -367,6 +368,9 @@ def reaching_the_floor(student: Student, given: Given) -> None:
         near("the length of g", np.sqrt((g * g).sum()), length)
         floor, loss = collapse.lowest_loss(classes, d, radius), plain_loss(w, g, k)
         expect(abs(loss - floor) <= 1e-10 * loss, f"the loss of class {k} is {loss:.4g}, your lowest_loss {floor:.4g}")
+        if k == 0:
+            found = lowest(given.rng("floor"), classes, d, radius, length)
+            expect(floor <= found * (1 + 1e-9), f"the loss is {loss:.4g}, but there are lower ones: {found:.4g}")
 
 
 @graded(COLLAPSE, 1, "what keeps the features of the plain network from growing?")

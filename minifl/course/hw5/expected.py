@@ -19,6 +19,7 @@ def near(what, found, expected, tolerance=SMALL):
     expected = np.asarray(expected, dtype=float)
     expect(found.shape == expected.shape, f"{what} has the shape {found.shape}, it should be {expected.shape}")
     expect(np.isfinite(found).all(), f"{what} has numbers that are not finite")
+    expect(np.isfinite(expected).all(), f"{what} cannot be compared: what it should be is not finite with your numbers")
     error = np.abs(found - expected)
     if error.size and error.max() > tolerance * max(1, np.abs(expected).max()):
         worst = np.unravel_index(error.argmax(), error.shape)

@@ -169,6 +169,9 @@ def the_minimum_is_a_fixed_point(student: Student, given: Given) -> None:
             near(f"w after a round from the minimum (option {option})", found["w"], best, 1e-9)
             for kept, exact in zip(found["own"], own):
                 near("a client's control there", kept["control"], exact["control"], 1e-8)
+    away = best + given.rng("away").standard_normal(best.shape)
+    end = drivers.rounds(student, "scaffold", {}, classes, away, x, y, everyone, lr=0.3, steps=4)[-1]["w"]
+    expect(np.linalg.norm(end - best) < np.linalg.norm(away - best), "from elsewhere SCAFFOLD should come closer to it")
     moved = drivers.rounds(student, "fedavg", {}, classes, best, x, y, everyone, lr=0.3, steps=4)[-1]["w"]
     expect(np.abs(moved - best).max() > 1e-5, "FedAvg should leave the minimum")
 
