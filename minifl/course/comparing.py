@@ -20,7 +20,7 @@ def compare(what, found, expected, tolerance, axes=(), along=None):
     expect(np.isfinite(found).all(), f"{what} holds nan or infinity")
     with np.errstate(over="ignore"):
         error = np.abs(found - expected)
-        largest = max(np.abs(found).max(), np.abs(expected).max())
+        largest = float(max(np.abs(found).max(), np.abs(expected).max()))
     expect(largest < LARGEST, f"{what} holds {largest:.0e}: too large to be compared")
     if error.max() <= tolerance * largest:
         return
