@@ -2,22 +2,24 @@
 
 Of each assignment: the stubs import; exactly the tests that give points fail on them, and with the reference all pass,
 in every variant; a published solution is none in another variant, and no published one in a private variant; no text of a
-solution is in a student's folder; each wrong submission loses points of its part and of no other; and each function is
-needed for points of its part.
+solution is in a student's folder; each wrong submission loses points of its part and of no other; each function is needed
+for points of its part, and has a test that needs no other one; and the points that texts name add up.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from minifl.course import answers, assignments, carve, installed, regions, running
-from minifl.course.wrong_submissions import Wrong, mistakes_of, wrong_submissions
+from minifl.course.wrong_submissions import mistakes_of, wrong_submissions
 
 MOST_SECONDS = 60    # for all public tests of an assignment
 AT_A_TIME = 12       # submissions that one process tries
@@ -45,6 +47,8 @@ def check(name: str, jobs: int | None = 1, private: str | Path | None = None) ->
     given = [test.__name__ for test in tests if test.part not in parts and test.points]
     yield Row(name, "points of tests are those of the sheet", points == parts and not given,
               f"{sum(parts.values())} points" if points == parts else f"tests {points}, sheet {parts}; {given}")
+    wrong = list(_points_that_do_not_add_up(assignment, parts))
+    yield Row(name, "points in what a student reads add up", not wrong, "; ".join(wrong))
     with ThreadPoolExecutor(jobs) as pool:      # each thread waits for a process
         tried = list(_variants(assignment))
         variants = [pool.submit(lambda *of: list(_one_variant(*of)), assignment, *of) for of in tried]
@@ -53,6 +57,20 @@ def check(name: str, jobs: int | None = 1, private: str | Path | None = None) ->
             yield from rows.result()
         for rows in wrong:
             yield from rows()
+
+
+def _points_that_do_not_add_up(assignment, parts):
+    """Of each part the points that its tasks name; and every number of points that is in the texts otherwise."""
+    sheet, total, named = assignments.sheet(assignment), sum(parts.values()), dict.fromkeys(parts, 0)
+    stubs = [assignments.students(assignment, assignments.variant_of(assignment, ""), file) for file in assignment.files]
+    for part, points in re.findall(r"Task \(\w+, (.+), (\d+) points?\)", "\n".join(stubs)):
+        named[part] += int(points)
+    yield from (f"the tasks of {part} name {named[part]} points of {points}" for part, points in parts.items()
+                if named[part] != points)
+    for where, text, right in (("the head", sheet.head, total), *((task.function, task.text, parts[task.part])
+                                                                  for task in sheet.tasks)):
+        yield from (f"{where} says {points} points, it should be {right}" for points in re.findall(r"(\d+) points?\b", text)
+                    if int(points) != right)
 
 
 def line(row: Row) -> str:
@@ -126,16 +144,28 @@ def _wrong(assignment, pool, label="", variant=None, student=""):
     everything, variant = variant is None, variant or assignments.variant_of(assignment, "")
     reference = _reference(assignment, variant)
     unwritten = list(_one_unwritten(assignment, variant))
-    submissions = [{**reference, one.file: one.text} for one in (*wrong, *unwritten)]
+    submissions = [({**reference, one.file: one.text}, "") for one in wrong]
+    submissions += [(reference, task.function) for task, _ in unwritten]
 
     def tried(some):
         with tempfile.TemporaryDirectory(prefix="minifl-check-") as folder:
             carve.write_tree(assignment, Path(folder), student=student, variant=variant)
-            return _trial(Path(folder), some)
+            return _trial(Path(folder), *zip(*some))
 
     results = [pool.submit(tried, submissions[i:i + AT_A_TIME]) for i in range(0, len(submissions), AT_A_TIME)]
-    return lambda: _rows_of_wrong(assignment, f"{label}: " if label else "", everything, wrong, unwritten,
-                                  [one for some in results for one in some.result()])
+
+    def rows():
+        found = [one for some in results for one in some.result()]
+        # a function that others call, and no test: it costs them their tests
+        again = [number for number, (task, _) in enumerate(unwritten, len(wrong)) if task.part not in _lost(found[number])]
+        if again:
+            inside = tried([(reference | unwritten[number - len(wrong)][1], "") for number in again])
+            for number, result in zip(again, inside):
+                found[number] = result
+        yield from _rows_of_wrong(assignment, f"{label}: " if label else "", everything, wrong,
+                                  [task for task, _ in unwritten], found)
+
+    return rows
 
 
 def _rows_of_wrong(assignment, label, everything, wrong, unwritten, results):
@@ -143,9 +173,16 @@ def _rows_of_wrong(assignment, label, everything, wrong, unwritten, results):
     if everything:
         yield Row(assignment.name, "every part has wrong submissions", covered == set(assignments.parts(assignment)),
                   f"{len(wrong)} of {len(covered)} parts")
-    untested = [one.what for one, result in zip(unwritten, results[len(wrong):]) if one.part not in _lost(result)]
+    without = {task.function: result for task, result in zip(unwritten, results[len(wrong):])}
+    untested = [task.function for task in unwritten if task.part not in _lost(without[task.function])]
     yield Row(assignment.name, f"{label}each function costs points of its part if it alone is not written", not untested,
               ", ".join(untested) or f"{len(unwritten)} functions")
+    failing = {name: {outcome[0] for outcome in result if outcome[3] < outcome[2]} for name, result in without.items()
+               if not isinstance(result, str)}
+    joint = [name for name in failing if name not in untested and not failing[name].difference(*(
+        tests for other, tests in failing.items() if other not in (name, name.removesuffix("_backward"))))]
+    yield Row(assignment.name, f"{label}each function has a test that needs no other one, but for the forward pass of a "
+              "backward pass", not joint, ", ".join(joint))
     for submission, result in zip(wrong, results):
         lost = _lost(result)
         what = lost if isinstance(lost, str) else f"lost {_parts(lost) or 'nothing'}"
@@ -154,12 +191,11 @@ def _rows_of_wrong(assignment, label, everything, wrong, unwritten, results):
 
 
 def _one_unwritten(assignment, variant):
-    """The reference but for one function, for each that is a student's to write."""
+    """(Task, the file in which it alone is not written), for each that is a student's to write."""
     for file in assignment.files:
         source, module = assignments.source(assignment, variant, file), assignments.module(file)
         for task in assignments.tasks(assignment, variant, file):
-            name = task.function.removeprefix(f"{module}.")
-            yield Wrong(task.part, name, file, regions.cut(source, module, [task]))
+            yield task, {file: regions.cut(source, module, [task])}
 
 
 def _reference(assignment, variant):
@@ -175,8 +211,9 @@ def _parts(lost):
     return lost if isinstance(lost, str) else ", ".join(sorted(lost))
 
 
-def _trial(folder, submissions):
-    """For each submission its tests' outcomes, or a message; see trial.py."""
+def _trial(folder, submissions, unwritten=()):
+    """For each submission its tests' outcomes, or a message; see trial.py. unwritten: of each what is not written, or ""."""
+    submissions = [{"files": files, "unwritten": name} for files, name in zip_longest(submissions, unwritten, fillvalue="")]
     result = subprocess.run([sys.executable, "-I", "-B", str(Path(__file__).parent / "trial.py"), str(folder)],
                             input=json.dumps({"path": installed.path(), "submissions": submissions}),
                             capture_output=True, encoding="utf-8", errors="replace", timeout=TOO_LONG)

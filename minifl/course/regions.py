@@ -35,12 +35,12 @@ def cut(source: str, module: str, tasks: list[Task], withheld: Sequence[str] = (
         stub = f'raise NotImplementedError("{task.assignment}, {task.part}: {node.name} is yours to write")'
         indent = " " * (node.col_offset + 4)
         edits.append((*_body(lines, node, task), [indent + stub]))
-        stated, derivation = _docstring(lines, node)
-        if derivation or task.text:
-            points = f"{task.points} point{'s' * (task.points != 1)}"
-            text = [f"Task ({task.assignment}, {task.part}, {points}):", *task.text.splitlines(), '"""']
-            edits.append((node.body[0].lineno - 1, node.body[0].end_lineno,
-                          [*stated.splitlines(), "", *(f"{indent}{line}".rstrip() for line in text)]))
+        stated, _ = _docstring(lines, node)
+        points = f"{task.points} point{'s' * (task.points != 1)}"
+        head = f"Task ({task.assignment}, {task.part}, {points}){':' if task.text else '.'}"
+        text = [head, *task.text.splitlines(), '"""']
+        edits.append((node.body[0].lineno - 1, node.body[0].end_lineno,
+                      [*stated.splitlines(), "", *(f"{indent}{line}".rstrip() for line in text)]))
     for first, last, new in sorted(edits, reverse=True):
         lines[first:last] = new
     text = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines).strip("\n"))     # no more than two empty lines in a row

@@ -25,6 +25,12 @@ def message(student, method, options, classes, w, theta, server, own, x, y, acti
     return _method(student, method, options).message(work, theta)
 
 
+def gradient_at_the_server(student, classes, w, x, y, active):
+    """What _mean_gradient_at_server says (K, P) of the batches x (K, E, N, D), y (K, E, N) of the steps that are done."""
+    work = _work(student, classes, w, {}, {}, x, y, active.sum(axis=1), 0.1, active)
+    return student("minifl.fl.algorithms.scaffold")._mean_gradient_at_server(work)
+
+
 def server(student, method, options, w, mean, state, share):
     """The server's step: next w (P,) and state."""
     if method == "squares":

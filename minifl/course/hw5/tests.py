@@ -106,19 +106,34 @@ def the_mean_gradient_on_the_way(student: Student, given: Given) -> None:
         near(f"the updates {here}", sent["update"], theta - w)
 
 
-@graded(SCAFFOLD, 2, "option I at the top of scaffold.py: whose gradient, where, and over which batches?")
-def the_gradient_at_the_server(student: Student, given: Given) -> None:
-    """Option I is the mean gradient at the server's parameters, over the batches of the steps that a client does."""
+def batches(given: Given) -> tuple:
+    """classes, w, theta, the batches x and y of all steps, how many of them each client does, their mean gradients at w."""
     classes, w, theta, _, _ = a_batch(given, "at the server")
     rng, most, n, d = given.rng("batches"), given.size("steps", 2, 4), given.size("batch", 3, 5), given.size("d", 2, 4)
     x, y = rng.standard_normal((len(w), most, n, d)), rng.integers(0, classes, (len(w), most, n))
     done = rng.permutation([1, most, *rng.integers(1, most + 1, len(w) - 2)])
+    means = [sum(slope(w[k], x[k, e], y[k, e], classes)[1] for e in range(done[k])) / done[k] for k in range(len(w))]
+    return classes, w, theta, x, y, done, means
+
+
+@graded(SCAFFOLD, 1, "option I at the top of scaffold.py: whose gradient, where, and over which batches?")
+def the_gradient_at_the_server(student: Student, given: Given) -> None:
+    """_mean_gradient_at_server is over the batches of the steps that a client does."""
+    classes, w, _, x, y, done, means = batches(given)
+    found = drivers.gradient_at_the_server(student, classes, w, x, y, np.arange(x.shape[1]) < done[:, None])
+    near(f"the mean gradients (steps done: {done.tolist()})", found, means)
+
+
+@graded(SCAFFOLD, 1, "option I at the top of scaffold.py: what does a client keep, and what does it send?")
+def option_one(student: Student, given: Given) -> None:
+    """With option I the mean gradient at the server's parameters makes the client's control."""
+    classes, w, theta, x, y, done, means = batches(given)
+    rng = given.rng("controls of option I")
     own, common = rng.standard_normal(w.shape), rng.standard_normal(w.shape[1])
     sent, kept = drivers.message(student,
         "scaffold", {"scaffold_option": "I"}, classes, w, theta, {"control": common}, {"control": own}, x, y,
-        np.arange(most) < done[:, None], done, 0.1)
-    new = [renewed(own[k], sum(slope(w[k], x[k, e], y[k, e], classes)[1] for e in range(done[k])) / done[k], given)
-           for k in range(len(w))]
+        np.arange(x.shape[1]) < done[:, None], done, 0.1)
+    new = [renewed(old, mean, given) for old, mean in zip(own, means)]
     near(f"what the clients keep (steps done: {done.tolist()})", kept["control"], new)
     near("the controls that are sent", sent["control"], np.array(new) - own)
 
