@@ -28,6 +28,20 @@ def test_points_that_do_not_add_up(failed):
     assert set(failed(tests=toy.TESTS.replace('"squaring", 1', '"squaring", 2'))) == {"points of tests are those of the sheet"}
 
 
+@pytest.mark.parametrize("old, new, said", [
+    ("- double and square", "- earn 6 points", "the head says 6 points, it should be 5"),
+    ("What is twice a number?", "What is twice a number? (3 points)", "minifl.toy.double says 3 points, it should be 2")])
+def test_points_in_texts_that_do_not_add_up(failed, old, new, said):
+    assert failed(sheet=toy.SHEET.replace(old, new)) == {"points in what a student reads add up": said}
+
+
+def test_a_function_whose_only_test_needs_another_one(failed):
+    tests = toy.TESTS.replace("    expect(np.allclose(y, factor", """    student("minifl.toy").square(x)\n    expect(np.allclose(y, factor""")
+    found = failed(tests=tests)
+    assert {what: detail for what, detail in found.items() if "needs no other one" in what} == {
+        "each function has a test that needs no other one, but for the forward pass of a backward pass": "minifl.toy.double"}
+
+
 def test_a_solution_in_a_given_docstring(failed):
     leak = toy.SOURCE.replace('"""Given."""', '"""Given. twice_the_number_that_came_in = x + x return twice_the_number_that_came_in * 1.0 + 0.0"""')
     found = failed(source=leak)
@@ -100,7 +114,7 @@ def halve(x):
 """
     sheet = toy.SHEET.replace("## squaring", "### `minifl.toy.halve`, 1 point\n\n## squaring")
     found = failed(source=extra, sheet=sheet, tests=toy.TESTS.replace('"doubling", 2', '"doubling", 3'))
-    assert found == {"each function costs points of its part if it alone is not written": "halve"}
+    assert found == {"each function costs points of its part if it alone is not written": "minifl.toy.halve"}
 
 
 def test_a_helper_that_only_solutions_use(failed):
@@ -146,7 +160,7 @@ def test_a_stub_that_does_not_import(failed):
 
 
 def test_a_process_that_cannot_try_anything_proves_nothing(failed, monkeypatch):
-    monkeypatch.setattr(proof, "_trial", lambda folder, submissions: ["no module named numpy"] * len(submissions))
+    monkeypatch.setattr(proof, "_trial", lambda folder, submissions, unwritten=(): ["no module named numpy"] * len(submissions))
     found = failed()
     assert found["scale=thrice: the published solution is none"] == "loses no module named numpy"
     for label in ("published", "scale=thrice"):

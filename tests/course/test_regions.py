@@ -87,7 +87,7 @@ def test_of_a_method_the_docstring_stays():
         """
         raise NotImplementedError("hw3, b: h is yours to write")
 ''')
-    assert '        """One line."""\n        raise Not' in cut(SOURCE, "m", [METHOD._replace(text="")])
+    assert '"""One line.\n\n        Task (hw3, b, 1 point).\n        """\n        raise Not' in cut(SOURCE, "m", [METHOD._replace(text="")])
 
 
 def test_what_stands_before_a_named_statement_stays():
