@@ -96,7 +96,7 @@ def oneclass(sizes: Array, num_clients: int) -> Array:
     if num_clients < len(sizes):
         raise InputError(f"--num-clients {{num_clients}}: --setting oneclass needs a client for each class, "
                          f"at least {{len(sizes)}}")
-    held = np.zeros((num_clients, len(sizes)), bool)
+    held = np.tile(False, (num_clients, len(sizes)))
     for k in range(num_clients):
         held[k, {of_k}] = True
     check_holders(held.sum(axis=0), sizes, "--num-clients")
