@@ -66,10 +66,16 @@ def list_command(private: Any) -> None:
 @click.option("--roster", type=FileName(), help="CSV of the class, with a column id: a folder for each who has none yet.")
 @click.option("--zip", "zipped", is_flag=True, help="Beside each folder an archive of it, as platforms hand out.")
 @click.option("--policy", type=FileName(), help="Markdown on working together, instead of README's own.")
+@click.option("--keep-back", is_flag=True, help="Without the solutions of other assignments, which this one builds on.")
 def carve_command(assignment: str, out: Any, student: str | None, variant: Any, private: Any, roster: Any, zipped: bool,
-                  policy: Any) -> None:
+                  policy: Any, keep_back: bool) -> None:
     """Write a student's folder: stubs with tasks, public tests, grade.py, README, READER, answers.md; or a class's."""
+    from minifl.course import assignments, earlier
     more = {} if policy is None else {"policy": _words(policy)}
+    if keep_back:
+        more["keep_back"] = True
+    elif warning := earlier.warning(assignments.load(assignment)):
+        click.echo(warning, err=True)
     if roster is None:
         _write(assignment, out, student, variant, private, reference=False, **more)
         if zipped:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import minifl
 from minifl.atomic import BEGINNING
-from minifl.course import answers, assignments, readme
+from minifl.course import answers, assignments, earlier, readme
 from minifl.course.identity import canonical
 from minifl.errors import InputError
 
@@ -46,13 +46,14 @@ if __name__ == "__main__":
 
 
 def carve(assignment: assignments.Assignment, out: str | Path, *, student: str = "", variant: dict | None = None,
-          reference: bool = False, policy: str = readme.POLICY) -> None:
+          reference: bool = False, policy: str = readme.POLICY, keep_back: bool = False) -> None:
     """Write the student's folder of an Assignment.
 
     out      a folder that does not exist or is empty; it appears whole or not at all
     student  id, which fixes the shapes and seeds of the public tests, and the variant if none is given
     reference  with the solutions instead of the stubs
     policy   what README says about working together
+    keep_back  without what other assignments ask for, see earlier.py
     Raises InputError if `out` holds anything, or cannot be written.
     """
     out, student = Path(out), canonical(student)
@@ -62,7 +63,8 @@ def carve(assignment: assignments.Assignment, out: str | Path, *, student: str =
             raise InputError(f"--out {out}: exists and is not an empty folder; name a new one.")
         out.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{out.name[:BEGINNING]}.", dir=out.parent))
-        write_tree(assignment, building, student=student, variant=variant, reference=reference, policy=policy)
+        write_tree(assignment, building, student=student, variant=variant, reference=reference, policy=policy,
+                   keep_back=keep_back)
         if out.exists():
             out.rmdir()
         os.chmod(building, 0o755)
@@ -76,7 +78,8 @@ def carve(assignment: assignments.Assignment, out: str | Path, *, student: str =
 
 
 def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str = "", variant: dict | None = None,
-               reference: bool = False, policy: str = readme.POLICY, judged: bool = False) -> None:
+               reference: bool = False, policy: str = readme.POLICY, judged: bool = False,
+               keep_back: bool = False) -> None:
     """The files of a student's folder in `folder`; reference: with the solutions instead of the stubs; judged: without
     what judges, and what says whose it is."""
     variant = assignments.variant_of(assignment, student) if variant is None else variant
@@ -85,7 +88,9 @@ def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str
         if judged and file.startswith("minifl/course/") and Path(file).name in JUDGES:
             continue
         whole = reference or file not in assignment.files
-        _write(folder / file, (assignments.source if whole else assignments.students)(assignment, variant, file))
+        made = earlier.kept_back if keep_back and file in assignment.given else (
+            assignments.source if whole else assignments.students)
+        _write(folder / file, made(assignment, variant, file))
     for package in {parent for path in folder.rglob("*.py") for parent in path.relative_to(folder).parents}:
         if package.parts and not (folder / package / "__init__.py").exists():
             _write(folder / package / "__init__.py", "")
@@ -98,6 +103,7 @@ def write_tree(assignment: assignments.Assignment, folder: Path, *, student: str
         _write(folder / answers.FILE, answers.form(assignment, variant))
     handed_out = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()))
     settings = {"assignment": assignment.name, "student": student, "variant": variant, "version": minifl.__version__,
+                **({"keep_back": "yes"} if keep_back else {}),
                 "handed_out": handed_out.hexdigest()[:16]}     # for `course update`
     _write(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
 

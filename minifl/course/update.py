@@ -34,7 +34,7 @@ def settings_of(folder: str | Path) -> dict:
         found = reading.json_file(Path(folder) / carve.SETTINGS)
         return {"version": "without a number", "handed_out": ""} | {
             key: found[key] for key in ("assignment", "student", "variant")} | {
-            key: str(found[key]) for key in ("version", "handed_out") if key in found}
+            key: str(found[key]) for key in ("version", "handed_out", "keep_back") if key in found}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: has no {carve.SETTINGS} as `course carve` writes it ({error}); give a student's folder."
                          ) from None
@@ -47,7 +47,8 @@ def update(assignment: Assignment, folder: str | Path, policy: str = readme.POLI
     said = []
     with tempfile.TemporaryDirectory(prefix="minifl-update-") as made:
         fresh = Path(made)
-        carve.write_tree(assignment, fresh, student=before["student"], variant=before["variant"], policy=policy)
+        carve.write_tree(assignment, fresh, student=before["student"], variant=before["variant"], policy=policy,
+                         keep_back="keep_back" in before)
         if settings_of(fresh)["handed_out"] == before["handed_out"]:
             return None, []
         new = {}

@@ -9,7 +9,7 @@ import pytest
 import toy
 
 import minifl
-from minifl.course import assignments, carve, running
+from minifl.course import assignments, carve, earlier, running
 from minifl.course.assignments import Choice, Patch
 from minifl.errors import InputError
 
@@ -196,3 +196,17 @@ def test_the_table_fits_a_terminal():
     lines = running.table([outcome, other]).splitlines()
     assert max(map(len, lines)) <= running.WIDTH and "           indented" in lines
     assert len({line.index("of 2 points") for line in lines if "of 2 points" in line}) == 1
+
+
+def test_solutions_of_earlier_assignments_are_kept_back(tmp_path):
+    """Who needs them at home is told so; a folder without them is graded with the reference, as any."""
+    hw3 = assignments.load("hw3")
+    assert set(earlier.handed_out(hw3)) == {"hw1", "hw2"} and not earlier.warning(assignments.load("hw1"))
+    carve.carve(hw3, tmp_path / "kept", student="ada", keep_back=True)
+    text = (tmp_path / "kept/minifl/layers/norm.py").read_text()
+    assert "feature_norm is kept back: put your own of hw2 here" in text and "Derivation" not in text
+    assert "linear is kept back: put your own of hw1 here" in (tmp_path / "kept/minifl/layers/linear.py").read_text()
+    for file in hw3.files:
+        (tmp_path / "kept" / file).write_text(assignments.source(hw3, assignments.variant_of(hw3, "ada"), file))
+    done = subprocess.run([sys.executable, "-B", "grade.py"], cwd=tmp_path / "kept", capture_output=True, text=True)
+    assert "18.0 of 24 points" in done.stdout and "is kept back" in done.stdout
