@@ -55,6 +55,8 @@ def length_of(d, given):
               "        w = w * np.minimum(1, longest / np.linalg.norm(w, axis=1, keepdims=True))"),
         Patch(TESTS, "radius = product / length_of(d, given)",
               f"radius = product / {(1 + others) / 2} / length_of(d, given)"),
+        Patch(TESTS, "radius = product / length\n", f"radius = product / {(1 + others) / 2} / length\n"),
+        Patch(TESTS, "classes, d, 0.6 / length, length)", f"classes, d, 0.6 / {(1 + others) / 2} / length, length)"),
         Patch(TESTS, "longest = max(np.sqrt((row * row).sum()) for row in w)",
               f"longest = max(np.sqrt((row * row).sum()) / (1 if c == k else {others}) for c, row in enumerate(w))"),
         Patch(TESTS, "features sqrt(d) long. If yours have length 1, weights that are so much longer make the same logits\n",
