@@ -351,6 +351,8 @@ def the_floor(student: Student, given: Given) -> None:
         expect(np.ndim(floor) == 0 and np.isfinite(floor), f"{here} should be a number")
         expect(floor <= found * (1 + 1e-9), f"{here} = {floor:.4g}, but there are lower losses: {found:.4g}")
         expect(floor >= found * (1 - 1e-3), f"{here} = {floor:.4g}, but a search gets no lower than {found:.4g}")
+    tiny = collapse.lowest_loss(*mine, 30 / length_of(mine[1], given))
+    expect(0 < tiny < 1e-15, f"at a large radius the floor is tiny and not 0: lowest_loss is {tiny:.4g}")
 
 
 @graded(COLLAPSE, 1, "your inequalities of lowest_loss: when are both equalities?")
