@@ -11,14 +11,18 @@ YOURS = re.compile(r'raise NotImplementedError\("(\w+), [^"]*: (\w+) is yours to
 
 
 def handed_out(assignment: Assignment) -> dict[str, dict[str, list[Task]]]:
-    """other assignment -> file -> the Tasks in it, of the files that are given."""
+    """other assignment -> file -> the Tasks in it, of the files that are given; those of a layer in its fast form, too."""
     found = {}
     for name in assignments.NAMES:
-        if name != assignment.name:
-            other = assignments.load(name)
-            for file in other.files:
-                if file in assignment.given:
-                    found.setdefault(name, {})[file] = assignments.tasks(other, assignments.variant_of(other, ""), file)
+        other = assignments.load(name)
+        for file in other.files if name != assignment.name else ():
+            tasks = assignments.tasks(other, assignments.variant_of(other, ""), file)
+            for given in dict.fromkeys((file, file.replace("minifl/layers/", "minifl/fast/"))):
+                if given in assignment.given:
+                    here = regions.defined(assignments.source(assignment, {}, given))
+                    named = [(task.function.rpartition(".")[2], task) for task in tasks]
+                    found.setdefault(name, {})[given] = [
+                        task._replace(function=f"{assignments.module(given)}.{own}") for own, task in named if own in here]
     return found
 
 

@@ -36,7 +36,7 @@ def start(tree: Path, program: str = "worker.py") -> tuple[subprocess.Popen, soc
     standard input."""
     channel, theirs = socket.socketpair()
     environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **dict.fromkeys(PASSED_ON, "1"),
-                   **{key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ}}
+                   **{key: os.environ[key] for key in ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE") if key in os.environ}}
     with theirs, _changing:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", str(FOLDER / program)], cwd=tree, env=environment,

@@ -210,3 +210,11 @@ def test_solutions_of_earlier_assignments_are_kept_back(tmp_path):
         (tmp_path / "kept" / file).write_text(assignments.source(hw3, assignments.variant_of(hw3, "ada"), file))
     done = subprocess.run([sys.executable, "-B", "grade.py"], cwd=tmp_path / "kept", capture_output=True, text=True)
     assert "18.0 of 24 points" in done.stdout and "is kept back" in done.stdout
+
+
+def test_the_fast_form_of_a_layer_is_a_solution_too():
+    hw4 = assignments.load("hw4")
+    found = earlier.handed_out(hw4)["hw3"]
+    assert {task.function for task in found["minifl/fast/conv.py"]} == {"minifl.fast.conv.conv2d", "minifl.fast.conv.conv2d_backward"}
+    text = earlier.kept_back(hw4, assignments.variant_of(hw4, ""), "minifl/fast/conv.py")
+    assert text.count("is kept back: put your own of hw3 here") == 2
