@@ -1,5 +1,7 @@
 """The command line, and a small data set on disk for its tests."""
 
+import minifl  # noqa: F401  (before NumPy, as in a process of a user's: it gives the BLAS one thread, minifl/blas.py)
+
 import numpy as np
 import pytest
 
