@@ -4,6 +4,7 @@ Of each assignment: the stubs import; exactly the tests that give points fail on
 in every variant; a published solution is none in another variant, and no published one in a private variant; no text of a
 solution is in a student's folder; each wrong submission loses points of its part and of no other; each function is needed
 for points of its part, and has a test that needs no other one; and the points that texts name add up.
+No cheat earns a point, and each is seen (cheats.py).
 """
 
 import json
@@ -18,7 +19,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from minifl.course import answers, assignments, carve, installed, regions, running
+from minifl.course import answers, assignments, carve, cheats, installed, regions, running
 from minifl.course.wrong_submissions import mistakes_of, wrong_submissions
 
 MOST_SECONDS = 60    # for all public tests of an assignment
@@ -53,10 +54,12 @@ def check(name: str, jobs: int | None = 1, private: str | Path | None = None) ->
         tried = list(_variants(assignment))
         variants = [pool.submit(lambda *of: list(_one_variant(*of)), assignment, *of) for of in tried]
         wrong = [_wrong(assignment, pool, *of) for of in tried] if assignment.draw else [_wrong(assignment, pool)]
+        cheating = pool.submit(lambda *of: list(_cheats(*of)), assignment, *tried[0])
         for rows in variants:
             yield from rows.result()
         for rows in wrong:
             yield from rows()
+        yield from cheating.result()
 
 
 def _points_that_do_not_add_up(assignment, parts):
@@ -166,6 +169,23 @@ def _wrong(assignment, pool, label="", variant=None, student=""):
                                   [task for task, _ in unwritten], found)
 
     return rows
+
+
+def _cheats(assignment, label, variant, student):
+    """Hand in cheats, in one variant."""
+    found = list(cheats.tried(assignment, student, variant))
+    wrong = [f"{cheat}: {what}" for cheat, what in found if what]
+    yield Row(assignment.name, f"{label}: no cheat earns a point or goes unseen", not wrong,
+              "; ".join(wrong) or f"{len(found)} cheats")
+    constant = dict(cheats.constant(assignment, variant, _reference(assignment, variant)))
+    with tempfile.TemporaryDirectory(prefix="minifl-check-") as folder:
+        carve.write_tree(assignment, Path(folder), student=student, variant=variant)
+        results = _trial(Path(folder), list(constant.values()))
+    wrong = [f"{answer}: {outcome if isinstance(result, str) else outcome[0]}" for answer, result in zip(constant, results)
+             for outcome in ([result] if isinstance(result, str) else result)
+             if isinstance(result, str) or outcome[3] and outcome[0] not in cheats.HONEST]
+    yield Row(assignment.name, f"{label}: no answer that is the same for every question earns a point", not wrong,
+              "; ".join(wrong) or ", ".join(constant))
 
 
 def _rows_of_wrong(assignment, label, everything, wrong, unwritten, results):

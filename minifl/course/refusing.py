@@ -9,7 +9,7 @@ limits.py, calls.py.
 
 import os
 import sys
-from collections.abc import Callable
+from types import MappingProxyType
 
 FINE = frozenset({"os.putenv", "os.unsetenv", "os.add_dll_directory", "os.walk", "os.fwalk"})
 REFUSED = ("os.", "socket.", "subprocess.", "ctypes.", "shutil.", "tempfile.", "sqlite3.", "pty.", "urllib.", "http.",
@@ -23,76 +23,60 @@ WORDS = {"os.system": "run a program", "os.exec": "run a program", "os.posix_spa
          "os.remove": "remove a file", "os.rmdir": "remove a folder", "os.rename": "rename a file",
          "shutil.rmtree": "remove a folder", "os.mkdir": "make a folder", "os.symlink": "make a link",
          "socket.__new__": "open a network connection", "os.chdir": "change the current folder"}
-KEPT = 20    # attempts of a process that are told
 
 
-def install(tree: str, library: list[str], packages: list[str], listable: list[str], secret: list[str],
-            tell: Callable[[str], None]) -> None:
-    """From here on refuse with PermissionError; `tell` is called with each new attempt in words.
+def install(tree: str, library: list[str], packages: list[str], listable: list[str], secret: list[str], pipe: int) -> None:
+    """From here on refuse with PermissionError, and write each attempt in words to the pipe, which has to be non-blocking.
 
     Readable are the tree, the folders of the library but for the site-packages in them, and the packages, but for what
-    is secret. The hook keeps what it needs in its closure and calls nothing that student code could have replaced.
+    is secret. The hook calls nothing that student code could have replaced. An exception leaves its frame to whom it
+    refuses something: so there is nothing in it that can be changed and is used again, no list, no function of Python's,
+    and no closure, whose cells from Python 3.13 on can be written to by way of the frame.
     """
-    own, lent = tuple(f"{path}/" for path in (tree, *packages)), tuple(f"{path}/" for path in library)
-    hidden = tuple(f"{path}/" for path in secret)
-    folders = frozenset(listable)
-    base, written = f"{tree}/", os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    string, whole, binary = str, int, bytes
-    kind, length, error, absent = type, len, PermissionError, ImportError
-    subclass, told = issubclass, []
-
-    def refuse(what):
-        text = f"your code tried to {what}: not allowed while it is graded"
-        if length(told) < KEPT and text not in told:
-            told.append(text)
-            tell(text)
-        raise error(text)
-
-    def full(path):
-        """The path as plain text; "" for an open file's number. What student classes override isn't called."""
-        if path is None:
-            return tree
-        if subclass(kind(path), whole):
-            return ""
-        if subclass(kind(path), binary):
-            path = binary.decode(path, "utf-8", "surrogateescape")
-        elif subclass(kind(path), string):
-            path = string.__str__(path)
-        else:
-            refuse("open a file by an object that is no path")
-        path = path if path[:1] == "/" else base + path
-        return path.rstrip("/") or "/"
-
-    def readable(path):
-        path += "/"
-        if path.startswith(hidden) or "/../" in path:
-            return False
-        if path.startswith(own):
-            return True
-        for folder in lent:     # noqa: SIM110 - any() could have been replaced
-            if path.startswith(folder) and "-packages/" not in path[length(folder):]:
-                return True
-        return False
-
-    def hook(event, arguments):
-        if event == "open":
-            path, mode, flags = arguments
-            path = full(path)
-            if not path or path == "/dev/null":
-                return
-            if flags & written or kind(mode) is string and ("w" in mode or "a" in mode or "x" in mode or "+" in mode):
-                refuse(f"open {path} for writing")
-            if not readable(path):
-                refuse(f"read {path}")
-        elif event == "os.listdir" or event == "os.scandir":
-            path = full(arguments[0])
-            if path not in folders and not readable(path):
-                refuse(f"list the folder {path}")
-        elif event == "import":
-            if arguments[0] in MODULES_:       # as if it were not installed: libraries ask for some and do without
+    def hook(event, arguments, *, own=tuple(f"{path}/" for path in (tree, *packages)), tree=tree, base=f"{tree}/",
+             lent=tuple(f"{path}/" for path in library), hidden=tuple(f"{path}/" for path in secret),
+             folders=frozenset(listable), modules=MODULES, refused=REFUSED, fine=FINE, words=MappingProxyType(dict(WORDS)),
+             written=os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, string=str, whole=int, binary=bytes,
+             kind=type, length=len, subclass=issubclass, error=PermissionError, absent=ImportError,
+             full=BlockingIOError, gone=OSError, write=os.write, end=os._exit, pipe=pipe):
+        what, listed = "", event == "os.listdir" or event == "os.scandir"
+        if event == "import":
+            if arguments[0] in modules:       # as if it were not installed: libraries ask for some and do without
                 raise absent(f"{arguments[0]} is not allowed while it is graded")
-        elif event.startswith(REFUSED_) and event not in FINE_:
-            refuse(WORDS_.get(event, f"use {event}"))
+        elif event == "open" or listed:
+            path = tree if arguments[0] is None else arguments[0]
+            if subclass(kind(path), whole):     # the number of an open file
+                what = "list a folder by its number" if listed else ""
+            elif subclass(kind(path), string) or subclass(kind(path), binary):     # as plain text, whatever a subclass says
+                plain = subclass(kind(path), string)
+                path = string.__str__(path) if plain else binary.decode(path, "utf-8", "surrogateescape")
+                path = (path if path[:1] == "/" else base + path).rstrip("/") or "/"
+                inside = path + "/"
+                readable = inside.startswith(own)
+                for folder in lent:
+                    readable = readable or inside.startswith(folder) and "-packages/" not in inside[length(folder):]
+                readable = readable and not inside.startswith(hidden) and "/../" not in inside
+                if listed:
+                    what = "" if readable or path in folders else f"list the folder {path}"
+                elif path != "/dev/null":
+                    _, mode, flags = arguments
+                    mode = mode if kind(mode) is string else ""
+                    if flags & written or "w" in mode or "a" in mode or "x" in mode or "+" in mode:
+                        what = f"open {path} for writing"
+                    elif not readable:
+                        what = f"read {path}"
+            else:
+                what = "open a file by an object that is no path"
+        elif event.startswith(refused) and event not in fine:
+            what = words.get(event, f"use {event}")
+        if what:
+            text = f"your code tried to {what}: not allowed while it is graded"
+            try:
+                write(pipe, string.encode(string.replace(text[:400], "\n", " ") + "\n", "utf-8", "replace"))
+            except full:      # what is in it is enough
+                pass
+            except gone:      # it was closed, and nothing could be told any more
+                end(1)
+            raise error(text)
 
-    REFUSED_, FINE_, WORDS_, MODULES_ = REFUSED, FINE, dict(WORDS), MODULES
     sys.addaudithook(hook)

@@ -109,7 +109,7 @@ class Remote:
                       f"the {self.limits.total:g} s for the whole submission are used up")
         if self.process is not None:
             self.objects.clear()
-            with suppress(running.Wrong):
+            with suppress(running.Wrong, NotImplementedError):
                 self._ask({"begin": True}, "the submission")
 
     def left(self) -> float:
@@ -275,7 +275,8 @@ class Remote:
             return "ended the connection to the grader"
         self.stop()
         if code < 0:
-            return f"ended its process ({signal.Signals(-code).name}): a crash, or more time or memory than allowed?"
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            return f"ended its process ({name}): a crash, or more time or memory than allowed?"
         return f"ended its process (exit code {code}): os._exit?"
 
     def _drain(self, worker):
@@ -284,9 +285,15 @@ class Remote:
         with suppress(BlockingIOError):
             while part := os.read(worker.stderr.fileno(), 2**16):
                 for line in part.decode(errors="replace").splitlines():
-                    self.told.append(line[:400])
-                    if line[:400] not in self.evidence and len(self.evidence) < MOST_EVIDENCE:
-                        self.evidence.append(line[:400])
+                    self._keep(line[:400])
+            if worker.poll() is None:
+                self._keep("your code closed what the grader is told by of what was refused")
+
+    def _keep(self, line):
+        if len(self.told) < MOST_EVIDENCE and line not in self.told:
+            self.told.append(line)
+        if len(self.evidence) <= MOST_EVIDENCE and line not in self.evidence:
+            self.evidence.append(line if len(self.evidence) < MOST_EVIDENCE else "and more: evidence ends here")
 
 
 class _Objects(json_lines.Objects):

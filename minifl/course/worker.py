@@ -26,8 +26,6 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
 from types import ModuleType
 
 PRINTED = 2000    # characters of prints that are kept
@@ -161,16 +159,6 @@ def serve(channel: int, tree: str, json_lines: ModuleType, first: int, layers: d
         reply(word, text)
 
 
-def evidence(pipe: int) -> Callable[[str], None]:
-    """What tells the judge of an attempt, at once. A full pipe is no reason to wait: what is in it is enough."""
-    write, length, encode, replace = os.write, 400, str.encode, str.replace
-
-    def tell(text):
-        with suppress(OSError):
-            write(pipe, encode(replace(text[:length], "\n", " ") + "\n", "utf-8", "replace"))
-    return tell
-
-
 def main() -> None:
     channel, pipe = (fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3) for number in (0, 2))
     os.set_blocking(pipe, False)
@@ -185,9 +173,9 @@ def main() -> None:
     sites = sorted(set(config["sites"].values()))
     layers = limits.restrict([tree, *library, *config["packages"], *config["libraries"]], sites, config["secret"],
                              config["megabytes"], config["seconds"], config["user"], config["search"])
-    layers["calls"] = calls.allow_only()
+    layers["calls"] = calls.allow_only(pipe)
     del sys.modules["__main__"]
-    refusing.install(tree, library, config["packages"], sites, config["secret"], evidence(pipe))
+    refusing.install(tree, library, config["packages"], sites, config["secret"], pipe)
     layers["hook"] = True
     serve(channel, tree, json_lines, config["first"], layers)
 
