@@ -141,7 +141,7 @@ MAY_OPEN = {    # file -> the calls, and why they may
 OF_THE_COURSE = {   # these open the package's own sources and folders that they have just made, in the worker's limits
     "assignments.py", "carve.py", "gradescope.py", "limits.py", "proof.py", "remote.py", "trial.py", "worker.py",
     "wrong_submissions.py", "judge.py", "installed.py", "batch.py", "one.py", "rewriting.py", "process.py", "readme.py",
-    "sandbox.py", "attempts.py",      # in a folder of their own, what should be refused
+    "sandbox.py", "attempts.py", "cheats.py",      # in a folder of their own, what should be refused
     "uploads.py",       # archives of strangers, under limits of its own, into a folder that it has just made
     "submission.py"}    # a submission's: never through a link, which reading.py follows
 
