@@ -3,9 +3,16 @@
 import pytest
 import toy
 
-from minifl.course import proof, wrong_submissions
+from minifl.course import cheats, proof, wrong_submissions
 from minifl.course.assignments import Choice, Mistake, Patch
 from minifl.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def few_cheats(monkeypatch):
+    """The toy's test of what raises is passed by what raises; the cheats that end processes are test_cheats.py's."""
+    monkeypatch.setattr(cheats, "HONEST", {"refuses"})
+    monkeypatch.setattr(cheats, "LOUD", ())
 
 
 @pytest.fixture
