@@ -1,4 +1,4 @@
-"""No comparison of speeds: what a public solution earns in a class whose variants are public, and in one with a private file.
+"""No comparison of speeds: what public solutions earn in a class with public variants, and in one with a private file.
 
     python benchmarks/private_variants.py hw1 hw2 [--private FILE] [--students N] [--json FILE]
 
@@ -21,7 +21,7 @@ HANDED_IN = ("published file", "solve --student")
 def shares(name, student, private=None):
     """The share of the points, 0 to 1, that each of HANDED_IN earns in a student's folder."""
     public, assignment = assignments.load(name), assignments.load(name, private)
-    texts = [proof._reference(public, assignments.variant_of(public, id)) for id in ("", student)]
+    texts = [proof._reference(public, assignments.variant_of(public, each)) for each in ("", student)]
     with tempfile.TemporaryDirectory() as folder:
         carve.write_tree(assignment, Path(folder), student=student)
         results = proof._trial(Path(folder), texts)
@@ -51,7 +51,7 @@ def main():
             parser.error(f"{given.private} has no function {name}")
         found[name] = {"public": against(name, given.students), "private": against(name, given.students, given.private)}
         for whose, row in found[name].items():
-            earned = "; ".join(f"{what} {row[what]['mean']:.0f} %, {row[what]['full marks']} of {given.students} have full marks"
+            earned = "; ".join(f"{what} {row[what]['mean']:.0f} %, {row[what]['full marks']} of {given.students} full marks"
                                for what in HANDED_IN)
             print(f"{name}, {whose}: {earned}; {row['variants']:,} variants, {row['expected pairs']:.2g} pairs share one",
                   flush=True)
