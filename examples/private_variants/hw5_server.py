@@ -56,7 +56,8 @@ Powers are those of each entry; m and v are the new ones, tau is server_tau.
 def server_state(self, w):
     """The moments, name -> (P,), before the first round."""
     xp = get_xp(w)
-    return {{"m": xp.zeros_like(w), "v": xp.full_like(w, {stated[0]}){of_state}}}
+    v = xp.full_like(w, {stated[0]})
+    return {{"m": xp.zeros_like(w), "v": v{of_state}}}
 
 def server(self, model, w, mean, state, share):
     """Next w (P,) and moments, by the equations in this file's first lines; D is mean["update"]."""
