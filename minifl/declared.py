@@ -4,6 +4,7 @@ from. The check of a value, the option of the command line and its --help, and t
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from minifl.errors import InputError
@@ -100,8 +101,10 @@ class Choice:
                 and (self.at_most is None or value <= self.at_most) and (self.below is None or value < self.below))
 
 
+@cache
 def choices_of(cls: type) -> dict[str, Choice]:
-    """name -> Choice of each field of a dataclass, in order; of a field that says no more, its kind and default."""
+    """name -> Choice of each field of a dataclass, in order; of a field that says no more, its kind and default.
+    A dataclass never changes its fields, so they are read once. What is returned is everybody's: not to be written to."""
     return {one.name: Choice(one.name, _kind(cls, one), one.default, **one.metadata.get("choice", {}))
             for one in fields(cls)}
 
