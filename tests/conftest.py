@@ -6,8 +6,28 @@ import numpy as np
 import pytest
 
 from minifl.cli import main
+from minifl.data import embedded
 from minifl.data.dataset import make_dataset
 from minifl.data.files import write_dataset
+
+
+@pytest.fixture(scope="session", autouse=True)
+def embedded_drawn_once():
+    """The embedded set is drawn once for all tests, not to be written to; tests/data/test_embedded.py looks at its bytes."""
+    draw, drawn = embedded.generate, []
+
+    def generate(*arguments, **options):
+        if arguments or options:
+            return draw(*arguments, **options)
+        if not drawn:
+            drawn.append(draw())
+            for array in drawn[0]:
+                array.flags.writeable = False
+        return drawn[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "generate", generate)
+        yield
 
 
 @pytest.fixture(scope="session")
