@@ -7,7 +7,7 @@ import pytest
 import toy
 
 from minifl.cli import main
-from minifl.course import assignments, carve, judge, private, proof
+from minifl.course import assignments, carve, cheats, judge, private, proof
 from minifl.errors import InputError
 
 FILE = '''
@@ -89,6 +89,9 @@ def test_it_is_carved_solved_and_graded_with_tests_of_its_own(file, tmp_path, as
 
 def test_check_is_of_the_drawn_variants(file, monkeypatch):
     monkeypatch.setattr(proof, "STUDENTS", ())
+    monkeypatch.setattr(cheats, "HONEST", {"refuses"})
+    monkeypatch.setattr(cheats, "LOUD", ())
+
     def rows(text):
         of = file(text)
         monkeypatch.setattr(assignments, "load", lambda name, private=None: of)
