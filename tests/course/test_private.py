@@ -160,7 +160,7 @@ def test_on_the_command_line(tmp_path, capsys):
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/private_variants/variants.py"
 
 
-@pytest.fixture(scope="module", params=["hw1", "hw2", "hw4", "hw5", "hw6"])
+@pytest.fixture(scope="module", params=["hw1", "hw2", "hw3", "hw4", "hw5", "hw6"])
 def example(request):
     return assignments.load(request.param, EXAMPLE)
 

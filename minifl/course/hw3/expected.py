@@ -14,6 +14,7 @@ from minifl.course.running import expect
 
 VALUE, GRADIENT = 1e-12, 1e-11   # of the largest entry
 STEP = 1e-100                    # of the complex step
+WINS = 1                         # what y of max-pooling grows by if its winner grows by 1
 MAP = ("client", "example", "row", "column", "channel")
 
 
@@ -96,6 +97,23 @@ def winner(window):
     return window.flat[window.real.argmax()]
 
 
+def preferred(shape, given):
+    """Numbers (H, W, 1), smaller than 1/2, that make who wins a tie larger than those with whom it is equal."""
+    h, w = shape[2:4]
+    order = np.arange(h * w).reshape(h, w, 1) / (2 * h * w)
+    return order if given.variant["ties"] == "last" else -order
+
+
+def average(window):
+    """What average pooling makes of a window."""
+    return window.mean()
+
+
+def global_average(x):
+    """(K, N, H, W, C) -> (K, N, C): what global_avg_pool makes of whole maps."""
+    return x.mean(axis=(2, 3))
+
+
 def block_problems(given):
     """(in words, x, parameters by name, options of drivers.block): shortcuts of both kinds, norms, gains, biases."""
     rng = given.rng("block")   # with a norm no ReLU: a map that is 0 everywhere has no direction
@@ -120,6 +138,12 @@ def block_problems(given):
         words = f"{'projected' if projected else 'plain'} shortcut, stride {stride}, norm at the end: {end}, {choices}"
         yield words, rng.standard_normal((2, n, h, w, c)), p, {"stride": stride, "projected": projected, "end": end,
                                                               "arrangement": arrangement}
+
+
+def layers_of_block(stride, projected):
+    """(name, stride, padding) of the block's convolutions."""
+    asked = [("block.conv1", stride, 1), ("block.conv2", 1, 1)]
+    return asked + [("block.shortcut", stride, 0)] if projected else asked
 
 
 def block_by_hand(x, p, given, *, stride, projected, end, arrangement):

@@ -8,9 +8,10 @@ import numpy as np
 from minifl.backend import Array
 from minifl.course.comparing import compare
 from minifl.course.hw3 import drivers
-from minifl.course.hw3.expected import (GRADIENT, MAP, STEP, VALUE, along, block_by_hand, block_problems,
-                                        check_direction, conv_problems, correlation, pool_problems, pooled, repeated,
-                                        stored, units, winner)
+from minifl.course.hw3.expected import (GRADIENT, MAP, STEP, VALUE, WINS, along, average, block_by_hand,
+                                        block_problems, check_direction, conv_problems, correlation, global_average,
+                                        layers_of_block, pool_problems, pooled, preferred, repeated, stored, units,
+                                        winner)
 from minifl.course.running import Given, Student, expect, graded
 
 SINGLE = 1e-4       # of numbers in float32
@@ -170,7 +171,7 @@ def check_values(forward: Callable, function: Callable, given: Given) -> None:
 def max_values(student: Student, given: Given) -> None:
     """Max-pooling has the values of plain loops."""
     pool = student("minifl.layers.pool")
-    check_values(pool.max_pool2d, np.max, given)
+    check_values(pool.max_pool2d, winner, given)
     for words, x, options in pool_problems(given):
         imaginary = given.rng("imaginary").standard_normal(x.shape)
         y, _ = pool.max_pool2d(x + 1j * imaginary, **options)
@@ -214,18 +215,17 @@ def max_ties(student: Student, given: Given) -> None:
         x = given.rng("ties").integers(0, 2, x.shape).astype(float)
         x[0, 0] = 1
         y, cache = pool.max_pool2d(x, **options)
-        compare(f"y with ties ({words})", y, pooled(x, np.max, **options), VALUE, MAP)
+        compare(f"y with ties ({words})", y, pooled(x, winner, **options), VALUE, MAP)
         dy = given.rng("dy").standard_normal(y.shape)
         dx = pool.max_pool2d_backward(dy, cache)
         expect(np.shape(dx) == x.shape, f"dx has the shape {np.shape(dx)}, it should have {x.shape}")
-        expect(np.abs(dx.sum(axis=(2, 3)) - dy.sum(axis=(2, 3))).max() <= 1e-12 * np.abs(dy).sum(),
-               f"in a channel dx sums to something else than dy, so a gradient is lost or handed out twice ({words})")
+        expect(np.abs(dx.sum(axis=(2, 3)) - WINS * dy.sum(axis=(2, 3))).max() <= 1e-12 * np.abs(dy).sum(),
+               f"in a channel dx does not sum to what it should, so a gradient is lost or handed out twice ({words})")
         if given.variant["ties"] == "shared":
             check_shares(pool, x[0, :1], words, **options)
             check_shares(pool, x[1, 1:], words, **options)
         else:   # whoever comes earlier in the map is made smaller, or larger, by next to nothing: no ties are left
-            order = np.arange(x.shape[2] * x.shape[3]).reshape(1, 1, *x.shape[2:4], 1) / (2 * x.shape[2] * x.shape[3])
-            _, cache = pool.max_pool2d(x + order if given.variant["ties"] == "last" else x - order, **options)
+            _, cache = pool.max_pool2d(x + preferred(x.shape, given), **options)
             compare(f"dx with ties ({words}), against dx once the one that should win is made larger by a little, ", dx,
                     pool.max_pool2d_backward(dy, cache), GRADIENT, MAP)
 
@@ -248,7 +248,7 @@ def check_shares(pool: Any, x: Array, words: str, *, size: int, stride: int | No
 @graded(POOL, 1, "the first line of avg_pool2d")
 def avg_values(student: Student, given: Given) -> None:
     """Average pooling has the values of plain loops."""
-    check_values(student("minifl.layers.pool").avg_pool2d, np.mean, given)
+    check_values(student("minifl.layers.pool").avg_pool2d, average, given)
 
 
 @graded(POOL, 1, "the task of avg_pool2d_backward: the coefficient, and where windows overlap their number")
@@ -261,7 +261,7 @@ def avg_gradient(student: Student, given: Given) -> None:
         slopes = [along(d, pool.avg_pool2d(units(x.shape[1:]), **options)[0]) for d in dy]
         dx, u = pool.avg_pool2d_backward(dy, cache), given.rng("direction").standard_normal(x.shape)
         compare(f"dx ({words})", dx, np.reshape(slopes, x.shape), GRADIENT, MAP)
-        check_direction(f"dx ({words})", dy, pooled(u, np.mean, **options), dx, u)
+        check_direction(f"dx ({words})", dy, pooled(u, average, **options), dx, u)
 
 
 @graded(POOL, 1, "the task of global_avg_pool_backward: what is the mean divided by?")
@@ -270,6 +270,7 @@ def global_gradient(student: Student, given: Given) -> None:
     pool = student("minifl.layers.pool")
     for _, x, _ in pool_problems(given):
         y, cache = pool.global_avg_pool(x)
+        compare("y of global_avg_pool, which is given,", y, global_average(x), VALUE)
         dy = given.rng("dy").standard_normal(y.shape)
         slopes = [along(d, pool.global_avg_pool(units(x.shape[1:]))[0]) for d in dy]
         compare("dx", pool.global_avg_pool_backward(dy, cache), np.reshape(slopes, x.shape), GRADIENT, MAP)
@@ -281,9 +282,7 @@ def global_gradient(student: Student, given: Given) -> None:
 def block_layers(student: Student, given: Given) -> None:
     """The block has the convolutions that it should have, with their strides and paddings."""
     for words, x, p, options in block_problems(given):
-        stride = options["stride"]
-        expected = [("block.conv1", stride, 1), ("block.conv2", 1, 1)]
-        expected += [("block.shortcut", stride, 0)] if options["projected"] else []
+        expected = layers_of_block(options["stride"], options["projected"])
         asked = [tuple(call) for call in drivers.block(student, x, p, **options)["asked"]]
         for name, *_ in asked:
             expect(name in [layer for layer, _, _ in expected], f"a convolution {name!r} was asked for ({words})")
