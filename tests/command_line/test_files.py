@@ -139,7 +139,7 @@ def test_brackets_without_end_in_a_run(cli, run, name):
 def test_brackets_without_end_elsewhere(cli, small):
     Path("deep").write_text(DEEP)
     refused(cli("train", *small, "--config", "deep"), "--config deep is not a JSON object", "nested too deeply")
-    refused(cli("course", "grade", "nowhere", "--assignment", "hw1", "--gradescope", "deep"), "nowhere")
+    refused(cli("course", "grade", "nowhere", "--assignment", "hw1", "--gradescope", "deep"), "--gradescope deep")
 
 
 def test_a_large_file_is_not_read_as_a_whole(cli, small, run, partition):
