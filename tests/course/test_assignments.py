@@ -18,9 +18,9 @@ HW4, HW5 = map(assignments.load, ("hw4", "hw5"))
 
 
 @pytest.mark.parametrize("reference", [True, False])
-@pytest.mark.parametrize("name, student, points", [("hw1", "ada", 24), ("hw3", "ada", 24), ("hw6", "emmy", 30)])
+@pytest.mark.parametrize("name, student, points", [("hw1", "ada", 24)])
 def test_what_a_student_runs(tmp_path, name, student, points, reference):
-    """grade.py of a folder with the reference prints all points, of a fresh one none."""
+    """grade.py of a folder with the reference prints all points, of a fresh one none; `course check` runs those of all."""
     assignment = assignments.load(name)
     carve.write_tree(assignment, tmp_path, student=student, reference=reference)
     assert graded(tmp_path) == (({*assignments.parts(assignment)}, f"{points}.0 of {points} points", 0) if reference else

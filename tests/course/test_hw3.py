@@ -36,7 +36,7 @@ def test_the_published_solution_fails_in_other_variants(axis, value, part):
 
 @pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.layer in PARTS],
                          ids=lambda mutant: f"{mutant.layer}: {mutant.mistake}")
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [1])      # a hidden test's; `course check` has them on the public ones
 def test_mutants_of_layers_lose_their_part(mutant, seed):
     where, part = PARTS[mutant.layer]
 
@@ -52,7 +52,7 @@ def test_mutants_of_layers_lose_their_part(mutant, seed):
 
 @pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if (mutant.module, mutant.attribute) == BLOCK],
                          ids=lambda mutant: mutant.mistake)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [1])
 def test_mutants_of_the_block_lose_its_part(mutant, seed):
     with mock.patch.object(mutant.module, mutant.attribute, mutant.wrong):
         assert lost(running.local, seed)[0] == {"residual block"}
