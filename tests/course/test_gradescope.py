@@ -50,17 +50,17 @@ def test_the_student_of_the_metadata(tmp_path):
 
 def test_the_bundle_grades_as_gradescope_runs_it(tmp_path):
     """Unpacked into a folder that stands for /autograder, its run_autograder grades a submission in it."""
-    hidden, out = tmp_path / "hidden", tmp_path / "hw3.zip"
+    hidden, out = tmp_path / "hidden", tmp_path / "hw2.zip"
     hidden.mkdir()
-    (hidden / "hw3.json").write_text('{"seeds": [7]}')
-    assignment = assignments.load("hw3")
+    (hidden / "hw2.json").write_text('{"seeds": [7]}')
+    assignment = assignments.load("hw2")
     gradescope.bundle(assignment, out, hidden)
     autograder = tmp_path / "autograder"
     with zipfile.ZipFile(out) as zipped:
         names = zipped.namelist()
         modes = {name: stat.S_IMODE(zipped.getinfo(name).external_attr >> 16) for name in names}
         zipped.extractall(autograder / "source")
-    assert {"setup.sh", "requirements.txt", "run_autograder", "hidden/hw3.json", "minifl/cli.py"} <= set(names)
+    assert {"setup.sh", "requirements.txt", "run_autograder", "hidden/hw2.json", "minifl/cli.py"} <= set(names)
     assert modes["setup.sh"] == modes["run_autograder"] == 0o755 and not [n for n in names if n.endswith(".pyc")]
     carve.carve(assignment, autograder / "submission", student="ada@example.org", reference=True)
     (autograder / "submission_metadata.json").write_text(json.dumps({"users": [{"email": "ada@example.org"}]}))
@@ -79,8 +79,8 @@ def test_the_bundle_grades_as_gradescope_runs_it(tmp_path):
 def bundled(tmp_path_factory):
     """The folder of an unpacked bundle."""
     folder = tmp_path_factory.mktemp("bundled")
-    gradescope.bundle(assignments.load("hw3"), folder / "hw3.zip", weak=True)
-    with zipfile.ZipFile(folder / "hw3.zip") as zipped:
+    gradescope.bundle(assignments.load("hw2"), folder / "hw2.zip", weak=True)
+    with zipfile.ZipFile(folder / "hw2.zip") as zipped:
         zipped.extractall(folder / "autograder/source")
     return folder / "autograder"
 
