@@ -62,7 +62,8 @@ def test_what_is_found():
     assert sorted(found) == [1] * 6 + [2] * 6 + [3] * 3
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("solve", "hw3", "--out", "new", "--student", "Ärger"), ("grade", "solved"),
+@pytest.mark.parametrize("arguments", [("list",), ("solve", "hw3", "--out", "new", "--student", "Ärger"),
+                                       ("grade", "solved", "--assignment", "hw3", "--student", "Ärger"),
                                        ("bundle", "hw3", "--out", "new.zip")], ids=lambda arguments: arguments[0])
 def test_the_course_in_a_locale_without_our_letters(tmp_path, arguments):
     """What is read and written is the same as in a UTF-8 locale; output may show other signs."""

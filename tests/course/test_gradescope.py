@@ -98,21 +98,21 @@ def test_the_recipe_of_an_image(bundled):
     assert len(runs) == 2 and all(
         {"none", "--read-only", "no-new-privileges", "--pids-limit", "--memory", "ALL"} <= set(run) for run in runs)
     assert container.FLAGS in (ROOT / "docs/teaching.md").read_text(encoding="utf-8")
-    assert "docker build -t minifl-hw3 ." in page and runs[0][-1] == "minifl-hw3"
-    assert runs[1][-4:] == ["minifl-hw3", "/class/submissions", "--out", "/class/results"]
+    assert "docker build -t minifl-hw2 ." in page and runs[0][-1] == "minifl-hw2"
+    assert runs[1][-4:] == ["minifl-hw2", "/class/submissions", "--out", "/class/results"]
 
 
 def test_the_image_tries_its_sandbox_and_grades(bundled):
     """What its entry point does, in a folder that stands for /autograder; with arguments, as of `course grade`."""
-    carve.carve(assignments.load("hw3"), bundled / "bob")
+    carve.carve(assignments.load("hw2"), bundled / "bob")
     environment = {**os.environ, "AUTOGRADER": str(bundled), "PYTHON": sys.executable}
     done = subprocess.run(["bash", bundled / "source/grade", bundled / "bob", "--out", bundled / "results"], env=environment,
                           capture_output=True, text=True)
-    assert done.returncode == 0 and "run a program   " in done.stderr and "bob:    0.0 of 24" in done.stdout, done
+    assert done.returncode == 0 and "run a program   " in done.stderr and "bob:    0.0 of 27" in done.stdout, done
     assert " --weak-sandbox " in (bundled / "source/grade").read_text(encoding="utf-8")
 
 
 def test_the_same_content_is_the_same_zip(tmp_path):
     for name in "ab":
-        gradescope.bundle(assignments.load("hw3"), tmp_path / name)
+        gradescope.bundle(assignments.load("hw2"), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

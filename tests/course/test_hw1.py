@@ -86,7 +86,7 @@ def test_another_checker(tmp_path, variant, difference, right):
     variant = PUBLISHED | {"difference": variant}
     carve.write_tree(HW1, tmp_path, variant=variant, reference=True)
     (tmp_path / "minifl/gradcheck/instruments.py").write_text(OTHER_CHECKER.replace("DIFFERENCE", difference))
-    found = failed("hw1", tmp_path, variant, range(40) if right else (0,))
+    found = failed("hw1", tmp_path, variant, range(20) if right else (0,))
     assert set(found) <= {"central_difference_accuracy", "central_difference_inputs"}
     assert ("central_difference_accuracy" in found) == (not right)
 
