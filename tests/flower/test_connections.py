@@ -20,9 +20,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look 
 
 
 def test_federations_end_with_the_bits_of_train(tmp_path, data_dir):
-    """Three at a time, since they mostly wait; that of FedYogi is below."""
-    chosen = {name: (*OPTIONS, "--data-dir", data_dir, "--rounds", 2, "--algorithm", name)
-              for name in ("fedavg", "fedprox", "scaffold")}
+    """SCAFFOLD here, FedYogi below; README's command is FedAvg's. All methods are tried by trials.py."""
+    chosen = {name: (*OPTIONS, "--data-dir", data_dir, "--rounds", 2, "--algorithm", name) for name in ("scaffold",)}
     running = {}
     for name, options in chosen.items():
         (tmp_path / name).mkdir()
