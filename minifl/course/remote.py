@@ -118,8 +118,6 @@ class Remote:
 
     def ask(self, request: dict, path: str) -> Any:
         """The result of a request that may need a module. Wrong, or NotImplementedError as the student's code raised it."""
-        if self.process is None:
-            self.loaded = set()
         if "module" in request and request["module"] not in self.loaded:
             self.load(request["module"])
         return self._ask(request, path).get("result")
@@ -139,7 +137,7 @@ class Remote:
 
     def stop(self) -> int | None:
         """End the process and what it started; its exit code."""
-        ended, self.process = self.process, None
+        ended, self.process, self.loaded = self.process, None, set()
         if ended is None:
             return None
         code = process.end(ended, self.channel)
